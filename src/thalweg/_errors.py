@@ -1,0 +1,55 @@
+"""Every error thalweg raises on purpose, as one tree.
+
+    ThalwegError
+    ├── ProblemError            the model, the loss or the data cannot be read as a Problem
+    │   ├── RandomModelError    the same parameters give different values
+    │   ├── NonFiniteError      a value is NaN or infinite; names the layer where it was born
+    │   ├── DetachedLossError   the loss does not depend on the parameters
+    │   └── UnusedParameterError  a parameter does not enter the loss
+    ├── SecondDerivativeError   an operation of the network has no second derivative
+    ├── LayoutError             names, shapes, dtypes or devices of parameters do not fit
+    ├── OperatorError           an operator was given something it cannot multiply
+    └── BudgetError             the work asked for does not fit the budget given
+
+Each message says what is wrong, where, and what to type instead.
+"""
+
+
+class ThalwegError(Exception):
+    """Root of all errors that thalweg raises on purpose."""
+
+
+class ProblemError(ThalwegError):
+    """The model, the loss or the data cannot be read as a Problem."""
+
+
+class RandomModelError(ProblemError):
+    """The same parameters give different values: dropout, batch statistics, noise."""
+
+
+class NonFiniteError(ProblemError):
+    """A value is NaN or infinite."""
+
+
+class DetachedLossError(ProblemError):
+    """The loss does not depend on the parameters."""
+
+
+class UnusedParameterError(ProblemError):
+    """A parameter does not enter the loss."""
+
+
+class SecondDerivativeError(ThalwegError):
+    """An operation of the network has no second derivative."""
+
+
+class LayoutError(ThalwegError, ValueError):
+    """Names, shapes, dtypes or devices of parameters do not fit together."""
+
+
+class OperatorError(ThalwegError, ValueError):
+    """An operator was given something that it cannot multiply, or an argument out of range."""
+
+
+class BudgetError(ThalwegError, ValueError):
+    """The work asked for does not fit the budget given."""
