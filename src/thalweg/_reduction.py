@@ -1,0 +1,140 @@
+"""How the losses of several batches make one number: over how many terms each takes its mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thalweg._batch import Batch, call_of, concatenate, num_samples, take
+from thalweg._errors import ProblemError
+from thalweg._loss import known_loss
+
+Evaluate = Callable[[Batch], tuple[float, Any]]
+"""The loss of a batch and the model's output."""
+
+Count = Callable[[Batch, Any], float]
+"""The number of loss terms of a batch, from the batch and the model's output."""
+
+PADDING = -100
+"""The target that torch and Hugging Face losses leave out unless told otherwise."""
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """The rule that joins batches: L = Σ_b w_b ℓ_b / Σ_b w_b, or L = Σ_b ℓ_b.
+
+    Args:
+        count: w_b, the number of terms in the mean of a batch.
+        is_sum: whether the loss of a batch is already a sum, so that batches simply add.
+        said: how it was found, in words.
+    """
+
+    count: Count
+    is_sum: bool
+    said: str
+
+    def weights(self, counts: Sequence[float]) -> tuple[float, ...]:
+        """The factor of each batch's loss in the total."""
+        if self.is_sum:
+            return (1.0,) * len(counts)
+        total = sum(counts)
+        return tuple(count / total for count in counts)
+
+
+def reduction_of(
+    model: nn.Module,
+    loss: Callable[..., Any] | None,
+    evaluate: Evaluate,
+    batches: Sequence[Batch],
+) -> Reduction:
+    """Finds the reduction: known for torch's losses, otherwise recognised from values.
+
+    An unknown loss is called on one batch and on two uneven parts of it. A mean over w terms
+    satisfies (w₁ + w₂) ℓ = w₁ ℓ₁ + w₂ ℓ₂, a sum ℓ = ℓ₁ + ℓ₂, and nothing else does by accident.
+
+    Raises:
+        ProblemError: if there are several batches and no rule fits them.
+    """
+    if known := known_loss(loss):
+
+        def count(batch: Batch, output: Any) -> float:
+            return known.num_terms(output, call_of(batch, model).target)
+
+        said = f"{known.kind.value}, reduction {known.reduction!r}"
+        return Reduction(count, known.reduction == "sum", said)
+    if len(batches) == 1:
+        return Reduction(lambda batch, output: 1.0, False, "one batch, taken as it is")
+    whole, parts = _divided(batches, model)
+    (value, output), halves = evaluate(whole), [(part, *evaluate(part)) for part in parts]
+    for candidate, said in _candidates(model, value, output, whole):
+        weights = [candidate(part, part_output) for part, _, part_output in halves]
+        mean = sum(w * v for w, (_, v, _) in zip(weights, halves, strict=True)) / sum(weights)
+        if _agree(mean, value):
+            return Reduction(candidate, False, f"a mean over {said}, recognised from its values")
+    if _agree(sum(v for _, v, _ in halves), value):
+        return Reduction(lambda batch, output: 1.0, True, "a sum, recognised from its values")
+    raise ProblemError(
+        "thalweg cannot tell over how many terms the loss takes its mean (it is neither a mean "
+        "over samples or unpadded targets nor a sum), so it cannot join several batches: pass "
+        "Problem(..., num_terms=lambda batch: ...), or all data as one batch"
+    )
+
+
+def _divided(batches: Sequence[Batch], model: nn.Module) -> tuple[Batch, list[Batch]]:
+    """A batch and two uneven parts of it; a padded one where there is one, since it tells more."""
+
+    def is_padded(batch: Batch) -> bool:
+        target = call_of(batch, model).target
+        return isinstance(target, Tensor) and bool((target == PADDING).any())
+
+    whole = max(batches, key=lambda batch: (is_padded(batch), num_samples(batch) > 1))
+    if num_samples(whole) < 2:
+        try:
+            whole = concatenate([*batches[:3]])
+        except ValueError:
+            return whole, [whole]
+    cut = max(1, num_samples(whole) // 3)
+    return whole, [take(whole, slice(cut)), take(whole, slice(cut, None))]
+
+
+def _candidates(
+    model: nn.Module, value: float, output: Any, whole: Batch
+) -> list[tuple[Count, str]]:
+    def target_of(batch: Batch) -> Tensor | None:
+        target = call_of(batch, model).target
+        return target if isinstance(target, Tensor) and not target.is_floating_point() else None
+
+    def unpadded(batch: Batch, _: Any) -> float:
+        target = target_of(batch)
+        return float(num_samples(batch) if target is None else (target != PADDING).sum())
+
+    def shifted(batch: Batch, _: Any) -> float:
+        target = target_of(batch)
+        return 0.0 if target is None else float((target[..., 1:] != PADDING).sum())
+
+    target = target_of(whole)
+    candidates: list[tuple[Count, str]] = [(unpadded, "unpadded targets or samples")]
+    if target is not None and _is_next_token(value, getattr(output, "logits", output), target):
+        candidates.insert(0, (shifted, "unpadded next tokens"))
+    return [*candidates, (lambda batch, _: float(num_samples(batch)), "samples")]
+
+
+def _is_next_token(value: float, logits: Any, target: Tensor) -> bool:
+    """Whether a loss is the cross-entropy of the logits with the target one place on."""
+    if not isinstance(logits, Tensor) or logits.shape[:-1] != target.shape or target.ndim < 2:
+        return False
+    ahead = target[..., 1:].reshape(-1).long()
+    loss = F.cross_entropy(
+        logits[..., :-1, :].reshape(len(ahead), -1).double(), ahead, ignore_index=PADDING
+    )
+    return _agree(float(loss), value)
+
+
+def _agree(a: float, b: float) -> bool:
+    # Losses may be computed in float32 and over thousands of terms.
+    return abs(a - b) <= 1e-5 * max(abs(a), abs(b), torch.finfo(torch.float32).tiny)

@@ -1,0 +1,91 @@
+"""The symmetric operators of a surface: products summed over batches, by graphs kept or rebuilt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import overload
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thalweg._errors import SecondDerivativeError
+from thalweg._layout import Layout
+from thalweg._reading import reading
+from thalweg.linalg import SymmetricOperator
+
+BatchProduct = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
+"""v ↦ A_b v for one batch, both as one tensor a parameter."""
+
+
+class SurfaceOperator(SymmetricOperator):
+    """A = Σ_b w_b A_b, where each A_b can only be multiplied by.
+
+    `A @ v` takes a vector (n,), a block (n, k), or a dict by parameter name.
+
+    Args:
+        layout: names and shapes of the n parameters.
+        product_of: builds the product of batch b, with its autograd graph.
+        weights: w_b.
+        is_kept: whether graphs are kept between products, or rebuilt to save memory.
+        cost: gradients a product, with the graph kept; one more where it is rebuilt.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        product_of: Callable[[int], BatchProduct],
+        weights: tuple[float, ...],
+        is_kept: bool,
+        cost: float,
+    ) -> None:
+        super().__init__(layout.size, layout.dtype, layout.device)
+        self.layout = layout
+        self.is_kept = is_kept
+        self.gradients_per_product = cost if is_kept else cost + 1
+        self._product_of = product_of
+        self._weights = weights
+        self._kept: list[BatchProduct] | None = None
+
+    @overload
+    def __matmul__(self, other: Tensor) -> Tensor: ...
+    @overload
+    def __matmul__(self, other: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
+    def __matmul__(self, other: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
+        if isinstance(other, Mapping):
+            return self.layout.unflatten(super().__matmul__(self.layout.flatten(other)))
+        return super().__matmul__(other)
+
+    def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        result = torch.zeros_like(V)
+        columns = [tuple(self.layout.unflatten(v).values()) for v in V.unbind(1)]
+        with reading():
+            for weight, product in zip(self._weights, self._products(), strict=True):
+                for j, column in enumerate(columns):
+                    pieces = self._second_derivative(product, column)
+                    result[:, j] += weight * torch.cat([p.detach().reshape(-1) for p in pieces])
+        return result
+
+    def _products(self) -> Iterator[BatchProduct]:
+        indices = range(len(self._weights))
+        if not self.is_kept:
+            return (self._product_of(index) for index in indices)
+        if self._kept is None:
+            self._kept = [self._product_of(index) for index in indices]
+        return iter(self._kept)
+
+    def _second_derivative(
+        self, product: BatchProduct, column: tuple[Tensor, ...]
+    ) -> tuple[Tensor, ...]:
+        try:
+            return product(column)
+        except RuntimeError as error:
+            message = str(error).splitlines()[0]
+            if "differentiate twice" not in message and "not implemented" not in message:
+                raise
+            raise SecondDerivativeError(
+                f"an operation of the network has no second derivative ({message}); replace it by "
+                f"its plain form: attention by "
+                f"torch.nn.functional.scaled_dot_product_attention, a custom autograd.Function by "
+                f"one whose backward is itself differentiable"
+            ) from error

@@ -1,0 +1,205 @@
+"""Point: value, gradient and curvature of a surface at one place."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thalweg._batch import Batch
+from thalweg._errors import UnusedParameterError
+from thalweg._layout import Layout
+from thalweg._problem import Evaluation, Problem
+from thalweg._reading import reading
+from thalweg.surface._fisher import fisher_product
+from thalweg.surface._ggn import ggn_product
+from thalweg.surface._hessian import hessian_product
+from thalweg.surface._operator import BatchProduct, SurfaceOperator
+
+MAX_GRAPH_BYTES = 2 * 2**30
+"""Above this estimate of their memory, autograd graphs are rebuilt for each product."""
+
+
+class Point:
+    """One place θ on a loss surface; everything is computed when first asked for, and kept.
+
+    A point is a snapshot: training the model afterwards does not move it.
+
+    Example:
+        >>> import torch, thalweg
+        >>> x = torch.tensor([[1.0], [2.0]])
+        >>> problem = thalweg.Problem(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, (x, x))
+        >>> point = thalweg.Surface(problem).at(torch.tensor([1.0, 1.0]))
+        >>> point.value, point.gradient["bias"]
+        (1.0, tensor([2.]))
+    """
+
+    def __init__(self, problem: Problem, layout: Layout, vector: Float[Tensor, " n"]) -> None:
+        self.problem = problem
+        self.layout = layout
+        self.vector = vector
+        with torch.inference_mode(False):
+            self._rest = {
+                name: p.detach().clone()
+                for name, p in problem.parameters.items()
+                if name not in set(layout.names)
+            }
+
+    @property
+    def params(self) -> dict[str, Tensor]:
+        """θ by name; views of `vector`."""
+        return self.layout.unflatten(self.vector)
+
+    @property
+    def value(self) -> float:
+        """L(θ) [loss]. Cost: one gradient, which is kept."""
+        return self._value_and_gradient[0]
+
+    @property
+    def gradient(self) -> dict[str, Tensor]:
+        """∇L(θ) by name [loss/param]. Cost: one gradient."""
+        return self.layout.unflatten(self.gradient_vector)
+
+    @property
+    def gradient_vector(self) -> Float[Tensor, " n"]:
+        """∇L(θ) as one vector, in the layout's order [loss/param]."""
+        return self._value_and_gradient[1]
+
+    def hessian(self) -> SurfaceOperator:
+        """H = ∇²L(θ) [loss/param²]: the exact Hessian, one double backward pass a product.
+
+        Source: Pearlmutter 1994, "Fast exact multiplication by the Hessian", with reverse over
+        reverse differentiation in place of his R-operator.
+        """
+        return self._hessian
+
+    def ggn(self) -> SurfaceOperator:
+        """G = Σ_b w_b J_bᵀ (∇²_z ℓ) J_b [loss/param²]: the generalised Gauss–Newton matrix.
+
+        J is the Jacobian of the model's output z (or its `.logits`), ∇²_z ℓ the Hessian of the
+        loss in z, differentiated by autograd, whatever the loss.
+
+        Raises:
+            ProblemError: at the first product, if the output is not one tensor, or the loss does
+                not depend on it.
+
+        Source: Schraudolph 2002, "Fast curvature matrix-vector products".
+        """
+        return self._ggn
+
+    def fisher(self) -> SurfaceOperator:
+        """F = Σ_b w_b J_bᵀ F_z J_b [loss/param²]: the true Fisher information of the model.
+
+        F_z = E_{y ~ p(y|z)}[∇_z ln p ∇_z ln pᵀ] in closed form for the likelihood that the loss is
+        the negative logarithm of: cross-entropy, negative log-likelihood, binary cross-entropy,
+        mean of squares (a Gaussian of variance 1/2). For losses on natural parameters it equals the
+        GGN.
+
+        Raises:
+            ProblemError: at the first product, if the loss is not one of these.
+
+        Source: Martens 2020, "New insights and perspectives on the natural gradient method", §8–9.
+        """
+        return self._fisher
+
+    # -- how it is computed -----------------------------------------------------------------
+
+    def leaves(self) -> dict[str, Tensor]:
+        """Fresh leaf tensors at θ, by name, to differentiate by."""
+        return {name: tensor.detach().requires_grad_() for name, tensor in self.params.items()}
+
+    def forward(self, leaves: dict[str, Tensor], index: int) -> Evaluation:
+        """The forward pass of batch `index` at `leaves`; other parameters are held."""
+        batch = self.problem.batches[index]
+        return self.problem.forward({**self._rest, **leaves}, batch, f"batch {index}")
+
+    @cached_property
+    def weights(self) -> tuple[float, ...]:
+        """The factor of each batch's loss in L; known after one forward pass of each."""
+        return self._value_and_gradient[2]
+
+    @cached_property
+    def _value_and_gradient(self) -> tuple[float, Float[Tensor, " n"], tuple[float, ...]]:
+        reduction = self.problem.reduction
+        counts: list[float] = []
+        losses: list[float] = []
+        total = torch.zeros_like(self.vector)
+        used: set[str] = set()
+        with reading():
+            for index, batch in enumerate(self.problem.batches):
+                leaves = self.leaves()
+                evaluation = self.forward(leaves, index)
+                counts.append(reduction.count(batch, evaluation.output))
+                losses.append(float(evaluation.loss.detach()))
+                gradients = torch.autograd.grad(
+                    evaluation.loss, tuple(leaves.values()), allow_unused=True
+                )
+                used |= {n for n, g in zip(leaves, gradients, strict=True) if g is not None}
+                # Multiplied by its count now and divided by the sum of counts at the end, since
+                # that sum is known only then.
+                scale = 1.0 if reduction.is_sum else counts[-1]
+                total += scale * self.layout.flatten(_filled(leaves, gradients))
+        _refuse_unused([name for name in self.layout.names if name not in used])
+        weights = reduction.weights(counts)
+        value = sum(w * loss for w, loss in zip(weights, losses, strict=True))
+        return value, total if reduction.is_sum else total / sum(counts), weights
+
+    @cached_property
+    def _hessian(self) -> SurfaceOperator:
+        return self._operator(hessian_product, cost=2.0)
+
+    @cached_property
+    def _ggn(self) -> SurfaceOperator:
+        return self._operator(ggn_product, cost=4 / 3)
+
+    @cached_property
+    def _fisher(self) -> SurfaceOperator:
+        def build(leaves: dict[str, Tensor], evaluation: Evaluation, batch: Batch) -> BatchProduct:
+            return fisher_product(self.problem, leaves, evaluation, batch)
+
+        return self._operator(build, cost=4 / 3)
+
+    def _operator(self, build: Any, cost: float) -> SurfaceOperator:
+        def product_of(index: int) -> BatchProduct:
+            leaves = self.leaves()
+            product: BatchProduct = build(
+                leaves, self.forward(leaves, index), self.problem.batches[index]
+            )
+            return product
+
+        return SurfaceOperator(
+            self.layout, product_of, self.weights, self._graph_bytes <= MAX_GRAPH_BYTES, cost
+        )
+
+    @cached_property
+    def _graph_bytes(self) -> float:
+        """An estimate of what the graphs of all batches keep: 3 × the tensors of the forward."""
+        saved = 0
+
+        def count(tensor: Tensor) -> int:
+            nonlocal saved
+            saved += tensor.numel() * tensor.element_size()
+            return 0
+
+        with reading(), torch.autograd.graph.saved_tensors_hooks(count, lambda _: torch.empty(0)):
+            self.forward(self.leaves(), 0)
+        return 3.0 * saved * len(self.problem.batches)
+
+
+def _filled(leaves: dict[str, Tensor], gradients: tuple[Tensor | None, ...]) -> dict[str, Tensor]:
+    return {
+        name: torch.zeros_like(leaf) if gradient is None else gradient
+        for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True)
+    }
+
+
+def _refuse_unused(names: list[str]) -> None:
+    if names:
+        raise UnusedParameterError(
+            f"{len(names)} parameter(s) do not enter the loss: {', '.join(map(repr, names[:5]))}"
+            f"{', …' if len(names) > 5 else ''}; freeze them with requires_grad_(False), remove "
+            f"them, or leave them out: Surface(problem, params=...) or --params"
+        )
