@@ -1,3 +1,53 @@
 """thalweg reads the loss surface under a neural network and walks it."""
 
+from thalweg import curvature, doctor, linalg, passes, problems, report, signal, surface
+from thalweg._errors import (
+    BudgetError,
+    DetachedLossError,
+    LayoutError,
+    NonFiniteError,
+    OperatorError,
+    ProblemError,
+    RandomModelError,
+    SecondDerivativeError,
+    ThalwegError,
+    UnusedParameterError,
+)
+from thalweg._problem import Problem
+from thalweg.curvature import critical_point
+from thalweg.doctor import examine
+from thalweg.linalg import density, eigenpairs, trace
+from thalweg.passes import Pass
+from thalweg.surface import Point, Surface
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "BudgetError",
+    "DetachedLossError",
+    "LayoutError",
+    "NonFiniteError",
+    "OperatorError",
+    "Pass",
+    "Point",
+    "Problem",
+    "ProblemError",
+    "RandomModelError",
+    "SecondDerivativeError",
+    "Surface",
+    "ThalwegError",
+    "UnusedParameterError",
+    "critical_point",
+    "curvature",
+    "density",
+    "doctor",
+    "eigenpairs",
+    "examine",
+    "linalg",
+    "passes",
+    "problems",
+    "report",
+    "signal",
+    "surface",
+    "trace",
+]

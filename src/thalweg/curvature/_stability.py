@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 
 import torch
 
@@ -18,7 +19,9 @@ class StepRule:
 
     Args:
         name: the method in words.
-        lr: the learning rate η [param²/loss], for preconditioned methods [param].
+        lr: the learning rate η as it was set.
+        pace: the speed of the gradient flow that small steps follow: η for gradient descent and
+            Adam, η/(1 − β) for heavy ball [param²/loss; for preconditioned methods param].
         limit: the curvature at which the step turns unstable.
         epsilon: ε of the preconditioner, None for methods without one.
 
@@ -29,6 +32,7 @@ class StepRule:
 
     name: str
     lr: float
+    pace: float
     limit: float
     epsilon: float | None = None
 
@@ -41,7 +45,7 @@ class StepRule:
         """
         if not lr > 0:
             raise ThalwegError(f"lr={lr}; give a positive learning rate")
-        return cls("gradient descent", lr, 2 / lr)
+        return cls("gradient descent", lr, lr, 2 / lr)
 
     @classmethod
     def of(cls, optimizer: torch.optim.Optimizer) -> StepRule | None:
@@ -58,19 +62,25 @@ class StepRule:
         if not lr > 0:
             return None
         if type(optimizer) is torch.optim.SGD:
-            beta, name = float(group["momentum"]), "gradient descent"
-            if beta == 0:
-                return cls(name, lr, 2 / lr)
-            # Dampening scales the gradient that enters the momentum, so it scales η.
-            pace = lr * (1 - float(group["dampening"]))
-            if group["nesterov"]:
-                return cls(f"Nesterov β = {beta:g}", lr, (2 + 2 * beta) / ((1 + 2 * beta) * pace))
-            return cls(f"heavy ball β = {beta:g}", lr, (2 + 2 * beta) / pace)
-        if type(optimizer) in (torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam):
+            return cls._momentum(
+                lr, float(group["momentum"]), float(group["dampening"]), bool(group["nesterov"])
+            )
+        if type(optimizer) in (torch.optim.Adam, torch.optim.AdamW):
             beta = float(group["betas"][0])
             limit = (2 + 2 * beta) / ((1 - beta) * lr)
-            return cls(f"{type(optimizer).__name__} β₁ = {beta:g}", lr, limit, group["eps"])
+            return cls(f"{type(optimizer).__name__} β₁ = {beta:g}", lr, lr, limit, group["eps"])
         return None
+
+    @classmethod
+    def _momentum(cls, lr: float, beta: float, dampening: float, is_nesterov: bool) -> StepRule:
+        if beta == 0:
+            return cls.gradient_descent(lr)
+        # Dampening scales the gradient that enters the momentum, so it scales η.
+        step = lr * (1 - dampening)
+        pace = step / (1 - beta) if beta < 1 else inf
+        if is_nesterov:
+            return cls(f"Nesterov β = {beta:g}", lr, pace, (2 + 2 * beta) / ((1 + 2 * beta) * step))
+        return cls(f"heavy ball β = {beta:g}", lr, pace, (2 + 2 * beta) / step)
 
 
 @dataclass(frozen=True)

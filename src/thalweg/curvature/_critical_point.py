@@ -1,0 +1,348 @@
+"""The critical-point card: what kind of place on the loss surface a point is, and how surely."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from math import sqrt
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from thalweg._errors import ThalwegError
+from thalweg._layout import Layout
+from thalweg.curvature._stability import Stability, StepRule
+from thalweg.linalg import (
+    Density,
+    Extremes,
+    Inertia,
+    MatrixOperator,
+    SymmetricOperator,
+    density,
+    extremes,
+    inertia,
+    least_residual,
+)
+from thalweg.surface import Point, Surface
+
+GRADIENT_TOL = 1e-4
+"""A gradient counts as zero if a relative move of this size along the sharpest direction would
+annul it: ‖∇L‖ ≤ tol · max|λ| · max(‖θ‖, 1)."""
+
+SLOW = 1e-4
+"""Progress counts as none if the largest stable gradient step lowers the loss by less than this
+share of itself."""
+
+FLAT = 0.9
+"""Above this r the gradient lies where the Hessian has no curvature (Frye et al. 2021, §3)."""
+
+
+class Verdict(Enum):
+    """What kind of place a point is."""
+
+    MINIMUM = "minimum"
+    SADDLE = "saddle"
+    MAXIMUM = "maximum"
+    PLATEAU = "plateau"
+    NOT_CRITICAL = "not critical"
+    UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class CriticalPoint:
+    """The card of a point on a loss surface.
+
+    Args:
+        value: L [loss].
+        gradient_norm: ‖∇L‖ [loss/param].
+        gradient_tol: the norm below which the gradient counts as zero [loss/param].
+        num_parameters: n.
+        extremes: eigenpairs at both ends [loss/param²], with residuals and bounds.
+        inertia: numbers of negative, null and positive eigenvalues; the index is the first.
+        negative_curvature: the unit direction of λ_min by parameter name, None where λ_min is not
+            negative beyond its bound.
+        flatness: r = ‖Hp + ∇L‖ / (‖H‖_F ‖p‖ + ‖∇L‖) for the step p of least residual: near 1 where
+            the gradient is small but no critical point is near, 0 where Newton's step solves.
+        stability: sharpness against the stability limit of the step in use, None without one.
+        density: the spectrum's density, None where all eigenvalues are known.
+        verdict: the kind of place.
+        reason: why, in words.
+        num_gradients: cost in gradient-equivalents.
+        seconds: cost in time.
+    """
+
+    value: float
+    gradient_norm: float
+    gradient_tol: float
+    num_parameters: int
+    extremes: Extremes
+    inertia: Inertia
+    negative_curvature: dict[str, Tensor] | None
+    flatness: float
+    stability: Stability | None
+    density: Density | None
+    verdict: Verdict
+    reason: str
+    num_gradients: float
+    seconds: float
+
+    @property
+    def sharpness(self) -> float:
+        """λ_max [loss/param²]."""
+        return float(self.extremes.top.values[0])
+
+    @property
+    def lowest(self) -> float:
+        """λ_min [loss/param²]."""
+        return float(self.extremes.bottom.values[0])
+
+    @property
+    def headline(self) -> str:
+        """The verdict in words, with the index of a saddle."""
+        if self.verdict is not Verdict.SADDLE:
+            return self.verdict.value
+        low, high = self.inertia.interval
+        index = f"{self.inertia.negative:.0f}"
+        return f"saddle of index {index}" + ("" if low == high else f" (between {low} and {high})")
+
+    def __str__(self) -> str:
+        top, bottom = self.extremes.top, self.extremes.bottom
+        lines = [
+            f"{self.headline}: {self.reason}",
+            f"loss {self.value:.6g}   gradient norm {self.gradient_norm:.3g}   "
+            f"{self.num_parameters:,} parameters",
+            f"λ_max {_within(top.values[0], top.bounds[0])}   "
+            f"λ_min {_within(bottom.values[0], bottom.bounds[0])}",
+            f"flatness r {self.flatness:.3f}",
+        ]
+        if self.stability:
+            rule = self.stability.rule
+            lines.append(
+                f"sharpness {self.stability.sharpness:.4g} against {rule.limit:.4g}, the limit of "
+                f"{rule.name} at lr {rule.lr:g}: "
+                f"{'stable' if self.stability.is_stable else 'unstable'}"
+            )
+        return "\n".join([*lines, f"cost {self.num_gradients:.0f} gradients, {self.seconds:.1f} s"])
+
+
+def critical_point(
+    point: Point,
+    lr: float | None = None,
+    *,
+    rule: StepRule | None = None,
+    preconditioner: Tensor | None = None,
+    generator: torch.Generator | None = None,
+    dense_up_to: int = 1000,
+    num_probes: int = 8,
+    num_steps: int = 48,
+) -> CriticalPoint:
+    """Reads what kind of place a point is: minimum, saddle, plateau, or no critical point.
+
+    Small networks are read by all eigenvalues of the dense Hessian, in float64; larger ones by one
+    Lanczos run for both ends and by the spectral density for the index.
+
+    Args:
+        point: where.
+        lr: the learning rate of plain gradient descent, as a short form of `rule`.
+        rule: the step in use, from `StepRule.of(optimizer)`.
+        preconditioner: (n,) √v of methods that divide by it, for their sharpness.
+        generator: of the random starts; seeded with 0 where none is given.
+        dense_up_to: n up to which the dense Hessian is taken.
+        num_probes: of the density.
+        num_steps: Lanczos steps of each probe.
+
+    Returns:
+        The card.
+
+    Raises:
+        SecondDerivativeError: if an operation has no second derivative.
+        ThalwegError: if lr and rule are both given.
+
+    Cost:
+        n products for n ≤ dense_up_to, otherwise about num_probes · num_steps + 100. A product is
+        two gradients.
+
+    Source: Dauphin et al. 2014 for the index; Frye et al. 2021, "Critical point-finding methods
+    reveal gradient-flat regions of deep network losses", eq. 8, for r; here p is the step of least
+    residual in the Krylov space of the gradient.
+
+    Example:
+        >>> import torch, thalweg
+        >>> x = torch.tensor([[1.0], [2.0]])
+        >>> problem = thalweg.Problem(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, (x, x))
+        >>> minimum = thalweg.Surface(problem).at(torch.tensor([1.0, 0.0]))
+        >>> critical_point(minimum).headline
+        'minimum'
+    """
+    start = perf_counter()
+    if lr is not None:
+        if rule is not None:
+            raise ThalwegError("critical_point(point, lr, rule=...) got both; give one of them")
+        rule = StepRule.gradient_descent(lr)
+    generator = generator or torch.Generator().manual_seed(0)
+    is_small = point.layout.size <= dense_up_to
+    if is_small:
+        point = _in_float64(point)
+    hessian = point.hessian()
+    gradient = point.gradient_vector
+    operator: SymmetricOperator = hessian
+    spectrum: Density | None = None
+    if is_small:
+        operator = MatrixOperator(hessian.to_dense())
+        num_products = hessian.size
+        ends = extremes(operator, generator=generator)
+        counts = inertia(operator)
+        frobenius = float(operator.to_dense().norm())
+    else:
+        ends = extremes(operator, generator=generator)
+        spectrum = density(
+            operator, generator=generator, num_probes=num_probes, num_steps=num_steps
+        )
+        counts = spectrum.inertia(_null_tol(ends))
+        frobenius = sqrt(spectrum.moment(2).value * operator.size)
+        num_products = ends.num_products + spectrum.num_products
+    step = least_residual(operator, -gradient, num_steps=min(60, operator.size))
+    stability, more = _stability(operator, ends, rule, preconditioner, generator)
+    if not is_small:
+        num_products += step.num_products + more
+    gradient_norm = float(gradient.norm())
+    scale = frobenius * float(step.x.norm()) + gradient_norm
+    flatness = float((operator @ step.x + gradient).norm()) / scale if scale else 0.0
+    steepest = max(abs(float(ends.top.values[0])), abs(float(ends.bottom.values[0])))
+    gradient_tol = GRADIENT_TOL * steepest * max(float(point.vector.norm()), 1.0)
+    verdict, reason = _judge(
+        point.value, gradient_norm, gradient_tol, steepest, flatness, ends, counts
+    )
+    return CriticalPoint(
+        value=point.value,
+        gradient_norm=gradient_norm,
+        gradient_tol=gradient_tol,
+        num_parameters=operator.size,
+        extremes=ends,
+        inertia=counts,
+        negative_curvature=_direction(ends, point.layout),
+        flatness=flatness,
+        stability=stability,
+        density=spectrum,
+        verdict=verdict,
+        reason=reason,
+        num_gradients=1 + num_products * hessian.gradients_per_product,
+        seconds=perf_counter() - start,
+    )
+
+
+def _in_float64(point: Point) -> Point:
+    """The same point read in float64, so that rounding does not pass for curvature."""
+    if point.vector.dtype == torch.float64:
+        return point
+    problem = point.problem.to(dtype=torch.float64)
+    try:
+        return Surface(problem, point.layout.names).at(point.vector.double())
+    except ThalwegError:
+        # Some models make float32 tensors inside; they are read as they are.
+        return point
+
+
+def _null_tol(ends: Extremes) -> float:
+    """Below this an eigenvalue of a large Hessian cannot be told from zero."""
+    return float(max(ends.top.residuals[0], ends.bottom.residuals[0]))
+
+
+def _stability(
+    operator: SymmetricOperator,
+    ends: Extremes,
+    rule: StepRule | None,
+    preconditioner: Tensor | None,
+    generator: torch.Generator,
+) -> tuple[Stability | None, int]:
+    """Sharpness in the metric of the rule, and the products spent on it."""
+    if rule is None:
+        return None, 0
+    if rule.epsilon is None:
+        return Stability(rule, float(ends.top.values[0])), 0
+    if preconditioner is None:
+        return None, 0
+    scale = (preconditioner.to(operator.dtype) + rule.epsilon).rsqrt()
+    scaled = extremes(_Scaled(operator, scale), generator=generator)
+    return Stability(rule, float(scaled.top.values[0])), scaled.num_products
+
+
+class _Scaled(SymmetricOperator):
+    """D A D for a diagonal D."""
+
+    def __init__(self, operator: SymmetricOperator, diagonal: Tensor) -> None:
+        super().__init__(operator.size, operator.dtype, operator.device)
+        self._operator = operator
+        self._diagonal = diagonal[:, None]
+
+    def _apply(self, V: Tensor) -> Tensor:
+        result: Tensor = self._diagonal * (self._operator @ (self._diagonal * V))
+        return result
+
+
+def _direction(ends: Extremes, layout: Layout) -> dict[str, Tensor] | None:
+    if float(ends.bottom.bounds[0, 1]) >= 0:
+        return None
+    return layout.unflatten(ends.bottom.vectors[:, 0].to(layout.dtype))
+
+
+def _judge(
+    value: float,
+    gradient_norm: float,
+    gradient_tol: float,
+    steepest: float,
+    flatness: float,
+    ends: Extremes,
+    counts: Inertia,
+) -> tuple[Verdict, str]:
+    """The verdict and its reason, from the gradient first and the curvature second."""
+    if gradient_norm > gradient_tol:
+        gain = gradient_norm**2 / (2 * steepest) if steepest else float("inf")
+        if steepest and gain < SLOW * abs(value):
+            where = (
+                f"and it lies where the Hessian is flat (r = {flatness:.2f})"
+                if flatness > FLAT
+                else f"with curvature along it (r = {flatness:.2f})"
+            )
+            return Verdict.PLATEAU, (
+                f"the gradient is small but not zero, {where}; the largest stable step would lower "
+                f"the loss by {gain / abs(value):.1g} of itself"
+            )
+        return Verdict.NOT_CRITICAL, (
+            f"the gradient norm {gradient_norm:.3g} is above {gradient_tol:.3g}, "
+            f"where it would count as zero"
+        )
+    if steepest == 0:
+        return Verdict.PLATEAU, "gradient and curvature are both zero"
+    lowest, highest = float(ends.bottom.bounds[0, 1]), float(ends.top.bounds[0, 0])
+    is_down, is_up = lowest < -counts.null_tol, highest > counts.null_tol
+    if is_down and not is_up and counts.interval[0] == sum_of(counts):
+        return Verdict.MAXIMUM, "the gradient is zero and every direction curves down"
+    if is_down:
+        return Verdict.SADDLE, (
+            f"the gradient is zero to {gradient_tol:.1g} and the loss curves down along at least "
+            f"one direction, λ_min ≤ {lowest:.3g}"
+        )
+    if counts.is_exact:
+        null = round(counts.null)
+        flat = f", flat to second order along {null} directions" if null else ""
+        return Verdict.MINIMUM, f"the gradient is zero and no eigenvalue is negative{flat}"
+    low, _ = ends.spread_bound()
+    if low > -0.05 * steepest:
+        return Verdict.MINIMUM, (
+            f"the gradient is zero and, with probability 99 %, no eigenvalue is below {low:.2g}"
+        )
+    return Verdict.UNDECIDED, (
+        f"the gradient is zero and no negative curvature was met, but eigenvalues down to "
+        f"{low:.2g} cannot be excluded; more Lanczos steps would tell"
+    )
+
+
+def sum_of(counts: Inertia) -> int:
+    """n, the number of eigenvalues counted."""
+    return round(counts.negative + counts.null + counts.positive)
+
+
+def _within(value: Tensor, bounds: Tensor) -> str:
+    return f"{float(value):.4g} [{float(bounds[0]):.4g}, {float(bounds[1]):.4g}]"

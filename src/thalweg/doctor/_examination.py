@@ -1,0 +1,165 @@
+"""Examination: what was found, tried and measured on a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from thalweg.curvature import CriticalPoint
+from thalweg.doctor._budget import Budget
+from thalweg.doctor._finding import Finding
+from thalweg.doctor._trial import Run
+from thalweg.report import Page
+from thalweg.signal import Signal
+
+SCHEMA = "thalweg/examination/1"
+
+
+@dataclass(frozen=True)
+class Gain:
+    """A paired comparison of held-out losses: control minus remedied, seed by seed.
+
+    Args:
+        mean: of the differences [loss]; inf where the control breaks down and the remedied
+            network trains.
+        low: lower end of the one-sided 95 % confidence interval, by Student's t.
+        is_proved: whether `low` is above zero and the mean above 2 % of the control's loss.
+    """
+
+    mean: float
+    low: float
+    is_proved: bool
+
+
+@dataclass(frozen=True)
+class TriedRemedy:
+    """A remedy and what became of it.
+
+    Args:
+        name: what it is.
+        code: the source edit that it amounts to.
+        screening: the short run that decided whether it went on, None where it could not be run.
+        runs: full runs, one a seed, with the seeds and data order of the control; empty where it
+            dropped out before.
+        gain: against the control, None without full runs.
+        outcome: in words.
+    """
+
+    name: str
+    code: str
+    screening: Run | None
+    runs: tuple[Run, ...]
+    gain: Gain | None
+    outcome: str
+
+    @property
+    def is_proved(self) -> bool:
+        """Whether it is proved to help."""
+        return self.gain is not None and self.gain.is_proved
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """What one part of an examination cost.
+
+    Args:
+        name: what was measured.
+        gradients: gradients over all data, or their equivalent.
+        seconds: wall time.
+    """
+
+    name: str
+    gradients: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Omission:
+    """What was not measured, and why.
+
+    Args:
+        name: what would have been measured.
+        reason: why it was not.
+    """
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What was found, tried and measured on a network.
+
+    Args:
+        title: the problem's name.
+        num_parameters: trainable parameters examined.
+        num_samples: samples of the training data.
+        loss: L at the point handed over [loss].
+        findings: what is wrong, causes first; empty for a healthy network.
+        remedies: what was tried, the best proved one first.
+        control: runs of the network as it is.
+        signal: how scale and gradient run with depth.
+        card: what kind of place the point is, None where it was not measured.
+        constant_loss: the loss of the best constant answer, None where not known.
+        num_steps: optimizer steps of a full trial.
+        batch_size: samples a step.
+        optimizer: the optimizer in use or assumed, in words.
+        measurements: what each part cost.
+        omissions: what was not measured or not tried, and why.
+        assumptions: what was taken for granted, in sentences.
+        seed: that everything random was drawn from.
+        budget: what could be spent.
+        machine: versions, device, dtype and threads, in words.
+    """
+
+    title: str
+    num_parameters: int
+    num_samples: int
+    loss: float
+    findings: tuple[Finding, ...]
+    remedies: tuple[TriedRemedy, ...]
+    control: tuple[Run, ...]
+    signal: Signal
+    card: CriticalPoint | None
+    constant_loss: float | None
+    num_steps: int
+    batch_size: int
+    optimizer: str
+    measurements: tuple[Measurement, ...]
+    omissions: tuple[Omission, ...]
+    assumptions: tuple[str, ...]
+    seed: int
+    budget: Budget
+    machine: str
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def proved(self) -> tuple[TriedRemedy, ...]:
+        """The remedies that are proved to help, the best first."""
+        return tuple(remedy for remedy in self.remedies if remedy.is_proved)
+
+    def page(self) -> Page:
+        """The examination as a page: verdict first, then evidence, then cost and doubt."""
+        from thalweg.doctor._page import page_of
+
+        return page_of(self)
+
+    def save(self, path: str | Path) -> Path:
+        """Writes the page as one HTML file.
+
+        Raises:
+            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
+        """
+        return self.page().save(path)
+
+    def to_json(self) -> str:
+        """The examination as JSON, with the name and version of its schema."""
+        from thalweg.report import to_json
+
+        fields: dict[str, Any] = {"schema": SCHEMA, "is_healthy": self.is_healthy}
+        return to_json(fields | {name: getattr(self, name) for name in self.__dataclass_fields__})

@@ -1,0 +1,255 @@
+"""examine: read a network, find what ails its training, and prove a remedy by trying it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from dataclasses import replace
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from thalweg._errors import ThalwegError
+from thalweg._problem import OptimizerFactory, Problem
+from thalweg._batch import num_samples
+from thalweg.curvature import CriticalPoint, StepRule, critical_point
+from thalweg.doctor._budget import Budget
+from thalweg.doctor._contest import contest
+from thalweg.doctor._examination import Examination
+from thalweg.doctor._ledger import Ledger, Progress
+from thalweg.doctor._planning import NUM_SEEDS, plan_curvature, plan_trials, subset
+from thalweg.doctor._readings import Readings
+from thalweg.doctor._score import constant_loss
+from thalweg.doctor._trial import Plan, Run, made_optimizer, train
+from thalweg.doctor.findings import find
+from thalweg.doctor.remedies import remedies_for
+from thalweg.passes import Pass
+from thalweg.signal import Signal
+from thalweg.surface import Surface
+
+
+def examine(
+    problem: Problem,
+    *,
+    optimizer: OptimizerFactory | None = None,
+    batch_size: int | None = None,
+    params: str | Iterable[str] = "*",
+    budget: Budget | str = "60s",
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Examination:
+    """Says what the surface looks like, what is wrong with the training, and what helps.
+
+    Readings first: the pass, how gradient and scale run with depth, and the critical-point card.
+    Then the network as it is is trained on copies for a short while, several times. Rules over all
+    of that make findings; each finding names remedies; each remedy is tried on copies with the
+    same seeds, data order and steps. Nothing of the caller's is changed.
+
+    Args:
+        problem: model, loss and data; its own optimizer and batch size unless given here.
+        optimizer: a function of the parameters; Adam at 0.001 is assumed where none is known.
+        batch_size: of the trials.
+        params: globs that choose the parameters whose curvature is read.
+        budget: seconds ("60s", "2m") or gradients ("5000g"). In gradients, the same seed gives the
+            same examination; in seconds it may plan otherwise on a slower machine.
+        seed: everything random is drawn from it.
+        progress: told what is being done and which share of the whole is behind.
+
+    Returns:
+        The examination; `.findings` is empty for a healthy network.
+
+    Raises:
+        ProblemError: if the problem cannot be read; see `Problem.check`.
+        SecondDerivativeError: if an operation of the network has no second derivative.
+        BudgetError: if the budget does not allow even the shortest trial.
+
+    Cost:
+        About the budget. A remedy counts as proved if its held-out loss is lower than the
+        control's by a paired one-sided t test at 95 % over the seeds, and by 2 % at least.
+
+    Example:
+        >>> import thalweg, thalweg.problems
+        >>> examination = thalweg.examine(thalweg.problems.relu_digits(), budget="1000g")
+        >>> examination.is_healthy
+        True
+    """
+    budget = Budget.parse(budget) if isinstance(budget, str) else budget
+    ledger = Ledger(progress or (lambda stage, share: None))
+    problem, batch_size = _completed(problem, optimizer, batch_size, ledger)
+    surface = Surface(problem, params)
+    with ledger.measuring("pass, and signal through depth", 0.0) as gradients:
+        passed = Pass.of(problem)
+        signal = Signal.of(passed)
+        gradients.append(2.0)
+    made = made_optimizer(problem.copied())
+    card = _card(surface, made, budget, seed, ledger)
+    plan, training = plan_trials(problem, batch_size, budget, seed)
+    fraction = min(1.0, batch_size / problem.num_samples)
+    control, trained = _control(training, plan, fraction, seed, ledger)
+    readings = Readings(
+        problem=problem,
+        passed=passed,
+        signal=signal,
+        signal_after=_signal_after(trained),
+        card=card,
+        optimizer=made,
+        control=control,
+        plan=plan,
+        constant_loss=constant_loss(problem),
+    )
+    findings = find(readings)
+    remedies, not_applicable = remedies_for(findings, readings)
+    for remedy in not_applicable:
+        ledger.omit(f"remedy: {remedy.name}", remedy.reason)
+    with ledger.measuring("remedies", 0.5) as gradients:
+        tried = contest(remedies, training, plan, control, ledger, (0.5, 1.0))
+        runs = [run for t in tried for run in (*t.runs, *([t.screening] if t.screening else []))]
+        gradients.append(fraction * sum(run.num_steps for run in runs))
+    ledger.progress("done", 1.0)
+    return Examination(
+        title=problem.name or type(problem.model).__name__,
+        num_parameters=surface.layout.size,
+        num_samples=problem.num_samples,
+        loss=passed.value,
+        findings=findings,
+        remedies=tried,
+        control=control,
+        signal=signal,
+        card=card,
+        constant_loss=readings.constant_loss,
+        num_steps=plan.num_steps,
+        batch_size=plan.batch_size,
+        optimizer=_in_words(made),
+        measurements=tuple(ledger.measurements),
+        omissions=tuple(ledger.omissions),
+        assumptions=tuple(ledger.assumptions),
+        seed=seed,
+        budget=budget,
+        machine=_machine(next(iter(problem.parameters.values()))),
+    )
+
+
+def _completed(
+    problem: Problem,
+    optimizer: OptimizerFactory | None,
+    batch_size: int | None,
+    ledger: Ledger,
+) -> tuple[Problem, int]:
+    """The problem with an optimizer and a batch size; what had to be assumed is noted."""
+    if optimizer is not None:
+        problem = replace(problem, optimizer=optimizer)
+    elif problem.optimizer is None:
+        problem = replace(problem, optimizer=lambda params: torch.optim.Adam(params, lr=1e-3))
+        ledger.assume(
+            "No optimizer was named, so Adam at learning rate 0.001 was assumed; pass "
+            "Problem(..., optimizer=lambda params: ...) to have yours examined."
+        )
+    if problem.test is None:
+        ledger.assume(
+            "No held-out data were given, so a fifth of the data was held out for the trials."
+        )
+    batch_size = batch_size or problem.batch_size
+    if batch_size is None:
+        largest = max(num_samples(batch) for batch in problem.batches)
+        batch_size = largest if len(problem.batches) > 1 else min(largest, 64)
+        ledger.assume(f"No batch size was named, so minibatches of {batch_size} were assumed.")
+    return problem, batch_size
+
+
+def _card(
+    surface: Surface, optimizer: torch.optim.Optimizer, budget: Budget, seed: int, ledger: Ledger
+) -> CriticalPoint | None:
+    """The critical-point card, as much of it as the budget buys."""
+    problem = surface.problem
+    with ledger.measuring("curvature: eigenvalues, index, verdict", 0.05) as gradients:
+        point = surface.here()
+        start = perf_counter()
+        _ = point.value
+        seconds = perf_counter() - start
+        plan = plan_curvature(budget, seconds, surface.layout.size, problem.num_samples)
+        if plan is None:
+            ledger.omit(
+                "curvature",
+                f"a gradient takes {seconds:.2g} s, and {budget} buys too few of them; give more",
+            )
+            return None
+        generator = torch.Generator().manual_seed(seed)
+        if plan.num_samples is not None:
+            part = subset(problem, plan.num_samples, generator)
+            point = Surface(part, surface.layout.names).here()
+            ledger.omit(
+                "curvature on all data",
+                f"it was read on {part.num_samples:,} of {problem.num_samples:,} samples, to fit "
+                f"{budget}",
+            )
+        rule = StepRule.of(optimizer)
+        scale = None
+        if rule is None:
+            ledger.omit(
+                "stability limit", f"none is known for {type(optimizer).__name__}; its learning "
+                f"rate was judged by the trials alone"
+            )
+        elif rule.epsilon is not None:
+            scale = _root_mean_square_gradient(point.problem, surface, generator)
+        card = critical_point(
+            point,
+            rule=rule,
+            preconditioner=scale,
+            generator=generator,
+            dense_up_to=plan.dense_up_to,
+            num_probes=max(plan.num_probes, 1),
+        )
+        gradients.append(card.num_gradients)
+    return card
+
+
+def _root_mean_square_gradient(
+    problem: Problem, surface: Surface, generator: torch.Generator, num_batches: int = 8
+) -> Tensor:
+    """√v that Adam would settle on here: the root mean square of minibatch gradients."""
+    size = problem.batch_size or 64
+    squares = torch.zeros(surface.layout.size, dtype=torch.float64)
+    for _, batch in zip(range(num_batches), problem.minibatches(size, generator), strict=False):
+        part = replace(problem, data=[batch])
+        gradient = Surface(part, surface.layout.names).here().gradient_vector
+        squares += gradient.double().cpu().square() / num_batches
+    return squares.sqrt().to(surface.layout.device)
+
+
+def _control(
+    training: Problem, plan: Plan, fraction: float, seed: int, ledger: Ledger
+) -> tuple[tuple[Run, ...], Problem]:
+    """Runs of the network as it is, and the network after the first of them."""
+    first = training.copied()
+    runs = []
+    with ledger.measuring(f"training as it is, {NUM_SEEDS} seeds", 0.3) as gradients:
+        for k in range(NUM_SEEDS):
+            ledger.progress("training as it is", 0.3 + 0.2 * k / NUM_SEEDS)
+            runs.append(train(first if k == 0 else training.copied(), plan, seed + k))
+        gradients.append(fraction * sum(run.num_steps for run in runs))
+    return tuple(runs), first
+
+
+def _signal_after(trained: Problem) -> Signal | None:
+    try:
+        return Signal.of(Pass.of(trained.in_eval_mode()))
+    except ThalwegError:
+        # A run that broke down leaves parameters with no finite loss; the finding says so.
+        return None
+
+
+def _in_words(optimizer: torch.optim.Optimizer) -> str:
+    group = optimizer.param_groups[0]
+    settings = [f"lr {group['lr']:g}"]
+    settings += [f"momentum {group['momentum']:g}"] if group.get("momentum") else []
+    settings += [f"weight decay {group['weight_decay']:g}"] if group.get("weight_decay") else []
+    return f"{type(optimizer).__name__}, {', '.join(settings)}"
+
+
+def _machine(parameter: Tensor) -> str:
+    dtype = str(parameter.dtype).removeprefix("torch.")
+    return (
+        f"torch {torch.__version__}, Python {platform.python_version()}, {parameter.device}, "
+        f"{dtype}, {torch.get_num_threads()} threads"
+    )

@@ -1,0 +1,210 @@
+"""The pictures of an examination, each with the sentence that says what to see."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite, log10
+from statistics import fmean
+from typing import Any
+
+from thalweg.curvature import CriticalPoint
+from thalweg.doctor._examination import Examination, TriedRemedy
+from thalweg.doctor._trial import Run
+from thalweg.report import Figure
+from thalweg.signal import Signal
+
+
+def gradient_figure(signal: Signal) -> Figure:
+    """Gradient norm by layer, measured and predicted."""
+    names = [row.name for row in signal.rows]
+    norms = [row.gradient_norm for row in signal.rows]
+    data = [_line("measured", names, norms, "lines+markers")]
+    caption = "The norm of the loss's gradient by each layer's output, from input to output."
+    predicted = [row.predicted_gradient_norm for row in signal.rows]
+    if None not in predicted:
+        data.append(_line("mean-field theory", names, predicted, "lines", dash="dash"))
+        caption += (
+            " The dashed line is what mean-field theory predicts from the weights' variances and "
+            "the activation alone, starting at the last layer."
+        )
+    if signal.gradient:
+        caption += (
+            f" Each layer towards the input multiplies it by {signal.gradient.factor:.3g} "
+            f"(95 % between {signal.gradient.low:.3g} and {signal.gradient.high:.3g})."
+        )
+    alt = f"Gradient norm from {norms[0]:.2g} at the first layer to {norms[-1]:.2g} at the last"
+    layout = _axes("layer", "‖∂L/∂z‖", {"type": "log", "exponentformat": "power"})
+    layout["xaxis"] |= {"type": "category"}
+    return Figure(data, layout, caption, alt)
+
+
+def scale_figure(signal: Signal) -> Figure:
+    """Activation scale by layer, measured and predicted."""
+    names = [row.name for row in signal.rows]
+    data = [_line("measured", names, [row.scale for row in signal.rows], "lines+markers")]
+    predicted = [row.predicted_scale for row in signal.rows]
+    caption = "The root mean square of each layer's output, before its activation."
+    if None not in predicted:
+        data.append(_line("mean-field theory", names, predicted, "lines", dash="dash"))
+        caption += " Dashed: mean-field theory."
+    layout = _axes("layer", "root mean square of z", {"rangemode": "tozero"})
+    layout["xaxis"] |= {"type": "category"}
+    return Figure(data, layout, caption, "Activation scale by layer")
+
+
+def units_figure(signal: Signal) -> Figure:
+    """Saturated and dead units by layer."""
+    rows = [row for row in signal.rows if row.activation]
+    names = [row.name for row in rows]
+    data = [
+        _bars("slope under 1 % of its maximum", names, [100 * row.saturated for row in rows]),
+        _bars("units so on every sample", names, [100 * row.dead for row in rows]),
+    ]
+    layout = _axes("layer", "share (%)", {"range": [0, 100]})
+    layout["xaxis"] |= {"type": "category"}
+    caption = "How much of each layer's activation passes hardly any gradient."
+    return Figure(data, layout, caption, "Saturated and dead units by layer")
+
+
+def curves_figure(examination: Examination, shown: Sequence[TriedRemedy]) -> Figure:
+    """Training loss by step, as it is and remedied, with the range over the seeds."""
+    data: list[dict[str, Any]] = []
+    for k, (name, runs) in enumerate(
+        [("as it is", examination.control), *((remedy.name, remedy.runs) for remedy in shown)]
+    ):
+        data += _banded(name, runs, k)
+    caption = (
+        f"Training loss over {examination.num_steps} steps, mean of {len(examination.control)} "
+        f"seeds, with the range between the seeds. Same seeds, data order and steps for all."
+    )
+    highest = max(
+        (value for run in examination.control for value in run.losses if isfinite(value)), default=1
+    )
+    # A log axis where the curves run over decades, and a run that blows up stays in the picture.
+    lowest = min((v for t in data for v in t["y"] if v is not None and v > 0), default=highest)
+    is_log = lowest > 0 and highest / lowest > 30
+    axis = {"type": "log"} if is_log else {"rangemode": "tozero"}
+    alt = "Training curves of the network as it is and with the remedies tried"
+    return Figure(data, _axes("step", "training loss", axis), caption, alt)
+
+
+def spectrum_figure(card: CriticalPoint) -> Figure:
+    """The Hessian's eigenvalues: all of them, or their density."""
+    if card.density is not None:
+        return _density_figure(card)
+    values = card.inertia.eigenvalues
+    assert values is not None, "a spectrum without a density is exact"
+    order = list(range(1, len(values) + 1))
+    sizes = [float(v) for v in values.flip(0)]
+    largest = max(map(abs, sizes)) or 1.0
+    # Symmetric logarithm: eigenvalues run over decades on both sides of zero.
+    floor = largest * 1e-9
+    heights = [_symlog(v, floor) for v in sizes]
+    decades = [10.0**e for e in range(int(log10(floor)), int(log10(largest)) + 1, 3)]
+    ticks = sorted({0.0, *decades, *(-d for d in decades)})
+    data = [
+        {
+            "type": "scatter", "mode": "markers", "name": "eigenvalues", "x": order, "y": heights,
+            "marker": {"size": 4}, "showlegend": False, "customdata": sizes,
+            "hovertemplate": "λ%{x} = %{customdata:.4g}<extra></extra>",
+        }
+    ]  # fmt: skip
+    layout = _axes(
+        "rank", "eigenvalue λ (symmetric log)",
+        {
+            "tickvals": [_symlog(t, floor) for t in ticks],
+            "ticktext": ["0" if t == 0 else f"{t:.0e}" for t in ticks],
+        },
+    )  # fmt: skip
+    caption = (
+        f"All {len(sizes)} eigenvalues of the Hessian: {card.inertia.negative:.0f} negative, "
+        f"{card.inertia.null:.0f} zero to rounding, {card.inertia.positive:.0f} positive."
+    )
+    return Figure(data, layout, caption, "Eigenvalues of the Hessian in order of size")
+
+
+def _density_figure(card: CriticalPoint) -> Figure:
+    density = card.density
+    assert density is not None, "asked for first"
+    grid = [float(x) for x in density.grid]
+    middle = [float(y) for y in density.density]
+    errors = [2 * float(e) for e in density.stderr]
+    # On a log axis the band is cut where it would reach zero.
+    floor = max(max(middle) * 1e-8, 1e-300)
+    low = [max(y - e, floor) for y, e in zip(middle, errors, strict=True)]
+    high = [max(y + e, floor) for y, e in zip(middle, errors, strict=True)]
+    data = [
+        *_band(grid, low, high, 0),
+        _line("density", grid, [max(y, floor) for y in middle], "lines"),
+    ]
+    caption = (
+        f"The density of the Hessian's {card.num_parameters:,} eigenvalues by stochastic Lanczos "
+        f"quadrature, with two standard errors. About {card.inertia.negative:,.0f} are negative."
+    )
+    layout = _axes("eigenvalue λ", "density", {"type": "log", "exponentformat": "power"})
+    return Figure(data, layout, caption, "Spectral density of the Hessian")
+
+
+def _banded(name: str, runs: Sequence[Run], k: int) -> list[dict[str, Any]]:
+    columns = _columns(runs)
+    if not columns:
+        return []
+    steps = [step for step, _ in columns]
+    losses = [values for _, values in columns]
+    return [
+        *_band(steps, [min(v) for v in losses], [max(v) for v in losses], k),
+        _line(name, steps, [fmean(v) for v in losses], "lines", colour=k),
+    ]
+
+
+def _columns(runs: Sequence[Run]) -> list[tuple[int, list[float]]]:
+    """The losses of all runs by stretch, as far as any run got, finite ones only."""
+    columns = []
+    for i in range(max((len(run.losses) for run in runs), default=0)):
+        reached = [run for run in runs if i < len(run.losses) and isfinite(run.losses[i])]
+        if reached:
+            columns.append((reached[0].steps[i], [run.losses[i] for run in reached]))
+    return columns
+
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Okabe and Ito's colours, told apart by colour-blind eyes too."""
+
+
+def _line(
+    name: str, x: Sequence[Any], y: Sequence[Any], mode: str, dash: str = "solid", colour: int = 0
+) -> dict[str, Any]:
+    if dash == "dash":
+        colour = 1
+    return {
+        "type": "scatter", "mode": mode, "name": name, "x": list(x), "y": list(y),
+        "line": {"dash": dash, "color": COLOURS[colour % len(COLOURS)], "width": 2},
+    }  # fmt: skip
+
+
+def _band(
+    x: Sequence[Any], low: Sequence[float], high: Sequence[float], k: int
+) -> list[dict[str, Any]]:
+    colour = COLOURS[k % len(COLOURS)]
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return [
+        {
+            "type": "scatter", "mode": "lines", "x": [*x, *reversed(x)],
+            "y": [*high, *reversed(low)], "fill": "toself", "line": {"width": 0},
+            "fillcolor": f"rgba({red},{green},{blue},0.2)", "showlegend": False,
+            "hoverinfo": "skip",
+        }
+    ]  # fmt: skip
+
+
+def _bars(name: str, x: Sequence[str], y: Sequence[float]) -> dict[str, Any]:
+    return {"type": "bar", "name": name, "x": list(x), "y": list(y)}
+
+
+def _axes(x: str, y: str, extra: dict[str, Any]) -> dict[str, Any]:
+    return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}, **extra}}
+
+
+def _symlog(value: float, floor: float) -> float:
+    size = abs(value)
+    return 0.0 if size <= floor else (1 if value > 0 else -1) * log10(size / floor)

@@ -1,0 +1,48 @@
+"""Ledger: what an examination measured at what cost, left out, and took for granted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from time import perf_counter
+
+from thalweg.doctor._examination import Measurement, Omission
+
+Progress = Callable[[str, float], None]
+"""Told what is being done, and which share of the whole is behind."""
+
+
+@dataclass
+class Ledger:
+    """Written while an examination is under way.
+
+    Args:
+        progress: told what is being done.
+    """
+
+    progress: Progress
+    measurements: list[Measurement] = field(default_factory=list)
+    omissions: list[Omission] = field(default_factory=list)
+    assumptions: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def measuring(self, name: str, share: float) -> Iterator[list[float]]:
+        """Times its body; the body appends the gradients that it spent.
+
+        Args:
+            name: what is measured.
+            share: of the whole examination that is behind when it begins.
+        """
+        self.progress(name, share)
+        start, gradients = perf_counter(), list[float]()
+        yield gradients
+        self.measurements.append(Measurement(name, sum(gradients), perf_counter() - start))
+
+    def omit(self, name: str, reason: str) -> None:
+        """Notes what was not measured, and why."""
+        self.omissions.append(Omission(name, reason))
+
+    def assume(self, sentence: str) -> None:
+        """Notes what was taken for granted."""
+        self.assumptions.append(sentence)

@@ -1,0 +1,281 @@
+"""The page of an examination: verdict first, then evidence, remedies, cost and doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import isfinite
+from statistics import fmean
+
+from thalweg.curvature import CriticalPoint
+from thalweg.doctor._examination import Examination, TriedRemedy
+from thalweg.doctor._figures import (
+    curves_figure,
+    gradient_figure,
+    scale_figure,
+    spectrum_figure,
+    units_figure,
+)
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._trial import Run
+from thalweg.report import Block, Code, Fact, Facts, Page, Section, Table, Text, Tone
+from thalweg.signal import Signal
+
+
+def page_of(examination: Examination) -> Page:
+    """Describes the page."""
+    sections = [
+        *(_finding_section(finding, examination) for finding in examination.findings),
+        _remedy_section(examination),
+        _signal_section(examination),
+        _surface_section(examination),
+        _cost_section(examination),
+        _omission_section(examination),
+    ]
+    return Page(
+        title=examination.title,
+        verdict=_verdict(examination),
+        tone=Tone.GOOD if examination.is_healthy else Tone.BAD,
+        lead=_lead(examination),
+        sections=tuple(section for section in sections if section is not None),
+        footer=f"seed {examination.seed} · budget {examination.budget} · {examination.machine}",
+    )
+
+
+def _verdict(examination: Examination) -> str:
+    if examination.is_healthy:
+        return "Nothing ails this training"
+    named = [finding.ailment.value for finding in examination.findings]
+    return f"This network does not train: {', '.join(named)}"
+
+
+def _lead(examination: Examination) -> str:
+    after = _spread([run.after.loss for run in examination.control])
+    if examination.is_healthy:
+        return (
+            f"Trained as it is for {examination.num_steps} steps, its held-out loss goes from "
+            f"{examination.control[0].before.loss:.4g} to {after}"
+            f"{_accuracy_clause(examination.control)}; no rule found anything wrong."
+        )
+    first = examination.findings[0].sentence
+    if not examination.proved:
+        return f"{first} {len(examination.remedies)} remedies were tried; none is proved to help."
+    best = examination.proved[0]
+    return (
+        f"{first} Proved remedy: {best.name}. With it the held-out loss after "
+        f"{examination.num_steps} steps is {_spread([r.after.loss for r in best.runs])} instead "
+        f"of {after}{_accuracy_clause(best.runs, examination.control)}."
+    )
+
+
+def _accuracy_clause(runs: Sequence[Run], control: Sequence[Run] | None = None) -> str:
+    if runs[0].after.accuracy is None:
+        return ""
+    instead = f" instead of {_accuracies(control)}" if control else ""
+    return f", and the accuracy {_accuracies(runs)}{instead}"
+
+
+def _finding_section(finding: Finding, examination: Examination) -> Section:
+    pictures: dict[Ailment, Callable[[], Block]] = {
+        Ailment.VANISHING: lambda: gradient_figure(examination.signal),
+        Ailment.EXPLODING: lambda: gradient_figure(examination.signal),
+        Ailment.SATURATED: lambda: units_figure(examination.signal),
+        Ailment.DEAD: lambda: units_figure(examination.signal),
+    }
+    picture = pictures.get(finding.ailment, lambda: curves_figure(examination, ()))()
+    facts = Facts(tuple(Fact(name, f"{value:.4g}") for name, value in finding.evidence.items()))
+    rule = Text(f"Rule: {finding.rule}. Here it is met {finding.margin:.3g} times over.")
+    title = finding.ailment.value.capitalize()
+    return Section(title, finding.sentence, (picture, facts, rule), Tone.BAD)
+
+
+def _remedy_section(examination: Examination) -> Section | None:
+    if examination.is_healthy:
+        return Section(
+            "Trained as it is",
+            f"{len(examination.control)} runs on copies, with {examination.optimizer}, minibatches "
+            f"of {examination.batch_size}.",
+            (curves_figure(examination, ()),),
+            Tone.GOOD,
+        )
+    shown = [remedy for remedy in examination.remedies if remedy.runs]
+    proved = examination.proved
+    if proved:
+        sentence = (
+            f"{_counted(len(proved), 'remedy', 'remedies')} of {len(examination.remedies)} tried "
+            f"proved to help: the held-out loss is lower than without by a paired t test at 95 %, "
+            f"over {len(examination.control)} seeds with the same data order and steps."
+        )
+    else:
+        sentence = (
+            f"Nothing that was tried helped: of {len(examination.remedies)} remedies none is "
+            f"proved to lower the held-out loss."
+        )
+    blocks: list[Block] = [_remedy_table(examination)]
+    if shown:
+        blocks.append(curves_figure(examination, shown))
+    blocks += [Code(remedy.code, f"{remedy.name}: the change") for remedy in proved[:3]]
+    tone = Tone.GOOD if proved else Tone.UNSURE
+    return Section("Remedies, tried", sentence, tuple(blocks), tone)
+
+
+def _remedy_table(examination: Examination) -> Table:
+    has_accuracy = examination.control[0].after.accuracy is not None
+    header = ["what", "held-out loss", *(["accuracy"] if has_accuracy else []), "gain", "outcome"]
+
+    def row(name: str, runs: Sequence[Run], gain: str, outcome: str) -> tuple[str, ...]:
+        loss = _spread([run.after.loss for run in runs]) if runs else "–"
+        accuracy = [_accuracies(runs) if runs else "–"] if has_accuracy else []
+        return (name, loss, *accuracy, gain, outcome)
+
+    rows = [row("as it is", examination.control, "", "control")]
+    for remedy in examination.remedies:
+        gain = _gain(remedy)
+        rows.append(row(remedy.name, remedy.runs, gain, remedy.outcome))
+    return Table(
+        tuple(header),
+        tuple(rows),
+        f"After {examination.num_steps} steps: mean ± standard deviation over "
+        f"{len(examination.control)} seeds. Gain: held-out loss without minus with, and the lower "
+        f"end of its one-sided 95 % interval.",
+    )
+
+
+def _gain(remedy: TriedRemedy) -> str:
+    if remedy.gain is None:
+        return "–"
+    if not isfinite(remedy.gain.mean):
+        return "trains where it broke down" if remedy.is_proved else "breaks down"
+    return f"{remedy.gain.mean:.3g} (≥ {remedy.gain.low:.3g})"
+
+
+def _signal_section(examination: Examination) -> Section | None:
+    signal = examination.signal
+    if len(signal.rows) < 2:
+        return None
+    told = {finding.ailment for finding in examination.findings}
+    blocks: list[Block] = [scale_figure(signal)]
+    if not told & {Ailment.VANISHING, Ailment.EXPLODING}:
+        blocks.insert(0, gradient_figure(signal))
+    blocks.append(_signal_table(signal))
+    return Section("Signal through depth", _signal_sentence(signal), tuple(blocks))
+
+
+def _signal_sentence(signal: Signal) -> str:
+    if signal.theory is None or signal.predicted_factor is None:
+        return (
+            "Measured only: mean-field theory speaks of plain chains of layers and activations, "
+            "and this network pools, adds, normalises or recurs between them."
+        )
+    theory = signal.theory
+    return (
+        f"Mean-field theory of a wide network with these variances: the squared gradient changes "
+        f"by χ = {theory.chi:.3g} a layer, a depth scale of {theory.depth_scale:.3g} layers; "
+        f"layer by layer it predicts a gradient factor of {signal.predicted_factor:.3g}."
+    )
+
+
+def _signal_table(signal: Signal) -> Table:
+    return Table(
+        ("layer", "kind", "units", "scale", "‖∂L/∂z‖", "‖∂L/∂W‖", "activation", "flat", "dead"),
+        tuple(
+            (
+                row.name,
+                row.kind,
+                f"{row.num_units:,}",
+                f"{row.scale:.3g}",
+                f"{row.gradient_norm:.3g}",
+                f"{row.weight_gradient_norm:.3g}",
+                row.activation or "–",
+                f"{row.saturated:.0%}" if row.activation else "–",
+                f"{row.dead:.0%}" if row.activation else "–",
+            )
+            for row in signal.rows
+        ),
+        "Flat: slopes under 1 % of the activation's steepest. Dead: units so on every sample.",
+    )
+
+
+def _surface_section(examination: Examination) -> Section | None:
+    card = examination.card
+    if card is None:
+        return None
+    return Section(
+        f"The place on the loss surface: {card.headline}",
+        f"{card.reason[0].upper()}{card.reason[1:]}.",
+        (_surface_facts(card), spectrum_figure(card)),
+    )
+
+
+def _surface_facts(card: CriticalPoint) -> Facts:
+    top, bottom = card.extremes.top, card.extremes.bottom
+    low, high = card.inertia.interval
+    count = f"{card.inertia.negative:,.0f} of {card.num_parameters:,}"
+    facts = [
+        Fact("loss", f"{card.value:.6g}"),
+        Fact("gradient norm", f"{card.gradient_norm:.3g}", f"zero below {card.gradient_tol:.2g}"),
+        Fact("λ_max, sharpness", f"{card.sharpness:.4g}", _bounds(top.bounds[0].tolist())),
+        Fact("λ_min", f"{card.lowest:.4g}", _bounds(bottom.bounds[0].tolist())),
+        Fact("negative eigenvalues", count, f"{low:,.0f} to {high:,.0f}"),
+        Fact("gradient-flatness r", f"{card.flatness:.3f}", "", "near 1: no critical point near"),
+    ]
+    if card.stability:
+        rule = card.stability.rule
+        facts.append(
+            Fact(
+                "sharpness / stability limit",
+                f"{card.stability.ratio:.3g}",
+                "stable below 1",
+                f"{rule.name}, lr {rule.lr:g}: {card.stability.sharpness:.4g} against "
+                f"{rule.limit:.4g}",
+            )
+        )
+    return Facts(tuple(facts))
+
+
+def _cost_section(examination: Examination) -> Section:
+    rows = [
+        (m.name, f"{m.gradients:,.1f}", f"{m.seconds:.2f}") for m in examination.measurements
+    ]
+    gradients = sum(m.gradients for m in examination.measurements)
+    seconds = sum(m.seconds for m in examination.measurements)
+    return Section(
+        "What it cost",
+        f"{gradients:,.0f} gradients and {seconds:.1f} s. A gradient is one pass over all "
+        f"{examination.num_samples:,} samples, forward and backward.",
+        (Table(("measured", "gradients", "seconds"), tuple(rows), ""),),
+    )
+
+
+def _omission_section(examination: Examination) -> Section | None:
+    rows = tuple((omission.name, omission.reason) for omission in examination.omissions)
+    blocks: list[Block] = [Text(sentence) for sentence in examination.assumptions]
+    if rows:
+        blocks.insert(0, Table(("not measured", "why"), rows, ""))
+    if not blocks:
+        return None
+    return Section("What was not measured, and what was assumed", "", tuple(blocks))
+
+
+def _bounds(bounds: Sequence[float]) -> str:
+    return f"{bounds[0]:.4g} to {bounds[1]:.4g}"
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
+
+
+def _spread(values: Sequence[float]) -> str:
+    """Mean ± standard deviation, or what broke."""
+    finite = [value for value in values if isfinite(value)]
+    if len(finite) < len(values):
+        return f"not finite in {len(values) - len(finite)} of {len(values)} runs"
+    mean = fmean(finite)
+    deviation = (fmean((v - mean) ** 2 for v in finite) * len(finite) / max(len(finite) - 1, 1))**.5
+    return f"{mean:.4g} ± {deviation:.2g}"
+
+
+def _accuracies(runs: Sequence[Run]) -> str:
+    shares = [100 * run.after.accuracy for run in runs if run.after.accuracy is not None]
+    mean = fmean(shares)
+    deviation = (fmean((s - mean) ** 2 for s in shares) * len(shares) / max(len(shares) - 1, 1))**.5
+    return f"{mean:.1f} ± {deviation:.1f} %"

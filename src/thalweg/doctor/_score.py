@@ -1,0 +1,101 @@
+"""How good a model is on given batches: loss, and accuracy where the targets are classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from thalweg._batch import Batch, call_of
+from thalweg._loss import Kind, known_loss
+from thalweg._problem import Problem
+from thalweg._reduction import Reduction
+
+
+@dataclass(frozen=True)
+class Score:
+    """How good a model is.
+
+    Args:
+        loss: mean loss [loss]; NaN or inf where training broke down.
+        accuracy: share of targets met, None where the targets are no classes.
+    """
+
+    loss: float
+    accuracy: float | None
+
+
+def score(problem: Problem, batches: Sequence[Batch], reduction: Reduction) -> Score:
+    """The score of the problem's model on batches, in evaluation mode. Cost: one forward pass.
+
+    The model's own mode is put back.
+    """
+    modes = [(module, module.training) for module in problem.model.modules()]
+    problem.model.eval()
+    counts: list[float] = []
+    losses: list[float] = []
+    hits = total = 0
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                evaluation = problem.evaluate(problem.model, batch)
+                counts.append(reduction.count(batch, evaluation.output))
+                losses.append(float(evaluation.loss))
+                target = call_of(batch, problem.model).target
+                met = _hits(problem, evaluation.logits, target)
+                if met is not None:
+                    hits, total = hits + int(met.sum()), total + met.numel()
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    weights = reduction.weights(counts)
+    loss = sum(w * value for w, value in zip(weights, losses, strict=True))
+    return Score(loss, hits / total if total else None)
+
+
+def _hits(problem: Problem, logits: Any, target: Any) -> Tensor | None:
+    """Which targets are met, None where the targets are no classes."""
+    if not isinstance(logits, Tensor) or not isinstance(target, Tensor):
+        return None
+    known = known_loss(problem.loss)
+    if known and known.kind in (Kind.BINARY, Kind.BINARY_LOGITS):
+        middle = 0.0 if known.kind is Kind.BINARY_LOGITS else 0.5
+        return (logits > middle) == (target > 0.5)
+    if target.is_floating_point() or logits.ndim != target.ndim + 1:
+        return None
+    # Cross-entropy keeps classes in dimension 1, language models in the last.
+    classes = 1 if known or logits.ndim == 2 else -1
+    counted = target != (known.ignore_index if known else -100)
+    met: Tensor = (logits.argmax(classes) == target)[counted]
+    return met
+
+
+def constant_loss(problem: Problem) -> float | None:
+    """The loss of the best answer that ignores the input; None where it is not known.
+
+    Cross-entropy: the entropy −Σ_c p_c ln p_c of the class frequencies. Mean of squares: the
+    variance of each output's targets, averaged.
+    """
+    known = known_loss(problem.loss)
+    if known is None or known.reduction != "mean" or known.is_rescaled or known.label_smoothing:
+        return None
+    targets = [call_of(batch, problem.model).target for batch in problem.batches]
+    if not all(isinstance(t, Tensor) for t in targets):
+        return None
+    if known.kind in (Kind.CLASSES, Kind.LOG_CLASSES) and not targets[0].is_floating_point():
+        flat = torch.cat([t.reshape(-1) for t in targets])
+        shares = torch.bincount(flat[flat != known.ignore_index]).double()
+        shares = shares[shares > 0] / shares.sum()
+        return float(-(shares * shares.log()).sum())
+    if known.kind is Kind.SQUARED and len({t.shape[1:] for t in targets}) == 1:
+        joined = torch.cat(targets).double()
+        return float(joined.var(dim=0, unbiased=False).mean())
+    return None
+
+
+def parameters_of(model: nn.Module) -> list[nn.Parameter]:
+    """What an optimizer is given: the trainable parameters."""
+    return [p for p in model.parameters() if p.requires_grad]

@@ -1,0 +1,160 @@
+"""Trials: short trainings on copies, with the same seeds, data order and number of steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import inf, isfinite
+from time import perf_counter
+
+import torch
+
+from thalweg._batch import Batch, call_of
+from thalweg._errors import ProblemError
+from thalweg._nonfinite import birthplace
+from thalweg._problem import Problem
+from thalweg._reading import reading
+from thalweg._reduction import Reduction
+from thalweg.doctor._score import Score, parameters_of, score
+
+CURVE_POINTS = 60
+"""A curve keeps the means of the training loss over this many stretches of a run."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every trial of an examination has in common.
+
+    Args:
+        num_steps: optimizer steps.
+        batch_size: samples a step.
+        held_out: the batches that scores are taken on.
+        reduction: how the losses of batches make one number, found on the problem as handed over.
+    """
+
+    num_steps: int
+    batch_size: int
+    held_out: tuple[Batch, ...]
+    reduction: Reduction
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training on a copy.
+
+    Args:
+        seed: decides the data order, dropout, and whatever a remedy draws.
+        steps: the last step of each stretch of the curve.
+        losses: mean training loss over each stretch.
+        before: held-out score of the model before the first step.
+        after: the same at the end.
+        failure: why the run broke off, "" where it did not.
+        seconds: of the training itself.
+    """
+
+    seed: int
+    steps: tuple[int, ...]
+    losses: tuple[float, ...]
+    before: Score
+    after: Score
+    failure: str
+    seconds: float
+
+    @property
+    def final_loss(self) -> float:
+        """Held-out loss at the end; inf where the run broke off."""
+        return self.after.loss if not self.failure and isfinite(self.after.loss) else inf
+
+    @property
+    def num_steps(self) -> int:
+        """Steps taken before the end or the breakdown."""
+        return self.steps[-1] if self.steps else 0
+
+    @property
+    def last_loss(self) -> float:
+        """Mean training loss over the last stretches; inf where the run broke off."""
+        if self.failure or not self.losses:
+            return inf
+        tail = self.losses[-max(1, len(self.losses) // 10) :]
+        return sum(tail) / len(tail)
+
+
+def train(problem: Problem, plan: Plan, seed: int) -> Run:
+    """Trains the problem's own model: give a copy. The caller's random state is put back.
+
+    Raises:
+        ProblemError: if there is no optimizer, or it was not made from the parameters it got.
+
+    Cost: `plan.num_steps` gradients of a minibatch, and two forward passes of the held-out data.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with reading():
+        torch.manual_seed(seed)
+        optimizer = made_optimizer(problem)
+        before = score(problem, plan.held_out, plan.reduction)
+        # The user's mode may be evaluation, for the reading; training is done in training mode.
+        problem.model.train()
+        start = perf_counter()
+        values: list[float] = []
+        failure = ""
+        batches = problem.minibatches(plan.batch_size, generator)
+        for step, batch in zip(range(plan.num_steps), batches, strict=False):
+            loss = problem.evaluate(problem.model, batch, f"step {step}").loss
+            if not torch.isfinite(loss):
+                failure = (
+                    f"the loss is {float(loss)} at step {step}, born in {_born(problem, batch)}"
+                )
+                break
+            optimizer.zero_grad()
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            values.append(float(loss.detach()))
+        seconds = perf_counter() - start
+        after = Score(inf, before.accuracy and 0.0) if failure else score(problem, plan.held_out, plan.reduction)
+    steps, losses = _curve(values, plan.num_steps)
+    return Run(seed, steps, losses, before, after, failure, seconds)
+
+
+def made_optimizer(problem: Problem) -> torch.optim.Optimizer:
+    """The problem's optimizer on its own model's trainable parameters.
+
+    Raises:
+        ProblemError: see `train`.
+    """
+    if problem.optimizer is None:
+        raise ProblemError("a trial needs Problem(..., optimizer=lambda params: ...)")
+    own = parameters_of(problem.model)
+    optimizer = problem.optimizer(own)
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ProblemError(
+            f"the problem's optimizer returned a {type(optimizer).__name__}; give a function of "
+            f"the parameters: optimizer=lambda params: torch.optim.SGD(params, lr=0.1)"
+        )
+    known = {id(p) for p in own}
+    if any(id(p) not in known for group in optimizer.param_groups for p in group["params"]):
+        raise ProblemError(
+            "the problem's optimizer holds parameters that it was not given; make it from its "
+            "argument: optimizer=lambda params: torch.optim.SGD(params, lr=0.1)"
+        )
+    return optimizer
+
+
+def _born(problem: Problem, batch: Batch) -> str:
+    model = problem.model
+    call = call_of(batch, model)
+    with torch.no_grad():
+        place = birthplace(
+            model, dict(model.named_parameters()), batch, lambda: model(*call.args, **call.kwargs)
+        )
+    return place or "the loss itself"
+
+
+def _curve(values: Sequence[float], num_steps: int) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The means of stretches of equal length, the same stretches for runs of equal plan."""
+    length = max(1, -(-num_steps // CURVE_POINTS))
+    ends = [min(i + length, len(values)) for i in range(0, len(values), length)]
+    means = [
+        sum(values[i : i + length]) / len(values[i : i + length])
+        for i in range(0, len(values), length)
+    ]
+    return tuple(ends), tuple(means)

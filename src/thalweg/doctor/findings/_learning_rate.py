@@ -1,0 +1,63 @@
+"""Learning rates too large or too small for the curvature."""
+
+from __future__ import annotations
+
+from math import isfinite
+from statistics import median
+
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import Readings
+
+
+def lr_too_large(readings: Readings) -> Finding | None:
+    """The step overshoots along the sharpest direction, and the loss rises or breaks down."""
+    stability = readings.card.stability if readings.card else None
+    end = median(run.last_loss for run in readings.control)
+    if stability is None or stability.ratio <= 1 or end <= readings.passed.value:
+        return None
+    ending = f"ends at {end:.3g}" if isfinite(end) else "breaks down"
+    return Finding(
+        Ailment.LR_TOO_LARGE,
+        f"The learning rate {stability.rule.lr:g} is {stability.ratio:.3g} times too large for the "
+        f"curvature: sharpness {stability.sharpness:.3g} against a limit of "
+        f"{stability.rule.limit:.3g} for {stability.rule.name}. Trained as it is, the loss "
+        f"starts at {readings.passed.value:.3g} and {ending}.",
+        (),
+        {
+            "sharpness": stability.sharpness,
+            "stability limit": stability.rule.limit,
+            "loss at the point": readings.passed.value,
+            "training loss at the end, median over seeds": end,
+        },
+        "the sharpness is above the optimizer's stability limit, and the training loss ends above "
+        "where it began (a run above the limit that still converges is no finding)",
+        stability.ratio,
+    )
+
+
+def lr_too_small(readings: Readings) -> Finding | None:
+    """Along the sharpest direction, the fastest of all, the trial is too short to get anywhere."""
+    stability = readings.card.stability if readings.card else None
+    if readings.trains or stability is None or stability.sharpness <= 0:
+        return None
+    # Far below its limit a step follows gradient flow: the error falls like e^(−pace λ t).
+    steps = 1 / (stability.rule.pace * stability.sharpness)
+    if steps <= 2 * readings.plan.num_steps:
+        return None
+    rule = stability.rule
+    return Finding(
+        Ailment.LR_TOO_SMALL,
+        f"The learning rate {rule.lr:g} is too small for the curvature: even along the sharpest "
+        f"direction {rule.name} needs about {steps:.2g} steps to bring the error down by e, and "
+        f"it is {1 / stability.ratio:.2g} times below its stability limit.",
+        (),
+        {
+            "sharpness": stability.sharpness,
+            "stability limit": rule.limit,
+            "steps per e-fold along the sharpest direction": steps,
+            "steps of the trial": readings.plan.num_steps,
+        },
+        "one e-fold along the sharpest direction takes more than twice the steps of the trial, and "
+        "the network as it is does not halve its loss",
+        steps / (2 * readings.plan.num_steps),
+    )

@@ -1,0 +1,37 @@
+"""Symmetric operators and what can be read from products with them alone."""
+
+from thalweg.linalg._conjugate_gradient import conjugate_gradient
+from thalweg.linalg._density import Count, Density, density
+from thalweg.linalg._eigenpairs import EigenPairs, eigenpairs
+from thalweg.linalg._estimate import Estimate
+from thalweg.linalg._extremes import Extremes, extremes
+from thalweg.linalg._inertia import Inertia, inertia
+from thalweg.linalg._lanczos import Tridiagonal, lanczos
+from thalweg.linalg._matrix_operator import MatrixOperator
+from thalweg.linalg._matvec_operator import MatvecOperator
+from thalweg.linalg._minres import least_residual
+from thalweg.linalg._operator import SymmetricOperator
+from thalweg.linalg._solution import Solution
+from thalweg.linalg._trace import trace
+
+__all__ = [
+    "Count",
+    "Density",
+    "EigenPairs",
+    "Estimate",
+    "Extremes",
+    "Inertia",
+    "MatrixOperator",
+    "MatvecOperator",
+    "Solution",
+    "SymmetricOperator",
+    "Tridiagonal",
+    "conjugate_gradient",
+    "density",
+    "eigenpairs",
+    "extremes",
+    "inertia",
+    "lanczos",
+    "least_residual",
+    "trace",
+]

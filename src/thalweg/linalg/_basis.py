@@ -1,0 +1,66 @@
+"""An orthonormal basis that grows by one vector at a time."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_BLOCK = 32
+
+
+class Basis:
+    """Orthonormal vectors q₁ … q_m, held as rows of blocks so that growing copies nothing."""
+
+    def __init__(self, size: int, dtype: torch.dtype, device: torch.device) -> None:
+        self.size = size
+        self._dtype, self._device = dtype, device
+        self._blocks: list[Tensor] = []
+        self.count = 0
+
+    def append(self, q: Float[Tensor, "n"]) -> None:
+        """Take in one more vector, which the caller has made orthonormal to the others."""
+        if self.count == len(self._blocks) * _BLOCK:
+            rows = min(_BLOCK, self.size - self.count)
+            self._blocks.append(
+                torch.empty(rows, self.size, dtype=self._dtype, device=self._device)
+            )
+        self._blocks[-1][self.count % _BLOCK] = q
+        self.count += 1
+
+    def project_out(self, w: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
+        """Return w − QQᵀw and Qᵀw.
+
+        Classical Gram-Schmidt, twice: one batched pass leaves ε‖w‖ of every basis vector, the
+        second removes it ("twice is enough", Giraud, Langou and Rozložník 2005).
+        """
+        rest, first = self._project_once(w)
+        rest, second = self._project_once(rest)
+        return rest, first + second
+
+    def _project_once(
+        self, w: Float[Tensor, "n"]
+    ) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
+        rows = self._rows()
+        parts = [block @ w for block in rows]
+        rest = w
+        for block, part in zip(rows, parts, strict=True):
+            rest = rest - part @ block
+        return rest, torch.cat(parts)
+
+    def combine(self, coefficients: Float[Tensor, "m k"]) -> Float[Tensor, "n k"]:
+        """Return Q S."""
+        S = coefficients.to(dtype=self._dtype, device=self._device)
+        total = torch.zeros(self.size, S.shape[1], dtype=self._dtype, device=self._device)
+        for start, block in zip(range(0, self.count, _BLOCK), self._rows(), strict=True):
+            total += block.T @ S[start : start + len(block)]
+        return total
+
+    def to_tensor(self) -> Float[Tensor, "n m"]:
+        """Return Q, its columns in the order they came."""
+        return torch.cat(self._rows()).T
+
+    def _rows(self) -> list[Tensor]:
+        """The filled part of every block."""
+        if not self._blocks:
+            return []
+        filled = self.count - (len(self._blocks) - 1) * _BLOCK
+        return [*self._blocks[:-1], self._blocks[-1][:filled]]
