@@ -64,9 +64,9 @@ def examine_command(
             "path/file.py:factory.",
         ),
     ],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="Where the page is written.")
-    ] = Path("report.html"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Where the page is written.")] = Path(
+        "report.html"
+    ),
     budget: Annotated[
         str,
         typer.Option(help="What may be spent: seconds (60s, 2m) or gradients (5000g)."),

@@ -94,8 +94,10 @@ def _attribute(module: ModuleType, where: str, name: str) -> Any:
 
 
 def _is_own(module: ModuleType, name: str, value: Any) -> bool:
-    return not name.startswith("_") and inspect.isfunction(value) and (
-        value.__module__ == module.__name__ or name in getattr(module, "__all__", ())
+    return (
+        not name.startswith("_")
+        and inspect.isfunction(value)
+        and (value.__module__ == module.__name__ or name in getattr(module, "__all__", ()))
     )
 
 

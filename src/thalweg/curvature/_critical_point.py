@@ -101,7 +101,7 @@ class CriticalPoint:
     def headline(self) -> str:
         """The verdict in words, with the index of a saddle."""
         if self.verdict is not Verdict.SADDLE:
-            return self.verdict.value
+            return str(self.verdict.value)
         low, high = self.inertia.interval
         index = f"{self.inertia.negative:.0f}"
         return f"saddle of index {index}" + ("" if low == high else f" (between {low} and {high})")

@@ -13,8 +13,9 @@ from scipy import stats
 from thalweg._problem import Problem
 from thalweg.doctor._examination import Gain, TriedRemedy
 from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan, Run, train
-from thalweg.doctor.remedies import Remedy
+from thalweg.doctor.remedies import Remedy, slower
 
 NUM_FINALISTS = 3
 """Remedies that get full runs after the screening."""
@@ -28,40 +29,48 @@ MIN_GAIN = 0.02
 
 def contest(
     remedies: Sequence[Remedy],
-    problem: Problem,
-    plan: Plan,
-    control: Sequence[Run],
+    training: Problem,
+    readings: Readings,
     ledger: Ledger,
     shares: tuple[float, float],
 ) -> tuple[TriedRemedy, ...]:
     """Tries every remedy; the best after the screening meet the control at full length.
 
+    A change to the network that breaks down in the screening is screened again with a tenth of the
+    learning rate: what suits a network that hardly answers is often too large for one that does.
+
     Args:
         remedies: what to try.
-        problem: what is trained in the trials.
-        plan: what all full runs have in common.
-        control: the full runs of the network as it is; their seeds are used again.
+        training: what is trained in the trials.
+        readings: the control runs, whose seeds are used again, and the plan of a full run.
         ledger: told of the progress.
         shares: of the whole examination behind at the begin and the end of the contest.
 
     Returns:
         All of them, the proved first, by held-out loss.
     """
+    plan, control = readings.plan, readings.control
     short = replace(plan, num_steps=max(1, plan.num_steps // SCREENING))
-    lengths = len(remedies) / SCREENING + len(control) * min(NUM_FINALISTS, len(remedies))
+    total = len(remedies) / SCREENING + len(control) * min(NUM_FINALISTS, len(remedies))
     done = 0.0
 
-    def tell(what: str, length: float) -> None:
+    def run(what: str, remedy: Remedy, length: Plan, seed: int) -> Run:
         nonlocal done
-        ledger.progress(what, shares[0] + (shares[1] - shares[0]) * done / lengths)
-        done += length
+        share = shares[0] + (shares[1] - shares[0]) * min(done / total, 1.0)
+        ledger.progress(f"{what} {remedy.name}", share)
+        done += length.num_steps / plan.num_steps
+        generator = torch.Generator().manual_seed(seed)
+        return train(remedy.apply(training.copied(), generator), length, seed)
 
     entered: list[tuple[Remedy, Run]] = []
     failed: list[TriedRemedy] = []
     for remedy in remedies:
-        tell(f"trying {remedy.name}", 1 / SCREENING)
         try:
-            entered.append((remedy, _run(remedy, problem, short, control[0].seed)))
+            screening = run("trying", remedy, short, control[0].seed)
+            if screening.last_loss > readings.passed.value and not remedy.changes_step:
+                remedy = slower(remedy, readings)
+                screening = run("trying", remedy, short, control[0].seed)
+            entered.append((remedy, screening))
         except Exception as error:
             # A remedy rebuilds somebody's network by rule; where that does not fit, say so.
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -70,13 +79,10 @@ def contest(
     entered.sort(key=lambda entry: entry[1].last_loss)
     tried = []
     for remedy, screening in entered[:NUM_FINALISTS]:
-        runs = []
-        for run in control:
-            tell(f"proving {remedy.name}", 1.0)
-            runs.append(_run(remedy, problem, plan, run.seed))
+        runs = tuple(run("proving", remedy, plan, each.seed) for each in control)
         gain = paired_gain(control, runs)
         outcome = "proved to help" if gain.is_proved else "not proved to help"
-        tried.append(TriedRemedy(remedy.name, remedy.code, screening, tuple(runs), gain, outcome))
+        tried.append(TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome))
     tried.sort(key=lambda t: (not t.is_proved, fmean(run.final_loss for run in t.runs)))
     for remedy, screening in entered[NUM_FINALISTS:]:
         outcome = f"dropped after {short.num_steps} steps: {NUM_FINALISTS} others were ahead"
@@ -93,9 +99,7 @@ def paired_gain(control: Sequence[Run], remedied: Sequence[Run]) -> Gain:
     pairs = list(zip(control, remedied, strict=True))
     if any(not isfinite(after.final_loss) for after in remedied):
         return Gain(-inf, -inf, False)
-    whole = [
-        (before, after) for before, after in pairs if isfinite(before.final_loss)
-    ]
+    whole = [(before, after) for before, after in pairs if isfinite(before.final_loss)]
     if len(whole) < len(pairs):
         heals = all(after.final_loss < after.before.loss for after in remedied)
         return Gain(inf, inf if heals else -inf, heals)
@@ -107,8 +111,3 @@ def paired_gain(control: Sequence[Run], remedied: Sequence[Run]) -> Gain:
     low = mean - float(stats.t.ppf(0.95, len(differences) - 1)) * error
     least = MIN_GAIN * abs(fmean(run.final_loss for run in control))
     return Gain(mean, low, low > 0 and mean > least)
-
-
-def _run(remedy: Remedy, problem: Problem, plan: Plan, seed: int) -> Run:
-    generator = torch.Generator().manual_seed(seed)
-    return train(remedy.apply(problem.copied(), generator), plan, seed)

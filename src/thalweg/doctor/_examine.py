@@ -10,9 +10,9 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from thalweg._batch import num_samples
 from thalweg._errors import ThalwegError
 from thalweg._problem import OptimizerFactory, Problem
-from thalweg._batch import num_samples
 from thalweg.curvature import CriticalPoint, StepRule, critical_point
 from thalweg.doctor._budget import Budget
 from thalweg.doctor._contest import contest
@@ -103,7 +103,7 @@ def examine(
     for remedy in not_applicable:
         ledger.omit(f"remedy: {remedy.name}", remedy.reason)
     with ledger.measuring("remedies", 0.5) as gradients:
-        tried = contest(remedies, training, plan, control, ledger, (0.5, 1.0))
+        tried = contest(remedies, training, readings, ledger, (0.5, 1.0))
         runs = [run for t in tried for run in (*t.runs, *([t.screening] if t.screening else []))]
         gradients.append(fraction * sum(run.num_steps for run in runs))
     ledger.progress("done", 1.0)
@@ -163,6 +163,7 @@ def _card(
     """The critical-point card, as much of it as the budget buys."""
     problem = surface.problem
     with ledger.measuring("curvature: eigenvalues, index, verdict", 0.05) as gradients:
+        _ = surface.here().value  # the first pass of a process pays for warming up
         point = surface.here()
         start = perf_counter()
         _ = point.value
@@ -187,8 +188,9 @@ def _card(
         scale = None
         if rule is None:
             ledger.omit(
-                "stability limit", f"none is known for {type(optimizer).__name__}; its learning "
-                f"rate was judged by the trials alone"
+                "stability limit",
+                f"none is known for {type(optimizer).__name__}; its learning "
+                f"rate was judged by the trials alone",
             )
         elif rule.epsilon is not None:
             scale = _root_mean_square_gradient(point.problem, surface, generator)

@@ -10,7 +10,7 @@ from typing import Any
 from thalweg.curvature import CriticalPoint
 from thalweg.doctor._examination import Examination, TriedRemedy
 from thalweg.doctor._trial import Run
-from thalweg.report import Figure
+from thalweg.report import Figure, Ink, band, line
 from thalweg.signal import Signal
 
 
@@ -18,11 +18,11 @@ def gradient_figure(signal: Signal) -> Figure:
     """Gradient norm by layer, measured and predicted."""
     names = [row.name for row in signal.rows]
     norms = [row.gradient_norm for row in signal.rows]
-    data = [_line("measured", names, norms, "lines+markers")]
+    data = [line(names, norms, name="measured", has_markers=True)]
     caption = "The norm of the loss's gradient by each layer's output, from input to output."
     predicted = [row.predicted_gradient_norm for row in signal.rows]
     if None not in predicted:
-        data.append(_line("mean-field theory", names, predicted, "lines", dash="dash"))
+        data.append(_predicted(names, predicted))
         caption += (
             " The dashed line is what mean-field theory predicts from the weights' variances and "
             "the activation alone, starting at the last layer."
@@ -41,11 +41,11 @@ def gradient_figure(signal: Signal) -> Figure:
 def scale_figure(signal: Signal) -> Figure:
     """Activation scale by layer, measured and predicted."""
     names = [row.name for row in signal.rows]
-    data = [_line("measured", names, [row.scale for row in signal.rows], "lines+markers")]
+    data = [line(names, [row.scale for row in signal.rows], name="measured", has_markers=True)]
     predicted = [row.predicted_scale for row in signal.rows]
     caption = "The root mean square of each layer's output, before its activation."
     if None not in predicted:
-        data.append(_line("mean-field theory", names, predicted, "lines", dash="dash"))
+        data.append(_predicted(names, predicted))
         caption += " Dashed: mean-field theory."
     layout = _axes("layer", "root mean square of z", {"rangemode": "tozero"})
     layout["xaxis"] |= {"type": "category"}
@@ -57,8 +57,10 @@ def units_figure(signal: Signal) -> Figure:
     rows = [row for row in signal.rows if row.activation]
     names = [row.name for row in rows]
     data = [
-        _bars("slope under 1 % of its maximum", names, [100 * row.saturated for row in rows]),
-        _bars("units so on every sample", names, [100 * row.dead for row in rows]),
+        _bars(
+            "slope under 1 % of its maximum", names, [100 * row.saturated for row in rows], Ink.BLUE
+        ),
+        _bars("units so on every sample", names, [100 * row.dead for row in rows], Ink.VERMILION),
     ]
     layout = _axes("layer", "share (%)", {"range": [0, 100]})
     layout["xaxis"] |= {"type": "category"}
@@ -69,10 +71,9 @@ def units_figure(signal: Signal) -> Figure:
 def curves_figure(examination: Examination, shown: Sequence[TriedRemedy]) -> Figure:
     """Training loss by step, as it is and remedied, with the range over the seeds."""
     data: list[dict[str, Any]] = []
-    for k, (name, runs) in enumerate(
-        [("as it is", examination.control), *((remedy.name, remedy.runs) for remedy in shown)]
-    ):
-        data += _banded(name, runs, k)
+    compared = [("as it is", examination.control), *((r.name, r.runs) for r in shown)]
+    for (name, runs), ink in zip(compared, _INKS, strict=False):
+        data += _banded(name, runs, ink)
     caption = (
         f"Training loss over {examination.num_steps} steps, mean of {len(examination.control)} "
         f"seeds, with the range between the seeds. Same seeds, data order and steps for all."
@@ -105,7 +106,8 @@ def spectrum_figure(card: CriticalPoint) -> Figure:
     data = [
         {
             "type": "scatter", "mode": "markers", "name": "eigenvalues", "x": order, "y": heights,
-            "marker": {"size": 4}, "showlegend": False, "customdata": sizes,
+            "marker": {"size": 4, "color": Ink.MEASURED.value}, "showlegend": False,
+            "customdata": sizes,
             "hovertemplate": "λ%{x} = %{customdata:.4g}<extra></extra>",
         }
     ]  # fmt: skip
@@ -134,8 +136,8 @@ def _density_figure(card: CriticalPoint) -> Figure:
     low = [max(y - e, floor) for y, e in zip(middle, errors, strict=True)]
     high = [max(y + e, floor) for y, e in zip(middle, errors, strict=True)]
     data = [
-        *_band(grid, low, high, 0),
-        _line("density", grid, [max(y, floor) for y in middle], "lines"),
+        band(grid, low, high, name="density"),
+        line(grid, [max(y, floor) for y in middle], name="density"),
     ]
     caption = (
         f"The density of the Hessian's {card.num_parameters:,} eigenvalues by stochastic Lanczos "
@@ -145,15 +147,19 @@ def _density_figure(card: CriticalPoint) -> Figure:
     return Figure(data, layout, caption, "Spectral density of the Hessian")
 
 
-def _banded(name: str, runs: Sequence[Run], k: int) -> list[dict[str, Any]]:
+_INKS = (Ink.BEFORE, Ink.AFTER, Ink.GREEN, Ink.PURPLE, Ink.ORANGE)
+"""The network as it is, and the remedies in their order."""
+
+
+def _banded(name: str, runs: Sequence[Run], ink: Ink) -> list[dict[str, Any]]:
     columns = _columns(runs)
     if not columns:
         return []
     steps = [step for step, _ in columns]
     losses = [values for _, values in columns]
     return [
-        *_band(steps, [min(v) for v in losses], [max(v) for v in losses], k),
-        _line(name, steps, [fmean(v) for v in losses], "lines", colour=k),
+        band(steps, [min(v) for v in losses], [max(v) for v in losses], name=name, ink=ink),
+        line(steps, [fmean(v) for v in losses], name=name, ink=ink, is_dashed=ink is Ink.BEFORE),
     ]
 
 
@@ -167,38 +173,12 @@ def _columns(runs: Sequence[Run]) -> list[tuple[int, list[float]]]:
     return columns
 
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Okabe and Ito's colours, told apart by colour-blind eyes too."""
+def _predicted(x: Sequence[Any], y: Sequence[Any]) -> dict[str, Any]:
+    return line(x, y, name="mean-field theory", ink=Ink.PREDICTED, is_dashed=True)
 
 
-def _line(
-    name: str, x: Sequence[Any], y: Sequence[Any], mode: str, dash: str = "solid", colour: int = 0
-) -> dict[str, Any]:
-    if dash == "dash":
-        colour = 1
-    return {
-        "type": "scatter", "mode": mode, "name": name, "x": list(x), "y": list(y),
-        "line": {"dash": dash, "color": COLOURS[colour % len(COLOURS)], "width": 2},
-    }  # fmt: skip
-
-
-def _band(
-    x: Sequence[Any], low: Sequence[float], high: Sequence[float], k: int
-) -> list[dict[str, Any]]:
-    colour = COLOURS[k % len(COLOURS)]
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return [
-        {
-            "type": "scatter", "mode": "lines", "x": [*x, *reversed(x)],
-            "y": [*high, *reversed(low)], "fill": "toself", "line": {"width": 0},
-            "fillcolor": f"rgba({red},{green},{blue},0.2)", "showlegend": False,
-            "hoverinfo": "skip",
-        }
-    ]  # fmt: skip
-
-
-def _bars(name: str, x: Sequence[str], y: Sequence[float]) -> dict[str, Any]:
-    return {"type": "bar", "name": name, "x": list(x), "y": list(y)}
+def _bars(name: str, x: Sequence[str], y: Sequence[float], ink: Ink) -> dict[str, Any]:
+    return {"type": "bar", "name": name, "x": list(x), "y": list(y), "marker": {"color": ink.value}}
 
 
 def _axes(x: str, y: str, extra: dict[str, Any]) -> dict[str, Any]:

@@ -233,9 +233,7 @@ def _surface_facts(card: CriticalPoint) -> Facts:
 
 
 def _cost_section(examination: Examination) -> Section:
-    rows = [
-        (m.name, f"{m.gradients:,.1f}", f"{m.seconds:.2f}") for m in examination.measurements
-    ]
+    rows = [(m.name, f"{m.gradients:,.1f}", f"{m.seconds:.2f}") for m in examination.measurements]
     gradients = sum(m.gradients for m in examination.measurements)
     seconds = sum(m.seconds for m in examination.measurements)
     return Section(
@@ -270,12 +268,16 @@ def _spread(values: Sequence[float]) -> str:
     if len(finite) < len(values):
         return f"not finite in {len(values) - len(finite)} of {len(values)} runs"
     mean = fmean(finite)
-    deviation = (fmean((v - mean) ** 2 for v in finite) * len(finite) / max(len(finite) - 1, 1))**.5
+    deviation = (
+        fmean((v - mean) ** 2 for v in finite) * len(finite) / max(len(finite) - 1, 1)
+    ) ** 0.5
     return f"{mean:.4g} ± {deviation:.2g}"
 
 
 def _accuracies(runs: Sequence[Run]) -> str:
     shares = [100 * run.after.accuracy for run in runs if run.after.accuracy is not None]
     mean = fmean(shares)
-    deviation = (fmean((s - mean) ** 2 for s in shares) * len(shares) / max(len(shares) - 1, 1))**.5
+    deviation = (
+        fmean((s - mean) ** 2 for s in shares) * len(shares) / max(len(shares) - 1, 1)
+    ) ** 0.5
     return f"{mean:.1f} ± {deviation:.1f} %"

@@ -26,7 +26,7 @@ TRIAL_SHARE = 0.55
 LENGTHS = (1000, 500, 300, 200, 100, 50, 20, 10)
 """Steps of a trial, so that small differences in speed do not change the plan."""
 
-NUM_EPOCHS = 20
+NUM_EPOCHS = 25
 """No trial is longer than this many passes over the data, or 200 steps."""
 
 EXPECTED_REMEDIES = 8
@@ -67,7 +67,9 @@ def plan_curvature(
     return None
 
 
-def plan_trials(problem: Problem, batch_size: int, budget: Budget, seed: int) -> tuple[Plan, Problem]:
+def plan_trials(
+    problem: Problem, batch_size: int, budget: Budget, seed: int
+) -> tuple[Plan, Problem]:
     """The length of the trials, and the problem they train on: held-out data set apart.
 
     Raises:

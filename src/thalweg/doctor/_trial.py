@@ -101,16 +101,19 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         for step, batch in zip(range(plan.num_steps), batches, strict=False):
             loss = problem.evaluate(problem.model, batch, f"step {step}").loss
             if not torch.isfinite(loss):
-                failure = (
-                    f"the loss is {float(loss)} at step {step}, born in {_born(problem, batch)}"
-                )
+                born = _born(problem, batch)
+                failure = f"the loss is {float(loss.detach())} at step {step}, born in {born}"
                 break
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             values.append(float(loss.detach()))
         seconds = perf_counter() - start
-        after = Score(inf, before.accuracy and 0.0) if failure else score(problem, plan.held_out, plan.reduction)
+        after = (
+            Score(inf, before.accuracy and 0.0)
+            if failure
+            else score(problem, plan.held_out, plan.reduction)
+        )
     steps, losses = _curve(values, plan.num_steps)
     return Run(seed, steps, losses, before, after, failure, seconds)
 

@@ -36,9 +36,7 @@ class Basis:
         rest, second = self._project_once(rest)
         return rest, first + second
 
-    def _project_once(
-        self, w: Float[Tensor, "n"]
-    ) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
+    def _project_once(self, w: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
         rows = self._rows()
         parts = [block @ w for block in rows]
         rest = w

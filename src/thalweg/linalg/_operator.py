@@ -154,9 +154,7 @@ class SymmetricOperator(ABC):
         """Return A + σI."""
         return _Shifted(self, float(sigma))
 
-    def to_dense(
-        self, *, chunk_size: int = 64, max_bytes: int = _FOUR_GIB
-    ) -> Float[Tensor, "n n"]:
+    def to_dense(self, *, chunk_size: int = 64, max_bytes: int = _FOUR_GIB) -> Float[Tensor, "n n"]:
         """Return the matrix itself, (A + Aᵀ)/2, multiplied out by blocks of columns.
 
         Args:

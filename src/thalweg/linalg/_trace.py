@@ -16,9 +16,7 @@ from thalweg.linalg._sphere import unit_vectors
 _ROUNDINGS = 10.0
 
 
-def trace(
-    op: SymmetricOperator, *, num_products: int = 30, generator: torch.Generator
-) -> Estimate:
+def trace(op: SymmetricOperator, *, num_products: int = 30, generator: torch.Generator) -> Estimate:
     """Estimate tr A by XTrace: every probe serves as sketch and as sample.
 
         Y = A Ω,   Q = orth Y,   Qᵢ = orth of Y without column i,   Pᵢ = I − QᵢQᵢᵀ

@@ -110,7 +110,7 @@ class Figure:
         layout: axes and what else there is to say.
         caption: the sentence that says what to see.
         alt: the picture in words, for those who do not see it.
-        height: in CSS pixels; on phones the legend's further lines are added to it.
+        height: in CSS pixels; without caption, legend and titles.
     """
 
     data: Sequence[dict[str, Any]]
@@ -129,7 +129,7 @@ class Figure:
 Block: TypeAlias = Text | Facts | Table | Code | Figure
 
 _NUMBER = re.compile(r"[-+−±]?(\d[\d.,]*(e[-+]?\d+)?|∞|inf\b|nan\b)", re.IGNORECASE)
-_BETWEEN = re.compile(r"[\s()\[\]/→…≤≥<>≈~×·^%⁻⁰¹²³⁴-⁹+−–—-]+")
+_BETWEEN = re.compile(r"[\s()\[\]/→…≤≥<>≈~±×·^%⁻⁰¹²³⁴-⁹+−–—-]+")
 _UNIT = re.compile(r"[A-Za-zµ]{0,3}")
 
 

@@ -39,6 +39,7 @@ def line(
         "x": list(x),
         "y": list(y),
         "name": name,
+        "legendgroup": name,
         "mode": "lines+markers" if has_markers else "lines",
         "line": {"color": ink.value, "width": 2, "dash": "dash" if is_dashed else "solid"},
         "marker": {"color": ink.value, "size": 7},

@@ -135,7 +135,7 @@ def critical_weight_variance(phi: Activation, bias_variance: float = 0.0) -> flo
     """
 
     def growth(log_length: float) -> float:
-        """ln of the length after a layer over the length before it."""
+        """Ln of the length after a layer over the length before it."""
         length = exp(log_length)
         variance = 1 / max(slope_factor(phi, length, 1.0), 1e-300)
         return log(next_length(phi, length, variance, bias_variance) / length)

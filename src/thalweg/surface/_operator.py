@@ -51,7 +51,10 @@ class SurfaceOperator(SymmetricOperator):
     def __matmul__(self, other: Tensor) -> Tensor: ...
     @overload
     def __matmul__(self, other: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
-    def __matmul__(self, other: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
+    # mypy fears a class that defines both __matmul__ and __rmatmul__; nothing here does.
+    def __matmul__(  # type: ignore[override]
+        self, other: Tensor | Mapping[str, Tensor]
+    ) -> Tensor | dict[str, Tensor]:
         if isinstance(other, Mapping):
             return self.layout.unflatten(super().__matmul__(self.layout.flatten(other)))
         return super().__matmul__(other)

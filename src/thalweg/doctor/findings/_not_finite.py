@@ -19,7 +19,9 @@ def not_finite(readings: Readings) -> Finding | None:
         {
             "runs broken": float(len(broken)),
             "runs": float(len(readings.control)),
-            "first step with a loss that is not finite": float(min(run.num_steps for run in broken)),
+            "first step with a loss that is not finite": float(
+                min(run.num_steps for run in broken)
+            ),
         },
         "the training loss becomes NaN or infinite in at least one run of the network as it is",
         float(len(broken)),

@@ -50,6 +50,18 @@ def adam(readings: Readings) -> Remedy | NotApplicable:
         lambda problem, _: replace(
             problem, optimizer=lambda params: torch.optim.Adam(params, lr=1e-3)
         ),
+        changes_step=True,
+    )
+
+
+def slower(remedy: Remedy, readings: Readings) -> Remedy:
+    """A remedy for the network, together with a tenth of the learning rate."""
+    step = _scaled(readings, 0.1)
+    return Remedy(
+        f"{remedy.name}, {step.name}",
+        f"{remedy.code}\n{step.code}",
+        lambda problem, generator: step.apply(remedy.apply(problem, generator), generator),
+        changes_step=True,
     )
 
 
@@ -66,6 +78,7 @@ def _scaled(readings: Readings, factor: float) -> Remedy:
         f"learning rate {lr:.3g}",
         f"optimizer = torch.optim.{type(optimizer).__name__}(model.parameters(), lr={lr:.3g}, ...)",
         apply,
+        changes_step=True,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -13,7 +13,7 @@ from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
 NAME = "batch normalisation"
 
-_NORMS: dict[type[nn.Module], type[nn.Module]] = {
+_NORMS: dict[type[nn.Module], Callable[[int], nn.Module]] = {
     nn.Linear: nn.BatchNorm1d,
     nn.Conv1d: nn.BatchNorm1d,
     nn.Conv2d: nn.BatchNorm2d,
@@ -38,16 +38,15 @@ def batch_norm(readings: Readings) -> Remedy | NotApplicable:
     if not hidden:
         return NotApplicable(NAME, "no dense or convolutional layer is followed by an activation")
 
-    def apply(problem: Problem, generator: torch.Generator) -> Problem:  # noqa: ARG001
+    def apply(problem: Problem, _: torch.Generator) -> Problem:
         for name in hidden:
             layer = problem.model.get_submodule(name)
-            units = layer.weight.shape[0]
-            assert isinstance(units, int), "a layer that is normalised has a weight"
-            norm = partial(_NORMS[type(layer)], units)().to(layer.weight.device, layer.weight.dtype)  # type: ignore[arg-type]
+            weight = layer.get_parameter("weight")
+            norm = _NORMS[type(layer)](weight.shape[0]).to(weight.device, weight.dtype)
             problem.model.set_submodule(name, nn.Sequential(layer, norm))
         return problem
 
-    kinds = sorted({_NORMS[type(modules[name])].__name__ for name in hidden})
+    kinds = sorted({type(_NORMS[type(modules[name])](1)).__name__ for name in hidden})
     return Remedy(
         NAME,
         f"""\

@@ -19,11 +19,13 @@ class Remedy:
         name: what it is, in words.
         code: the source edit that it amounts to.
         apply: changes a problem whose model is its own; draws from the generator.
+        changes_step: whether it changes the learning rate or the optimizer.
     """
 
     name: str
     code: str
     apply: Callable[[Problem, torch.Generator], Problem]
+    changes_step: bool = False
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,41 @@
+# Every target is what continuous integration and README call. `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+RUN_TIME := $(BIN)/.installed
+DEVELOPMENT := $(BIN)/.installed-dev
+
+.PHONY: help demo test check format clean
+help:
+	@echo "make demo    set up, examine a network that does not train, write report.html"
+	@echo "make test    set up, run the tests"
+	@echo "make check   format, lint, types, import contracts"
+	@echo "make format  put the code into form"
+
+# Exit code 1 of thalweg means that something was found, which the demo network is there for.
+demo: $(RUN_TIME)
+	$(BIN)/thalweg examine thalweg.problems:deep_sigmoid_digits || [ $$? -eq 1 ]
+
+test: $(DEVELOPMENT)
+	$(BIN)/python -m pytest -n 2 --doctest-modules src tests
+
+check: $(DEVELOPMENT)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(DEVELOPMENT)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+
+$(RUN_TIME): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(DEVELOPMENT): $(RUN_TIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@

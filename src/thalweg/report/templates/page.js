@@ -1,0 +1,198 @@
+// Draws the figures in the page's own fonts and colours, and again when those or the width change.
+(() => {
+  "use strict";
+  const plots = [...document.querySelectorAll(".plot")];
+  const state = { figures: plots.length, drawn: 0, errors: [] };
+  window.thalweg = state;
+  const root = document.documentElement;
+  const finger = matchMedia("(pointer: coarse)").matches;
+
+  const COLORWAY = ["--blue", "--vermilion", "--green", "--purple", "--orange", "--grey"];
+
+  const color = (name) => getComputedStyle(root).getPropertyValue(name).trim();
+
+  // "var(--blue)" anywhere in a figure is a colour of the page.
+  function colored(value) {
+    if (typeof value === "string") {
+      return value.replace(/^var\((--[a-z-]+)\)$/, (_, name) => color(name));
+    }
+    if (Array.isArray(value)) return value.map(colored);
+    if (value === null || typeof value !== "object") return value;
+    return Object.fromEntries(Object.entries(value).map(([key, item]) => [key, colored(item)]));
+  }
+
+  function template() {
+    const font = { family: getComputedStyle(document.body).fontFamily, size: 12, color: color("--quiet") };
+    const axis = {
+      gridcolor: color("--rule"), linecolor: color("--grey"), tickcolor: color("--grey"),
+      zerolinecolor: color("--grey"), zeroline: false, automargin: true, exponentformat: "power",
+      minexponent: 4, title: { font: { size: 12 } },
+    };
+    const scene = { ...axis, backgroundcolor: "rgba(0,0,0,0)", showbackground: false };
+    const bar = { outlinewidth: 0, thickness: 12, title: { font: { size: 12 } } };
+    const shaded = [{ colorscale: "Cividis", colorbar: bar }];
+    return {
+      layout: {
+        font,
+        paper_bgcolor: "rgba(0,0,0,0)",
+        plot_bgcolor: "rgba(0,0,0,0)",
+        colorway: COLORWAY.map(color),
+        colorscale: { sequential: "Cividis", diverging: "RdBu" },
+        margin: { l: 4, r: 8, t: 8, b: 4 },
+        xaxis: { ...axis, showgrid: false, showline: true, ticks: "outside", ticklen: 4 },
+        yaxis: axis,
+        scene: { xaxis: scene, yaxis: scene, zaxis: scene },
+        hovermode: "closest",
+        hoverlabel: {
+          bgcolor: color("--page"), bordercolor: color("--grey"), align: "left",
+          font: { family: font.family, size: 12, color: color("--text") },
+        },
+        annotationdefaults: { font: { color: color("--text") }, arrowcolor: color("--grey"), arrowwidth: 1 },
+        shapedefaults: { line: { color: color("--grey"), width: 1 } },
+      },
+      data: { heatmap: shaded, contour: shaded, surface: shaded },
+    };
+  }
+
+  const config = {
+    displayModeBar: false, displaylogo: false, showTips: false, showSendToCloud: false, showLink: false,
+    plotlyServerURL: "", scrollZoom: false, doubleClick: "reset", responsive: false,
+  };
+
+  // Titles of a single pair of axes stand in the page, where they wrap as text does.
+  function moveTitle(layout, axis, place) {
+    const title = layout[axis]?.title;
+    const text = typeof title === "string" ? title : title?.text;
+    const isAlone = !Object.keys(layout).some((key) => /^([xy]axis\d|scene|polar)/.test(key));
+    if (!text || !isAlone || text.includes("<")) return;
+    place.textContent = plain(text);
+    delete layout[axis].title;
+  }
+
+  const plain = (text) => String(text).replace(/<[^>]*>/g, "").replaceAll("&lt;", "<");
+
+  // Plotly writes powers of ten a quarter larger than other numbers.
+  function evenTicks(layout) {
+    for (const axis of Object.values(layout)) {
+      if (axis?.type === "log") axis.tickfont = { size: 9.6, ...axis.tickfont };
+    }
+  }
+
+  // The legend stands in the page too; its buttons hide and show lines.
+  const groupOf = (trace) => trace.legendgroup || trace.name;
+
+  function fillLegend(plot, place, data, layout) {
+    const isListed = (trace) => trace.name && trace.showlegend !== false && !trace.colorscale && !trace.z;
+    const listed = data.map((trace, number) => ({ trace, number })).filter(({ trace }) => isListed(trace));
+    const isWanted = layout.showlegend ?? data.length > 1;
+    place.replaceChildren(...(isWanted ? listed : []).map(({ trace, number }) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.innerHTML = sample(trace, color(COLORWAY[number % COLORWAY.length]));
+      button.append(plain(trace.name));
+      button.setAttribute("aria-pressed", String(!plot.hides.has(groupOf(trace))));
+      button.addEventListener("click", () => toggle(plot, button, groupOf(trace)));
+      return button;
+    }));
+  }
+
+  function sample(trace, fallback) {
+    const ink = [trace.line?.color, trace.marker?.color].find((c) => typeof c === "string") ?? fallback;
+    const hasLine = trace.mode ? trace.mode.includes("lines") : (trace.type ?? "scatter").startsWith("scatter");
+    const hasDot = trace.mode?.includes("markers");
+    const dash = { dash: "6 4", dot: "2 3", dashdot: "6 3 2 3" }[trace.line?.dash] ?? "";
+    const stroke = `<path d="M0 5h24" stroke-width="2" stroke-dasharray="${dash}"/>`;
+    const box = '<path class="box" d="M6 0h12v10H6z"/>';
+    const shape = (hasLine ? stroke : hasDot ? "" : box) + (hasDot ? '<circle cx="12" cy="5" r="3.5"/>' : "");
+    return `<svg viewBox="0 0 24 10" aria-hidden="true" style="color:${ink}">${shape}</svg>`;
+  }
+
+  function toggle(plot, button, group) {
+    if (!plot.hides.delete(group)) plot.hides.add(group);
+    button.setAttribute("aria-pressed", String(!plot.hides.has(group)));
+    draw(plot);
+  }
+
+  function visible(plot, data) {
+    return data.map((trace) => (plot.hides.has(groupOf(trace)) ? { ...trace, visible: "legendonly" } : trace));
+  }
+
+  async function draw(plot, paperWidth) {
+    const width = paperWidth ?? plot.clientWidth;
+    if (!width || plot.failed) return; // inside a closed section: drawn when that opens
+    try {
+      const figure = plot.parentElement;
+      const spec = JSON.parse(figure.querySelector("script").textContent);
+      const { data, layout } = colored({ data: spec.data, layout: spec.layout });
+      plot.hides ??= new Set();
+      fillLegend(plot, figure.querySelector(".legend"), data, layout);
+      moveTitle(layout, "yaxis", figure.querySelector(".axis-y"));
+      moveTitle(layout, "xaxis", figure.querySelector(".axis-x"));
+      evenTicks(layout);
+      const drag = { dragmode: finger ? false : "zoom" };
+      const fixed = { template: template(), width, height: spec.height, showlegend: false };
+      plot.drawnWidth = width;
+      await Plotly.react(plot, visible(plot, data), { ...drag, ...layout, ...fixed }, config);
+      if (!plot.isDrawn) state.drawn += 1;
+      plot.isDrawn = true;
+    } catch (error) {
+      fail(plot, error);
+    }
+  }
+
+  function fail(plot, error) {
+    state.errors.push(String(error));
+    plot.failed = true;
+    plot.removeAttribute("role");
+    plot.innerHTML = '<p class="failed">This picture could not be drawn: </p>';
+    plot.firstChild.append(plot.getAttribute("aria-label"));
+  }
+
+  async function drawAll(width) {
+    for (const plot of plots) await draw(plot, width);
+  }
+
+  function watch() {
+    const watcher = new ResizeObserver((entries) => {
+      for (const { target } of entries) {
+        if (!root.dataset.paper && target.clientWidth !== target.drawnWidth) draw(target);
+      }
+    });
+    plots.forEach((plot) => watcher.observe(plot));
+    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
+  }
+
+  // On paper: light colours, all sections open, figures as wide as the sheet.
+  let opened = [];
+  addEventListener("beforeprint", () => {
+    root.dataset.paper = "yes";
+    opened = [...document.querySelectorAll("details:not([open])")];
+    opened.forEach((details) => (details.open = true));
+    plots.forEach((plot) => draw(plot, 640));
+  });
+  addEventListener("afterprint", () => {
+    delete root.dataset.paper;
+    opened.forEach((details) => (details.open = false));
+    drawAll();
+  });
+
+  // A link to a closed section opens it.
+  function openTarget() {
+    const details = document.getElementById(location.hash.slice(1))?.querySelector(":scope > details");
+    if (details) details.open = true;
+  }
+  addEventListener("hashchange", openTarget);
+  openTarget();
+
+  document.querySelectorAll(".copy").forEach((button) => {
+    if (!navigator.clipboard) return;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
+      button.textContent = "Copied";
+      setTimeout(() => (button.textContent = "Copy"), 2000);
+    });
+  });
+
+  drawAll().then(watch);
+})();

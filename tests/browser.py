@@ -1,0 +1,181 @@
+"""A headless Chromium for tests of pages, and what must hold for every page thalweg writes.
+
+    from browser import check_page
+    def test_page(tmp_path): check_page(result.save(tmp_path / "report.html"))
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+WIDTHS = (360, 1440)
+SCHEMES = ("light", "dark")
+MOST_BYTES = 6_000_000
+
+_ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+]
+_opened: list[Browser] = []
+
+
+@contextmanager
+def open_chromium() -> Iterator[Browser]:
+    """The browser; the one that is open already where there is one.
+
+    Playwright keeps an event loop running while it is open, so it is closed again soon.
+    """
+    if _opened:
+        yield _opened[0]
+        return
+    path = shutil.which("chromium") or missing_browser()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        _opened.append(browser)
+        try:
+            yield browser
+        finally:
+            _opened.remove(browser)
+            browser.close()
+
+
+def missing_browser() -> NoReturn:
+    """Skips the test aloud; in CI, where nobody would hear it, fails it."""
+    reason = "NO BROWSER, pages are not tested: get one with `apt-get install chromium`"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """One browser for the tests of a module."""
+    with open_chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def browser_page(chromium: Browser) -> Iterator[Page]:
+    """An empty tab that is cut off from the network, 1440 wide."""
+    context = chromium.new_context(offline=True, viewport={"width": 1440, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+def check_page(path: Path) -> None:
+    """What must hold for every page: small, whole, offline, drawn, readable on phone and desk."""
+    size = path.stat().st_size
+    assert size < MOST_BYTES, f"{path} has {size:,} bytes, more than {MOST_BYTES:,}"
+    with open_chromium() as browser:
+        for width in WIDTHS:
+            for scheme in SCHEMES:
+                _check_view(browser, path, width, scheme)
+
+
+def _check_view(browser: Browser, path: Path, width: int, scheme: str) -> None:
+    context = browser.new_context(
+        offline=True, viewport={"width": width, "height": 900}, color_scheme=scheme
+    )
+    try:
+        page = context.new_page()
+        complaints = listen(page)
+        page.goto(path.as_uri())
+        open_all(page)
+        where = f"{path.name} at {width} px, {scheme}"
+        assert complaints == [], where
+        assert overflowing(page) == [], where
+        assert undrawn(page) == [], where
+        assert first_text(page) == page.locator("h1").inner_text(), where
+        assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 14, where
+    finally:
+        context.close()
+
+
+def listen(page: Page) -> list[str]:
+    """Everything that page says to the console from now on, errs at, or asks the network for."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    page.on(
+        "request",
+        lambda request: (
+            None
+            if request.url.startswith(("data:", "blob:"))
+            or (request.is_navigation_request() and request.url.startswith("file:"))
+            else complaints.append(f"request: {request.url}")
+        ),
+    )
+    return complaints
+
+
+def open_all(page: Page) -> None:
+    """Unfolds all sections and waits until every figure is drawn, or has failed."""
+    page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    page.wait_for_function(
+        "window.thalweg && (thalweg.errors.length || thalweg.drawn === thalweg.figures)"
+    )
+    assert page.evaluate("thalweg.errors") == []
+
+
+def overflowing(page: Page) -> list[str]:
+    """What sticks out of the page sideways, boxes that scroll on their own set aside."""
+    return page.evaluate(
+        """() => {
+          const wide = innerWidth + 1;
+          const inBox = (e) => e.closest('.scroll, pre, svg, .unseen, .skip');
+          const out = [...document.body.querySelectorAll('*')].filter((e) => !inBox(e)
+            && e.getClientRects().length
+            && (e.getBoundingClientRect().right > wide || e.getBoundingClientRect().left < -1));
+          const names = out.map((e) => `${e.tagName} ${e.className}`);
+          if (document.documentElement.scrollWidth > innerWidth) names.push('the page scrolls');
+          return names;
+        }"""
+    )
+
+
+def undrawn(page: Page) -> list[str]:
+    """Figures without a picture, without a trace in it, or sticking out of the window."""
+    return page.evaluate(
+        """() => [...document.querySelectorAll('.plot')].flatMap((plot) => {
+          const box = plot.querySelector('.main-svg')?.getBoundingClientRect();
+          const marks = plot.querySelectorAll(
+            '.trace path, .trace image, .hm image, .contour path, .point path, .points path, canvas');
+          const name = plot.getAttribute('aria-label');
+          if (!box || !box.width || !box.height) return [`${name}: no picture`];
+          if (![...marks].some((m) => m.getBoundingClientRect().width > 0)) return [`${name}: no trace`];
+          if (box.left < 0 || box.right > innerWidth) return [`${name}: outside`];
+          return [];
+        })"""
+    )
+
+
+def first_text(page: Page) -> str:
+    """The text of the element whose words stand first for the eye, from the top down."""
+    return page.evaluate(
+        """() => {
+          const words = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+          let first = null, top = Infinity;
+          while (words.nextNode()) {
+            const node = words.currentNode, holder = node.parentElement;
+            if (!node.data.trim() || holder.closest('script, style, noscript, .skip, .unseen')) continue;
+            const range = document.createRange();
+            range.selectNodeContents(node);
+            const box = range.getBoundingClientRect();
+            if (box.width && box.top < top - 1) { top = box.top; first = holder; }
+          }
+          return first.closest('h1, h2, p, dt, td, th')?.innerText ?? first.innerText;
+        }"""
+    )
