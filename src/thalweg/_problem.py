@@ -259,7 +259,7 @@ class Problem:
             with torch.no_grad():
                 place = birthplace(shadow, params, batch, lambda: run(*call.args, **call.kwargs))
             raise NonFiniteError(
-                f"the loss is {float(evaluation.loss)} in {where}; born in "
+                f"the loss is {float(evaluation.loss.detach())} in {where}; born in "
                 f"{place or 'the loss itself: every layer is finite'}. Mend that place "
                 f"(scale the inputs, lower the learning rate, guard the logarithm or the division)"
             )
@@ -311,7 +311,7 @@ class Problem:
         if not torch.equal(first.loss.detach(), second.loss):
             changed = next((name for name in outputs if outputs[name] != again[name]), "")
             raise RandomModelError(
-                f"the same parameters gave two losses, {float(first.loss)} and "
+                f"the same parameters gave two losses, {float(first.loss.detach())} and "
                 f"{float(second.loss)}: module {changed or 'at the top'!r} is random in its mode; "
                 f"call model.eval() in your factory, or return Problem(...).in_eval_mode()"
             )

@@ -34,6 +34,9 @@ SLOW = 1e-4
 """Progress counts as none if the largest stable gradient step lowers the loss by less than this
 share of itself."""
 
+NEAR = 1e-2
+"""A critical point is near if the step to it is below this share of the parameters' norm."""
+
 FLAT = 0.9
 """Above this r the gradient lies where the Hessian has no curvature (Frye et al. 2021, §3)."""
 
@@ -64,6 +67,7 @@ class CriticalPoint:
             negative beyond its bound.
         flatness: r = ‖Hp + ∇L‖ / (‖H‖_F ‖p‖ + ‖∇L‖) for the step p of least residual: near 1 where
             the gradient is small but no critical point is near, 0 where Newton's step solves.
+        distance: ‖p‖ / max(‖θ‖, 1): how far, by the quadratic model, the critical point is.
         stability: sharpness against the stability limit of the step in use, None without one.
         density: the spectrum's density, None where all eigenvalues are known.
         verdict: the kind of place.
@@ -80,6 +84,7 @@ class CriticalPoint:
     inertia: Inertia
     negative_curvature: dict[str, Tensor] | None
     flatness: float
+    distance: float
     stability: Stability | None
     density: Density | None
     verdict: Verdict
@@ -210,19 +215,26 @@ def critical_point(
     scale = frobenius * float(step.x.norm()) + gradient_norm
     flatness = float((operator @ step.x + gradient).norm()) / scale if scale else 0.0
     steepest = max(abs(float(ends.top.values[0])), abs(float(ends.bottom.values[0])))
-    gradient_tol = GRADIENT_TOL * steepest * max(float(point.vector.norm()), 1.0)
-    verdict, reason = _judge(
-        point.value, gradient_norm, gradient_tol, steepest, flatness, ends, counts
+    size = max(float(point.vector.norm()), 1.0)
+    slope = _Slope(
+        norm=gradient_norm,
+        tol=GRADIENT_TOL * steepest * size,
+        rounding=10 * torch.finfo(operator.dtype).eps * sqrt(operator.size) * steepest * size,
+        flatness=flatness,
+        distance=float(step.x.norm()) / size,
+        gain=gradient_norm**2 / (2 * steepest) if steepest else 0.0,
     )
+    verdict, reason = _judge(point.value, slope, ends, counts)
     return CriticalPoint(
         value=point.value,
         gradient_norm=gradient_norm,
-        gradient_tol=gradient_tol,
+        gradient_tol=slope.tol,
         num_parameters=operator.size,
         extremes=ends,
         inertia=counts,
         negative_curvature=_direction(ends, point.layout),
         flatness=flatness,
+        distance=slope.distance,
         stability=stability,
         density=spectrum,
         verdict=verdict,
@@ -287,49 +299,43 @@ def _direction(ends: Extremes, layout: Layout) -> dict[str, Tensor] | None:
     return layout.unflatten(ends.bottom.vectors[:, 0].to(layout.dtype))
 
 
-def _judge(
-    value: float,
-    gradient_norm: float,
-    gradient_tol: float,
-    steepest: float,
-    flatness: float,
-    ends: Extremes,
-    counts: Inertia,
-) -> tuple[Verdict, str]:
+@dataclass(frozen=True)
+class _Slope:
+    """What the gradient says: its norm, what counts as zero, and what Newton's step makes of it."""
+
+    norm: float
+    tol: float
+    rounding: float
+    flatness: float
+    distance: float
+    gain: float
+
+    @property
+    def is_zero(self) -> bool:
+        """Small, and a critical point near by; or no more than rounding."""
+        is_near = self.distance <= NEAR and self.flatness <= FLAT
+        return self.norm <= self.rounding or (self.norm <= self.tol and is_near)
+
+
+def _judge(value: float, slope: _Slope, ends: Extremes, counts: Inertia) -> tuple[Verdict, str]:
     """The verdict and its reason, from the gradient first and the curvature second."""
-    if gradient_norm > gradient_tol:
-        gain = gradient_norm**2 / (2 * steepest) if steepest else float("inf")
-        if steepest and gain < SLOW * abs(value):
-            where = (
-                f"and it lies where the Hessian is flat (r = {flatness:.2f})"
-                if flatness > FLAT
-                else f"with curvature along it (r = {flatness:.2f})"
-            )
-            return Verdict.PLATEAU, (
-                f"the gradient is small but not zero, {where}; the largest stable step would lower "
-                f"the loss by {gain / abs(value):.1g} of itself"
-            )
-        return Verdict.NOT_CRITICAL, (
-            f"the gradient norm {gradient_norm:.3g} is above {gradient_tol:.3g}, "
-            f"where it would count as zero"
-        )
-    if steepest == 0:
-        return Verdict.PLATEAU, "gradient and curvature are both zero"
+    if not slope.is_zero:
+        return _judge_slope(value, slope)
     lowest, highest = float(ends.bottom.bounds[0, 1]), float(ends.top.bounds[0, 0])
-    is_down, is_up = lowest < -counts.null_tol, highest > counts.null_tol
-    if is_down and not is_up and counts.interval[0] == sum_of(counts):
+    if lowest >= -counts.null_tol and highest <= counts.null_tol:
+        return Verdict.PLATEAU, "gradient and curvature are both zero"
+    if counts.is_exact and counts.positive == counts.null == 0:
         return Verdict.MAXIMUM, "the gradient is zero and every direction curves down"
-    if is_down:
+    if lowest < -counts.null_tol:
         return Verdict.SADDLE, (
-            f"the gradient is zero to {gradient_tol:.1g} and the loss curves down along at least "
+            f"the gradient is zero to {slope.tol:.1g} and the loss curves down along at least "
             f"one direction, λ_min ≤ {lowest:.3g}"
         )
     if counts.is_exact:
-        null = round(counts.null)
-        flat = f", flat to second order along {null} directions" if null else ""
+        flat = f", flat to second order along {counts.null} directions" if counts.null else ""
         return Verdict.MINIMUM, f"the gradient is zero and no eigenvalue is negative{flat}"
     low, _ = ends.spread_bound()
-    if low > -0.05 * steepest:
+    if low > -0.05 * highest:
         return Verdict.MINIMUM, (
             f"the gradient is zero and, with probability 99 %, no eigenvalue is below {low:.2g}"
         )
@@ -339,9 +345,21 @@ def _judge(
     )
 
 
-def sum_of(counts: Inertia) -> int:
-    """n, the number of eigenvalues counted."""
-    return round(counts.negative + counts.null + counts.positive)
+def _judge_slope(value: float, slope: _Slope) -> tuple[Verdict, str]:
+    """Plateau or plain slope."""
+    if slope.norm <= slope.tol:
+        return Verdict.PLATEAU, (
+            f"the gradient is small but no critical point is near: Newton's step would be "
+            f"{slope.distance:.2g} of the parameters' norm, and leaves r = {slope.flatness:.2f}"
+        )
+    if slope.gain < SLOW * abs(value):
+        return Verdict.PLATEAU, (
+            f"the gradient is not zero, but the largest stable step would lower the loss by "
+            f"{slope.gain / abs(value):.1g} of itself only (r = {slope.flatness:.2f})"
+        )
+    return Verdict.NOT_CRITICAL, (
+        f"the gradient norm {slope.norm:.3g} is above {slope.tol:.3g}, where it would count as zero"
+    )
 
 
 def _within(value: Tensor, bounds: Tensor) -> str:

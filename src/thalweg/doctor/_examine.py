@@ -163,11 +163,7 @@ def _card(
     """The critical-point card, as much of it as the budget buys."""
     problem = surface.problem
     with ledger.measuring("curvature: eigenvalues, index, verdict", 0.05) as gradients:
-        _ = surface.here().value  # the first pass of a process pays for warming up
-        point = surface.here()
-        start = perf_counter()
-        _ = point.value
-        seconds = perf_counter() - start
+        seconds = min(_seconds_per_gradient(surface) for _ in range(3))
         plan = plan_curvature(budget, seconds, surface.layout.size, problem.num_samples)
         if plan is None:
             ledger.omit(
@@ -175,7 +171,7 @@ def _card(
                 f"a gradient takes {seconds:.2g} s, and {budget} buys too few of them; give more",
             )
             return None
-        generator = torch.Generator().manual_seed(seed)
+        point, generator = surface.here(), torch.Generator().manual_seed(seed)
         if plan.num_samples is not None:
             part = subset(problem, plan.num_samples, generator)
             point = Surface(part, surface.layout.names).here()
@@ -204,6 +200,12 @@ def _card(
         )
         gradients.append(card.num_gradients)
     return card
+
+
+def _seconds_per_gradient(surface: Surface) -> float:
+    point, start = surface.here(), perf_counter()
+    _ = point.value
+    return perf_counter() - start
 
 
 def _root_mean_square_gradient(

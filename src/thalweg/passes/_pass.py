@@ -28,8 +28,8 @@ class LayerPass:
         gradient_norm: ‖∂L/∂z‖ over all samples and units [loss/output].
         weight_gradient_norm: ‖∂L/∂W‖ of all its own trainable parameters [loss/param].
         weight_norm: ‖W‖ of the same parameters.
-        is_chained: whether its input is exactly what the activation before it returned (the
-            data, for the first layer): nothing pooled, added or normalised in between.
+        is_chained: whether its input is exactly what the layer or activation before it returned
+            (the data, for the first layer): nothing pooled, added or cut off in between.
     """
 
     name: str

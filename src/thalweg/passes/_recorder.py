@@ -72,14 +72,14 @@ class Recorder:
         self._running: list[str] = []
         self._calls: dict[str, int] = {}
         self._order: list[str] = []
-        self._last_output: int = 0
+        self._last_output: _Identity = (0, 0)
 
     @contextmanager
     def recording(self, batch: Batch) -> Iterator[None]:
         """Watches one forward and backward pass of one batch."""
         self._calls, self._order, self._running = {}, [], []
-        self._inputs = {_storage(tensor) for tensor in tensors_in(batch)}
-        self._last_output = 0
+        self._inputs = {_identity(tensor) for tensor in tensors_in(batch)}
+        self._last_output = (0, 0)
         self._num_samples = num_samples(batch)
         handles: list[Any] = []
         for module in self._names:
@@ -117,12 +117,12 @@ class Recorder:
         for tensor in inputs[:1]:
             layer.inputs.add(tensor)
             known = {self._last_output} if self._order else self._inputs
-            layer.is_chained &= _storage(tensor) in known
+            layer.is_chained &= _identity(tensor) in known
         layer.outputs.add(z)
         if z.requires_grad:
             z.register_hook(layer.gradients.add)
         self._order.append(key)
-        self._last_output = _storage(z)
+        self._last_output = _identity(z)
 
     def _activation(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -134,7 +134,7 @@ class Recorder:
             return function(*args, **kwargs)
         self._measure(function_name, curried(function, args, kwargs), x)
         result = function(*args, **kwargs)
-        self._last_output = _storage(result)
+        self._last_output = _identity(result)
         return result
 
     def _measure(self, function_name: str, phi: Function, x: Tensor) -> None:
@@ -146,7 +146,7 @@ class Recorder:
         flat = slope(phi, x).abs() < SATURATED_BELOW * steepest
         always = _by_unit(flat, self._is_convolution(layer)).all(0)
         if seen is None:
-            is_chained = layer >= 0 and self._last_output == _storage(x)
+            is_chained = layer >= 0 and self._last_output == _identity(x)
             seen = self._activations[key] = _Activation(
                 name, function_name, phi, layer, is_chained, steepest, always
             )
@@ -226,8 +226,12 @@ class _Watch(TorchFunctionMode):
         return self._callback(func, args, kwargs or {})
 
 
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+_Identity = tuple[int, int]
+
+
+def _identity(tensor: Tensor) -> _Identity:
+    """Where the numbers of a tensor lie, and how many: a reshaped view is the same, a part not."""
+    return tensor.untyped_storage().data_ptr(), tensor.numel()
 
 
 def _norm(tensors: list[Tensor]) -> float:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-Jsonable: TypeAlias = None | bool | int | float | str | list[Any] | dict[str, Any]
+Jsonable: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 _AS_TEXT = (PurePath, Fraction, Decimal, torch.dtype, torch.device, complex)
 

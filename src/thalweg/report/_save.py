@@ -20,7 +20,7 @@ def save_html(html: str, path: str | PathLike[str]) -> Path:
     target = check_writable(path)
     temporary = _beside(target)
     try:
-        temporary.write_text(html, encoding="utf-8", newline="\n")
+        temporary.write_text(html, encoding="utf-8", errors="replace", newline="\n")
         os.replace(temporary, target)
     except OSError as error:
         raise _cannot_write(target, error) from error

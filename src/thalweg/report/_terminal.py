@@ -19,6 +19,7 @@ from thalweg.report._tone import Tone
 _STYLES = {Tone.GOOD: "green", Tone.BAD: "red", Tone.UNSURE: "yellow", Tone.PLAIN: "default"}
 _MARKS = {Tone.GOOD: "✓", Tone.BAD: "✗", Tone.UNSURE: "?", Tone.PLAIN: "•"}
 _WIDEST = 100
+_INDENT = 2
 
 
 def print_page(page: Page, console: Console) -> None:
@@ -110,7 +111,20 @@ class _Printer:
         for row in block.rows:
             grid.add_row(*map(self._words, row))
         self._caption(block.caption)
-        self._show(self._indented(grid))
+        is_narrow = self._console.measure(grid).minimum > self._width - _INDENT
+        self._show(self._indented(self._stacked(block) if is_narrow else grid))
+
+    def _stacked(self, block: Table) -> Grid:
+        """Each row on lines of its own, cell by cell, where the columns find no room."""
+        grid = Grid.grid(padding=(0, 2, 0, 0))
+        grid.add_column(style="dim")
+        grid.add_column()
+        for number, row in enumerate(block.rows):
+            if number:
+                grid.add_row()
+            for name, cell in zip(block.header, row, strict=True):
+                grid.add_row(self._words(name), self._words(cell))
+        return grid
 
     @block.register
     def _code(self, block: Code) -> None:
@@ -118,7 +132,10 @@ class _Printer:
         for text in block.text.rstrip().splitlines():
             # Lines to copy are never wrapped or cut.
             self._console.print(
-                self._words(f"    {text}", "cyan"), no_wrap=True, overflow="ignore", crop=False
+                self._words(f"    {text}".rstrip(), "cyan"),
+                no_wrap=True,
+                overflow="ignore",
+                crop=False,
             )
 
     @block.register
@@ -139,7 +156,7 @@ class _Printer:
         return Words(spelled(text, self._console.encoding), style=style)
 
     def _indented(self, shown: RenderableType) -> Padding:
-        return Padding(shown, (0, 0, 0, 2), expand=False)
+        return Padding(shown, (0, 0, 0, _INDENT), expand=False)
 
     def _gap(self) -> None:
         self._console.print()

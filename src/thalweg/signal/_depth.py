@@ -73,7 +73,9 @@ class Signal:
         theory: the mean-field fixed point at the layers' mean σ_w² and σ_b²; None likewise.
 
     Source: Schoenholz et al. 2017, with each layer's own measured variances and length in place of
-    one σ_w² and the fixed point, so that it holds layer by layer.
+    one σ_w² and the fixed point, so that it holds layer by layer. The theory takes what comes back
+    as independent of what went forward; a squared error of a network whose outputs are large
+    breaks that in the last layers.
     """
 
     rows: tuple[DepthRow, ...]

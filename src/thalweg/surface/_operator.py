@@ -47,12 +47,12 @@ class SurfaceOperator(SymmetricOperator):
         self._weights = weights
         self._kept: list[BatchProduct] | None = None
 
-    @overload
+    # mypy fears a wider argument for the sake of __rmatmul__, which nothing here has.
+    @overload  # type: ignore[override]
     def __matmul__(self, other: Tensor) -> Tensor: ...
     @overload
     def __matmul__(self, other: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
-    # mypy fears a class that defines both __matmul__ and __rmatmul__; nothing here does.
-    def __matmul__(  # type: ignore[override]
+    def __matmul__(
         self, other: Tensor | Mapping[str, Tensor]
     ) -> Tensor | dict[str, Tensor]:
         if isinstance(other, Mapping):

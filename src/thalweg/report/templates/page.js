@@ -39,7 +39,7 @@
         colorway: COLORWAY.map(color),
         colorscale: { sequential: "Cividis", diverging: "RdBu" },
         margin: { l: 4, r: 8, t: 8, b: 4 },
-        xaxis: { ...axis, showgrid: false, showline: true, ticks: "outside", ticklen: 4 },
+        xaxis: { ...axis, showgrid: false, showline: true, ticks: "outside", ticklen: 4, autotickangles: [0, -45, -90] },
         yaxis: axis,
         scene: { xaxis: scene, yaxis: scene, zaxis: scene },
         hovermode: "closest",
@@ -59,10 +59,19 @@
     plotlyServerURL: "", scrollZoom: false, doubleClick: "reset", responsive: false,
   };
 
+  // Plotly ignores titles that are mere strings, and writes powers of ten a quarter too large.
+  function mendAxes(layout) {
+    for (const [key, axis] of Object.entries(layout)) {
+      if (!/^[xy]axis\d*$/.test(key)) continue;
+      const title = typeof axis.title === "string" ? { text: axis.title } : axis.title;
+      if (title) axis.title = { standoff: 8, ...title };
+      if (axis.type === "log") axis.tickfont = { size: 10, ...axis.tickfont };
+    }
+  }
+
   // Titles of a single pair of axes stand in the page, where they wrap as text does.
   function moveTitle(layout, axis, place) {
-    const title = layout[axis]?.title;
-    const text = typeof title === "string" ? title : title?.text;
+    const text = layout[axis]?.title?.text;
     const isAlone = !Object.keys(layout).some((key) => /^([xy]axis\d|scene|polar)/.test(key));
     if (!text || !isAlone || text.includes("<")) return;
     place.textContent = plain(text);
@@ -70,13 +79,6 @@
   }
 
   const plain = (text) => String(text).replace(/<[^>]*>/g, "").replaceAll("&lt;", "<");
-
-  // Plotly writes powers of ten a quarter larger than other numbers.
-  function evenTicks(layout) {
-    for (const axis of Object.values(layout)) {
-      if (axis?.type === "log") axis.tickfont = { size: 9.6, ...axis.tickfont };
-    }
-  }
 
   // The legend stands in the page too; its buttons hide and show lines.
   const groupOf = (trace) => trace.legendgroup || trace.name;
@@ -126,13 +128,14 @@
       const { data, layout } = colored({ data: spec.data, layout: spec.layout });
       plot.hides ??= new Set();
       fillLegend(plot, figure.querySelector(".legend"), data, layout);
+      mendAxes(layout);
       moveTitle(layout, "yaxis", figure.querySelector(".axis-y"));
       moveTitle(layout, "xaxis", figure.querySelector(".axis-x"));
-      evenTicks(layout);
       const drag = { dragmode: finger ? false : "zoom" };
       const fixed = { template: template(), width, height: spec.height, showlegend: false };
       plot.drawnWidth = width;
       await Plotly.react(plot, visible(plot, data), { ...drag, ...layout, ...fixed }, config);
+      if (plot.querySelector(".no-webgl")) throw new Error("this browser has no WebGL");
       if (!plot.isDrawn) state.drawn += 1;
       plot.isDrawn = true;
     } catch (error) {

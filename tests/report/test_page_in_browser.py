@@ -1,0 +1,281 @@
+"""Pages in headless Chromium: drawn, offline, readable on a phone and on a desk."""
+
+import pytest
+from browser import check_page, first_text, listen, missing_browser, open_all, overflowing, undrawn
+from sample import sample_page
+
+from thalweg.report import Figure, Page, Section, Table, Text, Tone, line
+
+HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+
+
+def page_of(*blocks, **section):
+    return Page("t", "v", Tone.PLAIN, sections=(Section("s", "", blocks, **section),))
+
+
+def figure(data=None, layout=None, alt="a line"):
+    return Figure(data or [line([1, 2], [1, 2], name="a")], layout or {}, "A line.", alt)
+
+
+def color_of(page, name):
+    """A colour of the page as the browser writes computed colours."""
+    return page.evaluate(
+        """(name) => {
+          const probe = document.body.appendChild(document.createElement('i'));
+          probe.style.color = `var(${name})`;
+          const color = getComputedStyle(probe).color;
+          probe.remove();
+          return color;
+        }""",
+        name,
+    )
+
+
+def computed(page, selector, name):
+    return page.locator(selector).first.evaluate(
+        "(element, name) => getComputedStyle(element)[name]", name
+    )
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    return sample_page().save(tmp_path_factory.mktemp("pages") / "report.html")
+
+
+@pytest.fixture
+def opened(browser_page, tmp_path):
+    """Saves a page and opens it, whole."""
+
+    def opened(page):
+        browser_page.goto(page.save(tmp_path / "report.html").as_uri())
+        return browser_page
+
+    return opened
+
+
+@pytest.mark.usefixtures("chromium")
+def test_page_with_every_block(sample):
+    check_page(sample)
+
+
+@pytest.mark.usefixtures("chromium")
+def test_page_of_words_alone(tmp_path):
+    check_page(page_of(Text("words")).save(tmp_path / "report.html"))
+
+
+@pytest.mark.usefixtures("chromium")
+def test_page_with_the_longest_words(tmp_path):
+    name = "encoder.layers.11.attention.self.query_key_value_projection" * 2
+    page = Page(
+        name,
+        f"The gradient is NaN in {name}",
+        Tone.BAD,
+        name,
+        (
+            Section(name, f"See `{name}`.", (Text(f"`{name}`"), Table((name,) * 3, ((name,) * 3,)))),
+            Section(name, name, (figure([line([1, 2], [1, 2], name=name)] * 2),), Tone.UNSURE, True),
+        ),
+        name,
+    )  # fmt: skip
+    check_page(page.save(tmp_path / "report.html"))
+
+
+@pytest.mark.usefixtures("chromium")
+def test_hostile_words_do_nothing_and_are_shown(opened):
+    trace = line([HOSTILE, "b"], [1, 2], name=f"<lambda> {HOSTILE}")
+    layout = {"yaxis": {"title": {"text": HOSTILE}}, "annotations": [{"text": HOSTILE}]}
+    page = opened(page_of(figure([trace, trace], layout, HOSTILE), Text(HOSTILE)))
+    open_all(page)
+    assert page.evaluate("window.hacked") is None
+    assert page.locator("[role=img]").get_attribute("aria-label") == HOSTILE
+    assert page.locator(".legend button").first.inner_text() == f"<lambda> {HOSTILE}"
+    assert page.locator(".prose").inner_text() == HOSTILE
+
+
+def test_phone_leaves_most_of_the_figure_to_the_plot(browser_page, sample):
+    browser_page.set_viewport_size({"width": 360, "height": 800})
+    browser_page.goto(sample.as_uri())
+    open_all(browser_page)
+    areas = browser_page.evaluate(
+        "[...document.querySelectorAll('.plot .nsewdrag')].map(a => a.getBoundingClientRect())"
+    )
+    assert len(areas) == 6
+    assert all(area["width"] > 200 and area["height"] > 150 for area in areas)
+
+
+def test_colours_follow_the_scheme_at_once(browser_page, sample):
+    browser_page.emulate_media(color_scheme="light")
+    browser_page.goto(sample.as_uri())
+    open_all(browser_page)
+    for scheme in ("light", "dark", "light"):
+        browser_page.emulate_media(color_scheme=scheme)
+        browser_page.wait_for_function(
+            """() => getComputedStyle(document.querySelector('.plot .ytick text')).fill
+              === getComputedStyle(document.querySelector('.axis-y')).color"""
+        )
+        assert computed(browser_page, ".js-line", "stroke") in (
+            color_of(browser_page, "--blue-faint"),
+            color_of(browser_page, "--blue"),
+        )
+        assert color_of(browser_page, "--page") == (
+            "rgb(18, 22, 27)" if scheme == "dark" else "rgb(255, 255, 255)"
+        )
+        assert computed(browser_page, ".main-svg", "backgroundColor") == "rgba(0, 0, 0, 0)"
+
+
+def test_figures_follow_the_width(browser_page, sample):
+    browser_page.goto(sample.as_uri())
+    open_all(browser_page)
+    browser_page.set_viewport_size({"width": 480, "height": 800})
+    browser_page.wait_for_function(
+        """() => [...document.querySelectorAll('.plot')].every(
+          (p) => p.querySelector('.main-svg').getBoundingClientRect().width === p.clientWidth)"""
+    )
+    assert overflowing(browser_page) == []
+
+
+def test_legend_hides_a_line_with_its_band_and_shows_it_again(browser_page, sample):
+    browser_page.goto(sample.as_uri())
+    open_all(browser_page)
+    button = browser_page.get_by_role("button", name="ReLU, He")
+    traces = "[...document.querySelectorAll('.figure')][2].querySelectorAll('.trace').length"
+    before = browser_page.evaluate(traces)
+    button.press("Enter")
+    browser_page.wait_for_function(f"{traces} === {before - 2}")
+    button = browser_page.get_by_role("button", name="ReLU, He")
+    assert button.get_attribute("aria-pressed") == "false"
+    assert button.evaluate("b => b === document.activeElement")
+    button.press("Enter")
+    browser_page.wait_for_function(f"{traces} === {before}")
+
+
+def test_keyboard_and_screen_reader_order(browser_page, sample):
+    browser_page.goto(sample.as_uri())
+    open_all(browser_page)
+    browser_page.keyboard.press("Tab")
+    assert browser_page.evaluate("document.activeElement.className") == "skip"
+    browser_page.keyboard.press("Enter")
+    assert browser_page.evaluate("document.activeElement.id") == "evidence"
+    levels = browser_page.evaluate(
+        "[...document.querySelectorAll('h1,h2,h3,h4,h5,h6')].map(h => +h.tagName[1])"
+    )
+    assert levels == [1] + [2] * len(sample_page().sections)
+    figures = [b for s in sample_page().sections for b in s.blocks if isinstance(b, Figure)]
+    images = browser_page.get_by_role("img")
+    assert [image.get_attribute("aria-label") for image in images.all()] == [f.alt for f in figures]
+    assert browser_page.locator("[role=img] :is(a, button, input, [tabindex])").count() == 0
+    ids = browser_page.evaluate("[...document.querySelectorAll('[id]')].map(e => e.id)")
+    assert len(ids) == len(set(ids))
+
+
+def test_a_link_opens_a_folded_section(browser_page, sample):
+    browser_page.goto(sample.as_uri())
+    browser_page.get_by_role("link", name="All layers in numbers").click()
+    browser_page.wait_for_function("document.querySelector('details').open")
+    browser_page.wait_for_function("thalweg.drawn === thalweg.figures")
+
+
+def test_print_is_light_open_and_fits_the_sheet(browser_page, sample):
+    browser_page.emulate_media(color_scheme="dark")
+    browser_page.goto(sample.as_uri())
+    browser_page.evaluate(
+        """() => addEventListener('beforeprint', () => {
+          window.printed = {
+            page: getComputedStyle(document.body).backgroundColor,
+            tick: getComputedStyle(document.querySelector('.ytick text')).fill,
+            closed: document.querySelectorAll('details:not([open])').length,
+            widths: [...document.querySelectorAll('.main-svg')].map(
+              (s) => s.getBoundingClientRect().width),
+          };
+        })"""
+    )
+    browser_page.wait_for_function("thalweg.drawn === thalweg.figures - 1")
+    assert browser_page.pdf(format="A4").startswith(b"%PDF")
+    printed = browser_page.evaluate("window.printed")
+    assert printed["page"] == "rgb(255, 255, 255)"
+    assert printed["tick"] == "rgb(89, 99, 111)"
+    assert printed["closed"] == 0
+    assert max(printed["widths"]) <= 640
+    # A4 is 794 CSS pixels wide.
+    browser_page.wait_for_function("document.querySelectorAll('details:not([open])').length === 1")
+    assert color_of(browser_page, "--page") == "rgb(18, 22, 27)"
+
+
+def test_without_javascript_the_words_are_there(chromium, sample):
+    context = chromium.new_context(java_script_enabled=False, offline=True)
+    page = context.new_page()
+    page.goto(sample.as_uri())
+    assert page.get_by_text("The pictures on this page need JavaScript").is_visible()
+    assert page.locator("h1").is_visible()
+    assert page.locator(".copy").first.is_hidden()
+    context.close()
+
+
+def test_webgl_and_many_axes(opened):
+    heights = [[x * y for x in range(5)] for y in range(5)]
+    two = [line([1, 2], [1, 2], name="a"), {"x": [1, 2], "y": [2, 1], "xaxis": "x2", "yaxis": "y2"}]
+    grid = {
+        "grid": {"rows": 2, "columns": 1, "pattern": "independent"},
+        "yaxis": {"title": "upper"},
+        "yaxis2": {"title": "lower"},
+    }
+    page = opened(
+        page_of(
+            figure([{"type": "surface", "z": heights}]),
+            figure([{"type": "scattergl", "x": [1, 2], "y": [1, 2], "mode": "markers"}]),
+            figure(two, grid),
+        )
+    )
+    open_all(page)
+    assert undrawn(page) == []
+    assert page.locator(".ytitle").inner_text() == "upper"
+    assert page.locator(".y2title").inner_text() == "lower"
+
+
+# The checks can fail
+
+
+def test_a_figure_that_cannot_be_drawn_says_so_and_spares_the_others(opened):
+    page = opened(page_of(figure(layout={"xaxis": None}, alt="the first"), figure()))
+    page.wait_for_function("thalweg.drawn + thalweg.errors.length === thalweg.figures")
+    assert page.evaluate("thalweg.drawn") == 1
+    assert page.locator(".failed").inner_text() == "This picture could not be drawn: the first"
+    with pytest.raises(AssertionError):
+        open_all(page)
+
+
+def test_a_picture_from_the_network_is_a_complaint(browser_page, tmp_path):
+    image = {"source": "https://example.org/a.png", "xref": "paper", "yref": "paper"}
+    page = page_of(figure(layout={"images": [{**image, "sizex": 1, "sizey": 1}]}))
+    complaints = listen(browser_page)
+    browser_page.goto(page.save(tmp_path / "report.html").as_uri())
+    open_all(browser_page)
+    assert any("Content Security Policy" in complaint for complaint in complaints)
+
+
+def test_what_sticks_out_is_found(browser_page):
+    browser_page.set_content("<h1>verdict</h1><div class=wide style='width: 2000px'>wide</div>")
+    assert overflowing(browser_page) == ["DIV wide", "the page scrolls"]
+
+
+def test_an_empty_picture_is_found(opened):
+    page = opened(page_of(figure([{"type": "scatter", "x": [], "y": []}])))
+    open_all(page)
+    assert undrawn(page) == ["a line: no trace"]
+
+
+def test_the_first_words_are_those_on_top(browser_page):
+    browser_page.set_content(
+        "<a class=skip>skip</a><h1 style='margin-top: 99px'>verdict</h1>"
+        "<p style='position: absolute; top: 0'>banner</p>"
+    )
+    assert first_text(browser_page) == "banner"
+
+
+def test_without_a_browser_the_tests_are_skipped_aloud_and_fail_in_ci(monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match="apt-get install chromium"):
+        missing_browser()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match="apt-get install chromium"):
+        missing_browser()
