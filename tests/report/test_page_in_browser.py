@@ -1,9 +1,9 @@
 """Pages in headless Chromium: drawn, offline, readable on a phone and on a desk."""
 
 import pytest
-from browser import check_page, first_text, listen, missing_browser, open_all, overflowing, undrawn
 from sample import sample_page
 
+from browser import check_page, first_text, listen, missing_browser, open_all, overflowing, undrawn
 from thalweg.report import Figure, Page, Section, Table, Text, Tone, line
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"

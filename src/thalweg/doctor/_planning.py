@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 import torch
 
-from thalweg._batch import Batch, concatenate, num_samples, take
+from thalweg._batch import Batch, num_samples
 from thalweg._errors import BudgetError, ProblemError
 from thalweg._problem import Problem
 from thalweg.doctor._budget import Budget
 from thalweg.doctor._contest import NUM_FINALISTS, SCREENING
+from thalweg.doctor._sampling import drawn
 from thalweg.doctor._trial import Plan, train
 
 NUM_SEEDS = 3
@@ -73,19 +74,25 @@ def plan_trials(
     """The length of the trials, and the problem they train on: held-out data set apart.
 
     Raises:
+        ProblemError: if nothing can be held out.
         BudgetError: if even the shortest trial does not fit.
     """
     training, held_out = _split(problem, torch.Generator().manual_seed(seed))
-    plan = Plan(10, batch_size, held_out, problem.reduction)
+    plan = Plan(LENGTHS[-1], batch_size, held_out, problem.reduction)
     fraction = min(1.0, batch_size / problem.num_samples)
     runs = NUM_SEEDS * (1 + NUM_FINALISTS) + EXPECTED_REMEDIES / SCREENING
     longest = max(200, round(NUM_EPOCHS / fraction))
+    each = TRIAL_SHARE * budget.amount / runs
     if budget.is_seconds:
-        # The least of three, since other work on the machine can only slow a run down.
-        seconds = min(train(training.copied(), plan, seed).seconds for _ in range(3))
-        affordable = TRIAL_SHARE * budget.amount / runs / max(seconds / plan.num_steps, 1e-6)
+        step, around = _prices(training, plan, seed)
+        if around > each / 2:
+            # Scoring on all held-out data would eat the budget: score on fewer.
+            size = max(1, int(sum(map(num_samples, held_out)) * each / 2 / around))
+            fewer, _ = drawn(held_out, size, torch.Generator().manual_seed(seed))
+            plan, around = replace(plan, held_out=fewer), each / 2
+        affordable = (each - around) / step
     else:
-        affordable = TRIAL_SHARE * budget.amount / runs / fraction
+        affordable = each / fraction
     fitting = [length for length in LENGTHS if length <= min(affordable, longest)]
     if not fitting:
         raise BudgetError(
@@ -95,49 +102,34 @@ def plan_trials(
     return replace(plan, num_steps=fitting[0]), training
 
 
+def _prices(training: Problem, plan: Plan, seed: int) -> tuple[float, float]:
+    """Seconds a step, and seconds a run takes around its steps: copying and scoring.
+
+    The least of three, since other work on the machine can only slow a run down.
+    """
+    steps, arounds = [], []
+    for _ in range(3):
+        start = perf_counter()
+        run = train(training.copied(), plan, seed)
+        arounds.append(perf_counter() - start - run.seconds)
+        steps.append(run.seconds / plan.num_steps)
+    return max(min(steps), 1e-6), min(arounds)
+
+
 def subset(problem: Problem, size: int, generator: torch.Generator) -> Problem:
-    """The problem on `size` samples drawn at random, or on batches of about as many."""
-    try:
-        pool = concatenate(problem.batches)
-    except ValueError:
-        order = torch.randperm(len(problem.batches), generator=generator).tolist()
-        kept: list[Batch] = []
-        for i in order:
-            kept.append(problem.batches[i])
-            if sum(map(num_samples, kept)) >= size:
-                break
-        return replace(problem, data=kept)
-    index = torch.randperm(num_samples(pool), generator=generator)[:size]
-    return replace(problem, data=[take(pool, index)])
+    """The problem on about `size` of its samples, drawn at random."""
+    chosen, _ = drawn(problem.batches, size, generator)
+    return replace(problem, data=list(chosen))
 
 
 def _split(problem: Problem, generator: torch.Generator) -> tuple[Problem, tuple[Batch, ...]]:
-    """What to train on, and what to score on."""
+    """What to train on, and what to score on: the test data, or a fifth of the data."""
     if problem.test_batches:
         return problem, problem.test_batches
-    try:
-        pool = concatenate(problem.batches)
-    except ValueError:
-        return _split_batches(problem, generator)
-    size = num_samples(pool)
-    held = max(1, size // 5)
-    if size < 2:
-        raise ProblemError("trials need at least two samples; give more data, or test data")
-    order = torch.randperm(size, generator=generator)
-    training = [take(pool, order[held:])]
-    return replace(problem, data=training), (take(pool, order[:held]),)
-
-
-def _split_batches(
-    problem: Problem, generator: torch.Generator
-) -> tuple[Problem, tuple[Batch, ...]]:
-    batches: Sequence[Batch] = problem.batches
-    if len(batches) < 2:
+    held_out, rest = drawn(problem.batches, max(1, problem.num_samples // 5), generator)
+    if not rest:
         raise ProblemError(
-            "the data are one batch that cannot be divided, so nothing can be held out for the "
-            "trials; pass Problem(..., test=...)"
+            "the data are one sample, or one batch that cannot be divided, so that nothing can be "
+            "held out for the trials; give more, or Problem(..., test=...)"
         )
-    order = torch.randperm(len(batches), generator=generator).tolist()
-    held = max(1, len(batches) // 5)
-    held_out = tuple(batches[i] for i in order[:held])
-    return replace(problem, data=[batches[i] for i in order[held:]]), held_out
+    return replace(problem, data=list(rest)), held_out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _SPELLINGS = {
@@ -14,12 +15,22 @@ _SPELLINGS = {
     "ω": "omega", "⊤": "^T", "‘": "'", "’": "'", "“": '"', "”": '"', "✓": "+", "✗": "x", "•": "*",
 }  # fmt: skip
 
+_POWER = re.compile(r"[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+
 
 def spelled(text: str, encoding: str) -> str:
     """The text in letters that the encoding has: unchanged if it has them all."""
     if _fits(text, encoding):
         return text
+    text = _POWER.sub(lambda power: _raise(power[0], encoding), text)
     return "".join(_spell(letter, encoding) for letter in text)
+
+
+def _raise(power: str, encoding: str) -> str:
+    """10⁻² as 10^-2."""
+    if _fits(power, encoding):
+        return power
+    return "^" + unicodedata.normalize("NFKD", power).replace("−", "-")
 
 
 def _spell(letter: str, encoding: str) -> str:
