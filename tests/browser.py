@@ -80,28 +80,24 @@ def check_page(path: Path) -> None:
     size = path.stat().st_size
     assert size < MOST_BYTES, f"{path} has {size:,} bytes, more than {MOST_BYTES:,}"
     with open_chromium() as browser:
-        for width in WIDTHS:
-            for scheme in SCHEMES:
-                _check_view(browser, path, width, scheme)
+        for scheme in SCHEMES:
+            context = browser.new_context(offline=True, color_scheme=scheme)
+            _check_views(context.new_page(), path, scheme)
+            context.close()
 
 
-def _check_view(browser: Browser, path: Path, width: int, scheme: str) -> None:
-    context = browser.new_context(
-        offline=True, viewport={"width": width, "height": 900}, color_scheme=scheme
-    )
-    try:
-        page = context.new_page()
-        complaints = listen(page)
-        page.goto(path.as_uri())
+def _check_views(page: Page, path: Path, scheme: str) -> None:
+    complaints = listen(page)
+    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
+    page.goto(path.as_uri())
+    for width in WIDTHS:
+        page.set_viewport_size({"width": width, "height": 900})
         open_all(page)
         where = f"{path.name} at {width} px, {scheme}"
-        assert complaints == [], where
-        assert overflowing(page) == [], where
-        assert undrawn(page) == [], where
+        faults = [*complaints, *overflowing(page), *undrawn(page)]
+        assert faults == [], f"{where}: {faults}"
         assert first_text(page) == page.locator("h1").inner_text(), where
         assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 14, where
-    finally:
-        context.close()
 
 
 def listen(page: Page) -> list[str]:
@@ -129,10 +125,16 @@ def _complaint(message: ConsoleMessage) -> list[str]:
 
 
 def open_all(page: Page) -> None:
-    """Unfolds all sections and waits until every figure is drawn, or has failed."""
+    """Unfolds all sections and waits until every figure is drawn as wide as its place."""
     page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
     page.wait_for_function(
-        "window.thalweg && (thalweg.errors.length || thalweg.drawn === thalweg.figures)"
+        """() => {
+          if (!window.thalweg || thalweg.errors.length) return window.thalweg;
+          const fits = (plot) =>
+            plot.querySelector('.main-svg')?.getBoundingClientRect().width === plot.clientWidth;
+          return thalweg.drawn === thalweg.figures
+            && [...document.querySelectorAll('.plot')].every(fits);
+        }"""
     )
     assert page.evaluate("thalweg.errors") == []
 

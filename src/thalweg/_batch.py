@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -64,8 +65,14 @@ def _accepted(batch: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     parameters = inspect.signature(model.forward).parameters.values()
     if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
         return dict(batch)
-    names = {p.name for p in parameters}
-    return {key: value for key, value in batch.items() if key in names}
+    names = [p.name for p in parameters]
+    taken = {key: value for key, value in batch.items() if key in names}
+    if names and not taken:
+        raise ProblemError(
+            f"a batch has the entries {list(batch)}, and the model's forward takes {names}: name "
+            f"the entries after the arguments, or give (input, target)"
+        )
+    return taken
 
 
 def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
@@ -83,14 +90,19 @@ def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
 
 def tensors_in(tree: Any) -> list[Tensor]:
     """The tensors of a nest of dicts, lists and tuples, in order."""
-    found: list[Tensor] = []
-    map_tensors(tree, found.append)
-    return found
+    if isinstance(tree, Tensor):
+        return [tree]
+    if isinstance(tree, Mapping):
+        tree = tuple(tree.values())
+    if not isinstance(tree, list | tuple):
+        return []
+    return [tensor for branch in tree for tensor in tensors_in(branch)]
 
 
 def num_samples(batch: Batch) -> int:
-    """The leading dimension of the first tensor that has one; 0 for a batch without tensors."""
-    return next((len(tensor) for tensor in tensors_in(batch) if tensor.ndim), 0)
+    """The leading dimension that most tensors share, the first in doubt; 0 without tensors."""
+    lengths = Counter(len(tensor) for tensor in tensors_in(batch) if tensor.ndim)
+    return lengths.most_common(1)[0][0] if lengths else 0
 
 
 def take(batch: Batch, index: Tensor | slice) -> Batch:
@@ -100,21 +112,28 @@ def take(batch: Batch, index: Tensor | slice) -> Batch:
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:
-    """One batch of all samples.
+    """One batch of all samples; what does not run over samples must be equal in all batches.
 
     Raises:
         ValueError: if their shapes or forms do not allow it (ragged sequences).
     """
+    if len(batches) == 1:
+        return batches[0]
     columns = [tensors_in(batch) for batch in batches]
     if len({len(column) for column in columns}) != 1:
         raise ValueError("batches of different form")
-    joined = []
-    for pieces in zip(*columns, strict=True):
-        if any(p.ndim == 0 or p.shape[1:] != pieces[0].shape[1:] for p in pieces):
-            raise ValueError("tensors that do not run over samples, or ragged ones")
-        joined.append(torch.cat(pieces))
-    rest = iter(joined)
-    return map_tensors(batches[0], lambda _: next(rest))
+    sizes = [num_samples(batch) for batch in batches]
+    joined = iter([_joined(pieces, sizes) for pieces in zip(*columns, strict=True)])
+    return map_tensors(batches[0], lambda _: next(joined))
+
+
+def _joined(pieces: Sequence[Tensor], sizes: Sequence[int]) -> Tensor:
+    runs = [p.ndim > 0 and len(p) == size for p, size in zip(pieces, sizes, strict=True)]
+    if all(runs) and all(p.shape[1:] == pieces[0].shape[1:] for p in pieces):
+        return torch.cat(list(pieces))
+    if not any(runs) and all(torch.equal(p, pieces[0]) for p in pieces):
+        return pieces[0]
+    raise ValueError("tensors that do not run over samples, or ragged ones")
 
 
 def describe(tree: Any) -> str:

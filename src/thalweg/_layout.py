@@ -92,7 +92,8 @@ class Layout:
         """The vector of a dict that has exactly this layout's names and shapes.
 
         Raises:
-            LayoutError: names the missing, surplus or misshapen entry.
+            LayoutError: names the entry that is missing, surplus, or of another shape, dtype or
+                device.
         """
         self._check(params)
         return torch.cat([params[name].reshape(-1) for name in self.names])
@@ -123,9 +124,16 @@ class Layout:
                 f"its names must be {list(self.names)}"
             )
         for name, shape in zip(self.names, self.shapes, strict=True):
-            if params[name].shape != shape:
+            given = params[name]
+            if given.shape != shape:
                 raise LayoutError(
-                    f"{name!r} has shape {tuple(params[name].shape)}, expected {tuple(shape)}"
+                    f"{name!r} has shape {tuple(given.shape)}; give one of shape {tuple(shape)}"
+                )
+            if (given.dtype, given.device) != (self.dtype, self.device):
+                raise LayoutError(
+                    f"{name!r} is {given.dtype} on {given.device}, these parameters are "
+                    f"{self.dtype} on {self.device}; convert it with "
+                    f".to({str(self.device)!r}, {self.dtype})"
                 )
 
 
@@ -137,7 +145,7 @@ def select(params: Params, patterns: str | Iterable[str]) -> dict[str, Tensor]:
         patterns: one glob such as `"layers.0.*"`, or several.
 
     Raises:
-        LayoutError: if a pattern matches nothing; lists the names there are.
+        LayoutError: if a pattern matches nothing, or there is none; lists the names there are.
 
     Example:
         >>> import torch
@@ -145,6 +153,8 @@ def select(params: Params, patterns: str | Iterable[str]) -> dict[str, Tensor]:
         ['b.weight']
     """
     globs = (patterns,) if isinstance(patterns, str) else tuple(patterns)
+    if not globs:
+        raise LayoutError(f"no glob was given; '*' means all of {', '.join(params)}")
     for glob in globs:
         if not any(fnmatchcase(name, glob) for name in params):
             raise LayoutError(

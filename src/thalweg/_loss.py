@@ -71,7 +71,7 @@ class KnownLoss:
         if self.kind not in (Kind.CLASSES, Kind.LOG_CLASSES):
             return float(output.numel())
         if target.is_floating_point():
-            return float(target.numel() / output.shape[1])
+            return float(target.numel() / output.shape[_class_axis(output)])
         counted = target[target != self.ignore_index]
         if self.weight is None:
             return float(counted.numel())
@@ -81,12 +81,15 @@ class KnownLoss:
         """Refuses a target that the loss cannot mean.
 
         Raises:
-            ProblemError: names the range that is allowed and the one that was found.
+            ProblemError: names the range that is allowed and the one that was found; or the shapes
+                that would be broadcast, every sample against every other.
         """
         if not isinstance(target, Tensor) or not target.numel():
             return
+        if self.kind in (Kind.SQUARED, Kind.ELEMENTWISE):
+            _refuse_broadcasting(output, target, where)
         if self.kind in (Kind.CLASSES, Kind.LOG_CLASSES) and not target.is_floating_point():
-            num_classes = output.shape[1] if output.ndim > 1 else output.shape[0]
+            num_classes = output.shape[_class_axis(output)]
             counted = target[target != self.ignore_index]
             allowed, highest = f"0..{num_classes - 1}", num_classes - 1
         elif self.kind in (Kind.BINARY, Kind.BINARY_LOGITS):
@@ -99,6 +102,23 @@ class KnownLoss:
                 f"{tuple(output.shape)}, the targets run from {counted.min().item():g} to "
                 f"{counted.max().item():g}; mend the targets, or the width of the last layer"
             )
+
+
+def _class_axis(output: Tensor) -> int:
+    return 1 if output.ndim > 1 else 0
+
+
+def _refuse_broadcasting(output: Tensor, target: Tensor, where: str) -> None:
+    try:
+        shape = torch.broadcast_shapes(output.shape, target.shape)
+    except RuntimeError:
+        return  # the loss itself will refuse
+    if shape != output.shape:
+        raise ProblemError(
+            f"in {where} the output has shape {tuple(output.shape)} and the target "
+            f"{tuple(target.shape)}, which would be broadcast to {tuple(shape)}, every sample "
+            f"against every other; give both one shape, for instance y.reshape(len(y), -1)"
+        )
 
 
 def known_loss(loss: Callable[..., Any] | None) -> KnownLoss | None:

@@ -27,17 +27,19 @@ def birthplace(
         batch: what goes in.
         run: the forward pass.
     """
-    for name, tensor in params.items():
-        if not is_finite(tensor):
-            return f"parameter {name!r}"
-    if not is_finite(batch):
+    buffers = dict(model.named_buffers())
+    for name, tensor in {**buffers, **params}.items():
+        if not _is_sound(tensor):
+            return f"{'buffer' if name in buffers else 'parameter'} {name!r}"
+    if not _is_sound(batch):
         return "the data itself"
     born: list[str] = []
 
     def look(name: str, module: nn.Module) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if not born and is_finite((args, kwargs)) and not is_finite(output):
-                born.append(f"layer {name!r} ({type(module).__name__})")
+            if not born and _is_sound((args, kwargs)) and not is_finite(output):
+                place = f"layer {name!r}" if name else "the forward of the model itself"
+                born.append(f"{place} ({type(module).__name__})")
 
         return hook
 
@@ -45,7 +47,6 @@ def birthplace(
     handles = [
         module.register_forward_hook(look(name, module), with_kwargs=True)
         for name, module in model.named_modules()
-        if name
     ]
     try:
         run()
@@ -53,3 +54,12 @@ def birthplace(
         for handle in handles:
             handle.remove()
     return born[0] if born else None
+
+
+def _is_sound(tree: Any) -> bool:
+    """Whether it is finite, up to attention masks of 0 and −∞."""
+    return all(is_finite(t) or (t.ndim > 1 and _is_mask(t)) for t in tensors_in(tree))
+
+
+def _is_mask(tensor: Tensor) -> bool:
+    return bool(((tensor == 0) | (tensor == -torch.inf)).all())

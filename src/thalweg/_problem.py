@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -24,6 +24,7 @@ from thalweg._batch import (
     take,
     tensors_in,
 )
+from thalweg._data import Batches, read
 from thalweg._errors import (
     DetachedLossError,
     NonFiniteError,
@@ -34,13 +35,11 @@ from thalweg._errors import (
 from thalweg._layout import Params
 from thalweg._loss import known_loss
 from thalweg._nonfinite import birthplace
-from thalweg._reading import reading, shadow_of, unwrapped
+from thalweg._randomness import Trace, culprit, refuse_random_modes, tracing
+from thalweg._reading import copy_of, reading, shadow_of, unwrapped
 from thalweg._reduction import Reduction, reduction_of
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-
-MAX_DATA_BYTES = 4 * 2**30
-"""Data are read into memory once, so that every reading sees the same; this is the most."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +115,9 @@ class Problem:
                 f"the loss is a {type(self.loss).__name__}; give a function of (output, target), "
                 f"or None where the model returns output.loss"
             )
-        if self.batch_size is not None and self.batch_size < 1:
-            raise ProblemError(f"batch_size={self.batch_size}; give a whole number of 1 or more")
+        size = self.batch_size
+        if size is not None and not (isinstance(size, int) and size >= 1):
+            raise ProblemError(f"batch_size={size!r}; give a whole number of 1 or more")
 
     # -- data -------------------------------------------------------------------------------
 
@@ -128,12 +128,12 @@ class Problem:
         Raises:
             ProblemError: if they are empty, an iterator, or larger than memory allows.
         """
-        return _read(self.data, "data", self._loss_takes_target)
+        return read(self.data, "data", self._loss_takes_target)
 
     @cached_property
     def test_batches(self) -> tuple[Batch, ...]:
         """The held-out data, read once; empty where there are none."""
-        return () if self.test is None else _read(self.test, "test", self._loss_takes_target)
+        return () if self.test is None else read(self.test, "test", self._loss_takes_target)
 
     @property
     def num_samples(self) -> int:
@@ -154,7 +154,9 @@ class Problem:
                 for i in torch.randperm(len(self.batches), generator=generator).tolist():
                     yield self.batches[i]
             else:
-                order = torch.randperm(num_samples(pool), generator=generator)
+                order = torch.randperm(
+                    num_samples(pool), generator=generator, device=generator.device
+                )
                 for index in order.split(batch_size):
                     device = tensors_in(pool)[0].device
                     yield take(pool, index.to(device))
@@ -163,18 +165,26 @@ class Problem:
 
     def in_eval_mode(self) -> Problem:
         """The same problem read in evaluation mode; the owner's model keeps its own mode."""
-        return replace(self, model=shadow_of(self.model).eval())
+        return self._seen_through(shadow_of(self.model).eval())
+
+    def held(self) -> Problem:
+        """The same problem, its modules in the mode and with the Python attributes of now.
+
+        Parameters and buffers stay the owner's.
+        """
+        return self._seen_through(shadow_of(self.model))
 
     def with_model(self, model: nn.Module) -> Problem:
         """The same problem with another model on the same, already read data."""
-        return replace(
-            self, model=model, data=list(self.batches), test=list(self.test_batches) or None
-        )
+        return replace(self, model=model, data=self.batches, test=self.test_batches or None)
+
+    def with_data(self, batches: Iterable[Batch]) -> Problem:
+        """The same problem on other batches of the same form."""
+        return replace(self, data=Batches(batches))
 
     def copied(self) -> Problem:
         """The same problem with a model of its own, free to be trained."""
-        with torch.inference_mode(False):
-            return self.with_model(copy.deepcopy(unwrapped(self.model)))
+        return self.with_model(copy_of(self.model))
 
     def to(
         self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
@@ -188,13 +198,21 @@ class Problem:
         loss = self.loss
         if isinstance(loss, nn.Module):
             loss = copy.deepcopy(loss).to(device, dtype)
+        if isinstance(loss, partial):
+            args, kwargs = map_tensors((loss.args, loss.keywords), move)
+            loss = partial(loss.func, *args, **kwargs)
         return replace(
             copied,
             model=copied.model.to(device, dtype),
             loss=loss,
-            data=[map_tensors(batch, move) for batch in self.batches],
-            test=[map_tensors(batch, move) for batch in self.test_batches] or None,
+            data=Batches(map_tensors(batch, move) for batch in self.batches),
+            test=Batches(map_tensors(batch, move) for batch in self.test_batches) or None,
         )
+
+    def _seen_through(self, model: nn.Module) -> Problem:
+        """The same problem with other modules; data that were read are not read again."""
+        data = vars(self).get("batches", self.data)
+        return replace(self, model=model, data=data, test=vars(self).get("test_batches", self.test))
 
     # -- parameters and evaluation ----------------------------------------------------------
 
@@ -211,6 +229,11 @@ class Problem:
                 raise ProblemError(
                     f"parameter {name!r} is not initialised yet; run the model once on a batch in "
                     f"your factory before returning the Problem"
+                )
+            if tensor.is_inference():
+                raise ProblemError(
+                    f"parameter {name!r} was made under torch.inference_mode(), so that nothing "
+                    f"can be differentiated by it; build or load the model outside of it"
                 )
             if tensor.requires_grad:
                 params[name] = tensor
@@ -239,7 +262,7 @@ class Problem:
         """One forward pass at given parameters, without touching the model or its buffers.
 
         Args:
-            params: trainable parameters by name; those left out are the model's own.
+            params: parameters and buffers by name; those left out are the model's own.
             batch: one batch of the problem's data.
             where: how messages name the batch.
 
@@ -248,10 +271,11 @@ class Problem:
             NonFiniteError: if the loss is not finite; names where that was born.
         """
         shadow = self.shadow
-        buffers = {name: buffer.clone() for name, buffer in shadow.named_buffers()}
+        # A model may write into its buffers.
+        buffers = {name: params.get(name, b).clone() for name, b in shadow.named_buffers()}
 
         def run(*args: Any, **kwargs: Any) -> Any:
-            return functional_call(shadow, {**buffers, **params}, args, kwargs)
+            return functional_call(shadow, {**params, **buffers}, args, kwargs)
 
         evaluation = self.evaluate(run, batch, where)
         if not torch.isfinite(evaluation.loss):
@@ -260,10 +284,16 @@ class Problem:
                 place = birthplace(shadow, params, batch, lambda: run(*call.args, **call.kwargs))
             raise NonFiniteError(
                 f"the loss is {float(evaluation.loss.detach())} in {where}; born in "
-                f"{place or 'the loss itself: every layer is finite'}. Mend that place "
+                f"{place or self._birth_in_loss(evaluation, call)}. Mend that place "
                 f"(scale the inputs, lower the learning rate, guard the logarithm or the division)"
             )
         return evaluation
+
+    def _birth_in_loss(self, evaluation: Evaluation, call: Call) -> str:
+        known = known_loss(self.loss)
+        if known and known.num_terms(evaluation.logits, call.target) == 0:
+            return "the loss itself: every target is padding, leave that batch out"
+        return "the loss itself: every layer is finite"
 
     def evaluate(self, run: Callable[..., Any], batch: Batch, where: str = "a batch") -> Evaluation:
         """The loss of a batch under any callable in the place of the model."""
@@ -279,9 +309,9 @@ class Problem:
             known = known_loss(self.loss)
             if known and isinstance(logits, Tensor):
                 known.check_target(logits, call.target, where)
+            compared = (logits, call.target) if self._loss_takes_target else (logits,)
             try:
-                takes_target = self._loss_takes_target
-                loss = self.loss(logits, call.target) if takes_target else self.loss(logits)
+                loss = self._loss_function(*compared)
             except Exception as error:
                 shapes = Call((logits,), {}, call.target)
                 raise ProblemError(self._explained("the loss", error, shapes, where)) from error
@@ -290,59 +320,70 @@ class Problem:
     def check(self) -> None:
         """Refuses what cannot be read: see Raises. Costs two forward passes of one batch.
 
+        The model is read as it is from now on: in this mode, with these Python attributes.
+
         Raises:
             ProblemError: for data, outputs or losses of the wrong form.
             RandomModelError: if the same parameters give different values; names the module.
             DetachedLossError: if the loss does not depend on any parameter.
         """
-        _refuse_random_modes(self.shadow)
-        batch, params = self.batches[0], self.parameters
+        vars(self).pop("shadow", None)
+        refuse_random_modes(self.shadow)
         with reading():
-            attached = {name: p.detach().requires_grad_() for name, p in params.items()}
-            first, outputs = self._traced(attached, batch)
+            attached = {n: p.detach().requires_grad_() for n, p in self.parameters.items()}
+            batch = map_tensors(self.batches[0], torch.clone)
+            versions = [tensor._version for tensor in tensors_in(batch)]
+
+            def evaluated() -> tuple[Evaluation, Trace]:
+                with tracing(self.shadow) as trace:
+                    return self.forward(attached, batch, "batch 0"), trace
+
+            first, trace = evaluated()
+            if [tensor._version for tensor in tensors_in(batch)] != versions:
+                raise ProblemError(
+                    "the model or the loss writes into the batch it is given, so that a second "
+                    "reading would see other data; begin its forward with x = x.clone(), or set "
+                    "inplace=False in its first layer"
+                )
             if not first.loss.requires_grad:
                 raise DetachedLossError(
                     "the loss does not depend on any trainable parameter: something between them "
                     "detaches it (detach(), .data, .item(), torch.no_grad(), numpy, argmax); keep "
                     "the whole way from parameters to loss in torch operations"
                 )
-            with torch.no_grad():
-                second, again = self._traced(params, batch)
-        if not torch.equal(first.loss.detach(), second.loss):
-            changed = next((name for name in outputs if outputs[name] != again[name]), "")
+            second, again = evaluated()
+        values = float(first.loss.detach()), float(second.loss.detach())
+        # Some sums run in no fixed order on a GPU: that much is rounding.
+        if abs(values[0] - values[1]) > 100 * torch.finfo(first.loss.dtype).eps * abs(values[0]):
             raise RandomModelError(
-                f"the same parameters gave two losses, {float(first.loss.detach())} and "
-                f"{float(second.loss)}: module {changed or 'at the top'!r} is random in its mode; "
-                f"call model.eval() in your factory, or return Problem(...).in_eval_mode()"
+                f"the same parameters gave two losses, {values[0]} and {values[1]}: "
+                f"{culprit(self.shadow, trace, again)} is random in its mode, or remembers; call "
+                f"model.eval() in your factory, or return Problem(...).in_eval_mode(); a "
+                f"functional dropout needs training=self.training for that"
             )
 
     @cached_property
     def shadow(self) -> nn.Module:
         return shadow_of(self.model)
 
+    @cached_property
+    def _loss_function(self) -> Callable[..., Tensor]:
+        """The loss; if a module, a shadow whose tensors start each call as the owner's are."""
+        loss = self.loss
+        if not isinstance(loss, nn.Module):
+            assert loss is not None
+            return loss
+        shadow, owner = shadow_of(loss), unwrapped(loss)
+
+        def call(*args: Any) -> Any:
+            tensors = (*owner.named_parameters(), *owner.named_buffers())
+            return functional_call(shadow, {n: t.detach().clone() for n, t in tensors}, args)
+
+        return call
+
     @property
     def _loss_takes_target(self) -> bool:
         return self.loss is None or _num_arguments(self.loss) != 1
-
-    def _traced(self, params: Params, batch: Batch) -> tuple[Evaluation, dict[str, float]]:
-        """A forward pass and a fingerprint of what every module returned, in order of running."""
-        seen: dict[str, float] = {}
-
-        def record(name: str) -> Callable[..., None]:
-            def hook(_: nn.Module, __: Any, output: Any) -> None:
-                seen[name] = sum(float(t.detach().double().sum()) for t in tensors_in(output))
-
-            return hook
-
-        handles = [
-            module.register_forward_hook(record(name))
-            for name, module in self.shadow.named_modules()
-        ]
-        try:
-            return self.forward(params, batch, "batch 0"), seen
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _explained(self, who: str, error: Exception, call: Call, where: str) -> str:
         if isinstance(error, ThalwegError):
@@ -406,72 +447,3 @@ def _num_arguments(loss: Callable[..., Any]) -> int:
     if any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return 2
     return max(len(required), min(len(positional), 1))
-
-
-def _read(data: Any, name: str, takes_target: bool) -> tuple[Batch, ...]:
-    """The batches of any form of data.
-
-    Raises:
-        ProblemError: if there are none, or they cannot be read twice, or are too many.
-    """
-    if isinstance(data, Tensor | Mapping | tuple):
-        return _checked((data,), name)
-    if isinstance(data, Iterator) or not isinstance(data, Iterable):
-        raise ProblemError(
-            f"{name} is a {type(data).__name__}, which reading would use up or cannot run through; "
-            f"pass a tuple (x, y), a list of batches or a DataLoader"
-        )
-    if (
-        isinstance(data, list)
-        and len(data) == 2
-        and takes_target
-        and all(isinstance(item, Tensor) for item in data)
-    ):
-        raise ProblemError(
-            f"{name} is a list of two tensors, which could be one (input, target) or two batches; "
-            f"write the tuple (x, y) for one batch, or [(x1, y1), (x2, y2)] for two"
-        )
-    with reading():
-        return _checked(data, name)
-
-
-def _checked(batches: Iterable[Batch], name: str) -> tuple[Batch, ...]:
-    kept: list[Batch] = []
-    num_bytes = 0
-    for batch in batches:
-        if num_samples(batch) == 0:
-            raise ProblemError(
-                f"batch {len(kept)} of {name} holds no samples ({type(batch).__name__}); give "
-                f"batches of at least one sample, as (input, target), a dict or a tensor"
-            )
-        # A tensor made under inference_mode cannot be saved for a derivative.
-        kept.append(map_tensors(batch, lambda t: t.clone() if t.is_inference() else t.detach()))
-        num_bytes += sum(t.numel() * t.element_size() for t in tensors_in(batch))
-        if num_bytes > MAX_DATA_BYTES:
-            raise ProblemError(
-                f"{name} holds more than {MAX_DATA_BYTES >> 30} GiB; give a part of it, for "
-                f"instance torch.utils.data.Subset(dataset, range(10_000)) or a list of the first "
-                f"batches"
-            )
-    if not kept:
-        raise ProblemError(f"{name} holds no batches: the loader or list is empty")
-    return tuple(kept)
-
-
-def _refuse_random_modes(model: nn.Module) -> None:
-    """Refuses modules that are known to be random, or to mix samples, in the mode they are in."""
-    way_out = "call model.eval() in your factory, or return Problem(...).in_eval_mode()"
-    for name, module in model.named_modules():
-        kind = f"{name!r} ({type(module).__name__})"
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
-            module.training or module.running_mean is None
-        ):
-            raise RandomModelError(
-                f"module {kind} uses the statistics of the batch, so that a sample's loss depends "
-                f"on its neighbours; {way_out}"
-            )
-        rate = getattr(module, "p" if isinstance(module, nn.modules.dropout._DropoutNd) else "", 0)
-        if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
-            rate = module.dropout
-        if module.training and isinstance(rate, float | int) and rate > 0:
-            raise RandomModelError(f"module {kind} drops units at random, p = {rate}; {way_out}")

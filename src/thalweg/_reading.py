@@ -4,15 +4,27 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from thalweg._batch import tensors_in
 from thalweg._errors import ProblemError
+
+DEVICE_KINDS = ("cpu", "cuda", "mps", "xpu")
+"""Each has an autocast of its own."""
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Gradients on, whatever the caller has switched off: for work on a graph that stands."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 @contextmanager
@@ -21,20 +33,25 @@ def reading() -> Iterator[None]:
 
     The caller may be inside `no_grad`, `inference_mode` or autocast: a reading is the same.
     Attention takes the math kernel, since the fused ones have no second derivative
-    (pytorch#116350).
+    (pytorch#116350), and no inference shortcut, which pads otherwise. Compiled parts run eagerly,
+    since torch.compile refuses double backward (pytorch#91469).
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+    shortcut = torch.backends.mha.get_fastpath_enabled()
     try:
-        with (
-            torch.random.fork_rng(devices=cuda),
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autocast("cpu", enabled=False),
-            sdpa_kernel(SDPBackend.MATH),
-        ):
+        with ExitStack() as stack:
+            stack.enter_context(torch.random.fork_rng(devices=cuda))
+            stack.enter_context(differentiating())
+            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            for kind in filter(torch.is_autocast_enabled, DEVICE_KINDS):
+                stack.enter_context(torch.autocast(kind, enabled=False))
+            if "torch._dynamo" in sys.modules:  # its import takes seconds
+                stack.enter_context(torch.compiler.set_stance("force_eager"))
+            torch.backends.mha.set_fastpath_enabled(False)
             yield
     finally:
+        torch.backends.mha.set_fastpath_enabled(shortcut)
         random.setstate(python_state)
         np.random.set_state(numpy_state)
 
@@ -60,12 +77,31 @@ def shadow_of(model: nn.Module) -> nn.Module:
         ProblemError: if the model cannot be copied.
     """
     model = unwrapped(model)
-    tensors = [*model.parameters(), *model.buffers()]
+    return _copied(model, [*model.parameters(), *model.buffers()])
+
+
+def copy_of(model: nn.Module) -> nn.Module:
+    """A copy of the eager, undistributed model with tensors of its own.
+
+    Raises:
+        ProblemError: if the model cannot be copied.
+    """
+    return _copied(unwrapped(model), ())
+
+
+def _copied(model: nn.Module, shared: Iterable[Tensor]) -> nn.Module:
+    memo = {id(tensor): tensor for tensor in shared}
     try:
-        return copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+        with torch.inference_mode(False):
+            # Activations that a model keeps on itself are no leaves: deepcopy would refuse them.
+            for module in model.modules():
+                for tensor in tensors_in(vars(module)):
+                    if not tensor.is_leaf:
+                        memo.setdefault(id(tensor), tensor.detach().clone())
+            return copy.deepcopy(model, memo)
     except Exception as error:
         raise ProblemError(
-            f"the model {type(model).__name__} cannot be copied ({type(error).__name__}: {error}); "
-            f"tensors kept as plain attributes must be leaves: register them as buffers, and use "
-            f"torch.nn.utils.parametrizations.weight_norm instead of torch.nn.utils.weight_norm"
+            f"{type(model).__name__} cannot be copied ({type(error).__name__}: {error}), which a "
+            f"reading needs to leave it untouched; keep what cannot be copied (locks, files, "
+            f"loggers, generators) outside the module, or give it a __deepcopy__"
         ) from error

@@ -39,10 +39,20 @@ class Reduction:
     said: str
 
     def weights(self, counts: Sequence[float]) -> tuple[float, ...]:
-        """The factor of each batch's loss in the total."""
+        """The factor of each batch's loss in the total.
+
+        Raises:
+            ProblemError: if there is no term at all.
+        """
         if self.is_sum:
             return (1.0,) * len(counts)
         total = sum(counts)
+        if not total > 0 or min(counts) < 0:
+            raise ProblemError(
+                f"the batches count {', '.join(f'{c:g}' for c in counts[:5])} loss terms "
+                f"({self.said}); every count must be 0 or more and their sum positive: mend the "
+                f"targets, or Problem(..., num_terms=...)"
+            )
         return tuple(count / total for count in counts)
 
 
@@ -54,8 +64,9 @@ def reduction_of(
 ) -> Reduction:
     """Finds the reduction: known for torch's losses, otherwise recognised from values.
 
-    An unknown loss is called on one batch and on two uneven parts of it. A mean over w terms
-    satisfies (w₁ + w₂) ℓ = w₁ ℓ₁ + w₂ ℓ₂, a sum ℓ = ℓ₁ + ℓ₂, and nothing else does by accident.
+    An unknown loss is called on some data and on two parts of them that differ in size, and in
+    their targets as far as can be. A mean over w terms satisfies (w₁ + w₂) ℓ = w₁ ℓ₁ + w₂ ℓ₂, a
+    sum ℓ = ℓ₁ + ℓ₂.
 
     Raises:
         ProblemError: if there are several batches and no rule fits them.
@@ -86,20 +97,29 @@ def reduction_of(
 
 
 def _divided(batches: Sequence[Batch], model: nn.Module) -> tuple[Batch, list[Batch]]:
-    """A batch and two uneven parts of it; a padded one where there is one, since it tells more."""
+    """Some data and two uneven parts of them, sorted by target so that weights by class show."""
+    few = [batches[0], batches[len(batches) // 2], batches[-1]]
+    try:
+        whole = concatenate(few if len(batches) > 2 else batches)
+    except ValueError:
+        whole = max(batches, key=lambda batch: len(set(_target_sums(batch, model))))
+        if num_samples(whole) < 2:
+            # One ragged sample, taken twice, still tells a mean from a sum.
+            return concatenate([whole, whole]), [whole, whole]
+    size = num_samples(whole)
+    sums = _target_sums(whole, model)
+    order = torch.tensor(sorted(range(size), key=lambda i: sums[i]))
+    cut = max(1, size // 3)
+    return whole, [take(whole, order[:cut]), take(whole, order[cut:])]
 
-    def is_padded(batch: Batch) -> bool:
-        target = call_of(batch, model).target
-        return isinstance(target, Tensor) and bool((target == PADDING).any())
 
-    whole = max(batches, key=lambda batch: (is_padded(batch), num_samples(batch) > 1))
-    if num_samples(whole) < 2:
-        try:
-            whole = concatenate([*batches[:3]])
-        except ValueError:
-            return whole, [whole]
-    cut = max(1, num_samples(whole) // 3)
-    return whole, [take(whole, slice(cut)), take(whole, slice(cut, None))]
+def _target_sums(batch: Batch, model: nn.Module) -> list[float]:
+    """The sum of each sample's target, padding included; zeros where there is none."""
+    target, size = call_of(batch, model).target, num_samples(batch)
+    if not isinstance(target, Tensor) or target.shape[:1] != (size,):
+        return [0.0] * size
+    sums: list[float] = target.reshape(size, -1).double().sum(1).tolist()
+    return sums
 
 
 def _candidates(
@@ -128,11 +148,13 @@ def _is_next_token(value: float, logits: Any, target: Tensor) -> bool:
     """Whether a loss is the cross-entropy of the logits with the target one place on."""
     if not isinstance(logits, Tensor) or logits.shape[:-1] != target.shape or target.ndim < 2:
         return False
+    num_classes = logits.shape[-1]
     ahead = target[..., 1:].reshape(-1).long()
-    loss = F.cross_entropy(
-        logits[..., :-1, :].reshape(len(ahead), -1).double(), ahead, ignore_index=PADDING
-    )
-    return _agree(float(loss), value)
+    counted = ahead[ahead != PADDING]
+    if not counted.numel() or counted.min() < 0 or counted.max() >= num_classes:
+        return False
+    scores = logits[..., :-1, :].reshape(-1, num_classes).double()
+    return _agree(float(F.cross_entropy(scores, ahead, ignore_index=PADDING)), value)
 
 
 def _agree(a: float, b: float) -> bool:

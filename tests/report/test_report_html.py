@@ -49,7 +49,7 @@ class Reader(HTMLParser):
         self.tags.append((tag, dict(attrs)))
 
     def handle_data(self, data):
-        place = self.scripts if self.tags[-1][0] == "script" else self.words
+        place = self.scripts if self.lasttag == "script" else self.words
         place.append(data)
 
 

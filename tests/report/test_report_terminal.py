@@ -30,7 +30,7 @@ def test_the_page_in_order():
         "Each layer back from the loss",
         "✗ The gradient vanishes (problem)",
         "[figure] The gradient falls along a straight line",
-        "0.248 ± 0.006",
+        "slope of log norm",
         "✓ What was tried, and what helped (good)",
         "10.1 → 96.2",
         "block.activation = torch.nn.ReLU()",
@@ -86,8 +86,8 @@ def test_plain_when_piped_and_coloured_in_a_terminal(monkeypatch):
 
 
 def test_text_is_never_read_as_rich_markup():
-    words = "[red]not markup[/red] :smile: [/]"
-    text = printed(page_of(Text(words), Facts((Fact(words, words),)), Code(words)), width=200)
+    words = "[b]x[/b] :smile: [/]"
+    text = printed(page_of(Text(words), Facts((Fact(words, words),)), Code(words)))
     assert text.count(words) == 4
 
 

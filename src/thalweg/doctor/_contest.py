@@ -47,7 +47,8 @@ def contest(
         shares: of the whole examination behind at the begin and the end of the contest.
 
     Returns:
-        All of them, the proved first, by held-out loss.
+        All of them, the proved first, by held-out loss. Where the time is up, fewer than
+        `NUM_FINALISTS` are proved, but one at least.
     """
     plan, control = readings.plan, readings.control
     short = replace(plan, num_steps=max(1, plan.num_steps // SCREENING))
@@ -77,13 +78,19 @@ def contest(
             outcome = f"could not be applied to this network: {reason}"
             failed.append(TriedRemedy(remedy.name, remedy.code, None, (), None, outcome))
     entered.sort(key=lambda entry: entry[1].last_loss)
-    tried = []
+    tried: list[TriedRemedy] = []
+    late: list[TriedRemedy] = []
     for remedy, screening in entered[:NUM_FINALISTS]:
+        if tried and ledger.seconds_left < sum(each.seconds for each in control):
+            outcome = "not proved: the time was up before its full runs"
+            late.append(TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome))
+            continue
         runs = tuple(run("proving", remedy, plan, each.seed) for each in control)
         gain = paired_gain(control, runs)
         outcome = "proved to help" if gain.is_proved else "not proved to help"
         tried.append(TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome))
     tried.sort(key=lambda t: (not t.is_proved, fmean(run.final_loss for run in t.runs)))
+    tried += late
     for remedy, screening in entered[NUM_FINALISTS:]:
         outcome = f"dropped after {short.num_steps} steps: {NUM_FINALISTS} others were ahead"
         tried.append(TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome))

@@ -18,15 +18,25 @@ from thalweg.doctor._budget import Budget
 from thalweg.doctor._contest import contest
 from thalweg.doctor._examination import Examination
 from thalweg.doctor._ledger import Ledger, Progress
-from thalweg.doctor._planning import NUM_SEEDS, plan_curvature, plan_trials, subset
+from thalweg.doctor._planning import (
+    NUM_RUNS,
+    NUM_SEEDS,
+    plan_curvature,
+    plan_trials,
+    shortened,
+    subset,
+)
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._score import constant_loss
+from thalweg.doctor._score import constant_loss, shuffled_loss
 from thalweg.doctor._trial import Plan, Run, made_optimizer, train
 from thalweg.doctor.findings import find
 from thalweg.doctor.remedies import remedies_for
 from thalweg.passes import Pass
 from thalweg.signal import Signal
-from thalweg.surface import Surface
+from thalweg.surface import Point, Surface
+
+TOLERATED_EXCESS = 1.5
+"""Trials that look to take this many times the time that is left are shortened."""
 
 
 def examine(
@@ -75,7 +85,7 @@ def examine(
         True
     """
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
-    ledger = Ledger(progress or (lambda stage, share: None))
+    ledger = Ledger(progress or (lambda stage, share: None), budget)
     problem, batch_size = _completed(problem, optimizer, batch_size, ledger)
     surface = Surface(problem, params)
     with ledger.measuring("pass, and signal through depth", 0.0) as gradients:
@@ -86,7 +96,7 @@ def examine(
     card = _card(surface, made, budget, seed, ledger)
     plan, training = plan_trials(problem, batch_size, budget, seed)
     fraction = min(1.0, batch_size / problem.num_samples)
-    control, trained = _control(training, plan, fraction, seed, ledger)
+    plan, control, trained = _control(training, plan, fraction, seed, ledger)
     readings = Readings(
         problem=problem,
         passed=passed,
@@ -97,6 +107,7 @@ def examine(
         control=control,
         plan=plan,
         constant_loss=constant_loss(problem),
+        shuffled_loss=shuffled_loss(problem, torch.Generator().manual_seed(seed)),
     )
     findings = find(readings)
     remedies, not_applicable = remedies_for(findings, readings)
@@ -163,15 +174,16 @@ def _card(
     """The critical-point card, as much of it as the budget buys."""
     problem = surface.problem
     with ledger.measuring("curvature: eigenvalues, index, verdict", 0.05) as gradients:
-        seconds = min(_seconds_per_gradient(surface) for _ in range(3))
+        point = surface.here()
+        seconds = _seconds_per_product(point)
         plan = plan_curvature(budget, seconds, surface.layout.size, problem.num_samples)
         if plan is None:
             ledger.omit(
                 "curvature",
-                f"a gradient takes {seconds:.2g} s, and {budget} buys too few of them; give more",
+                f"a product with the Hessian takes {seconds:.2g} s, and {budget} buys too few of them; give more",
             )
             return None
-        point, generator = surface.here(), torch.Generator().manual_seed(seed)
+        generator = torch.Generator().manual_seed(seed)
         if plan.num_samples is not None:
             part = subset(problem, plan.num_samples, generator)
             point = Surface(part, surface.layout.names).here()
@@ -202,10 +214,14 @@ def _card(
     return card
 
 
-def _seconds_per_gradient(surface: Surface) -> float:
-    point, start = surface.here(), perf_counter()
-    _ = point.value
-    return perf_counter() - start
+def _seconds_per_product(point: Point, num_products: int = 3) -> float:
+    """The mean of some products with the Hessian, after one that builds the graph."""
+    hessian, vector = point.hessian(), torch.ones_like(point.vector)
+    _ = hessian @ vector
+    start = perf_counter()
+    for _ in range(num_products):
+        _ = hessian @ vector
+    return (perf_counter() - start) / num_products
 
 
 def _root_mean_square_gradient(
@@ -223,16 +239,24 @@ def _root_mean_square_gradient(
 
 def _control(
     training: Problem, plan: Plan, fraction: float, seed: int, ledger: Ledger
-) -> tuple[tuple[Run, ...], Problem]:
-    """Runs of the network as it is, and the network after the first of them."""
-    first = training.copied()
-    runs = []
+) -> tuple[Plan, tuple[Run, ...], Problem]:
+    """Runs of the network as it is, with the plan they hold to; and the network after the first.
+
+    Where the first run takes far longer than planned, the plan is shortened and the run repeated.
+    """
     with ledger.measuring(f"training as it is, {NUM_SEEDS} seeds", 0.3) as gradients:
-        for k in range(NUM_SEEDS):
+        first = training.copied()
+        runs = [train(first, plan, seed)]
+        excess = NUM_RUNS * runs[0].seconds / max(ledger.seconds_left, 1e-3)
+        if excess > TOLERATED_EXCESS and (shorter := shortened(plan, excess)) != plan:
+            gradients.append(fraction * runs[0].num_steps)
+            plan, first = shorter, training.copied()
+            runs = [train(first, plan, seed)]
+        for k in range(1, NUM_SEEDS):
             ledger.progress("training as it is", 0.3 + 0.2 * k / NUM_SEEDS)
-            runs.append(train(first if k == 0 else training.copied(), plan, seed + k))
+            runs.append(train(training.copied(), plan, seed + k))
         gradients.append(fraction * sum(run.num_steps for run in runs))
-    return tuple(runs), first
+    return plan, tuple(runs), first
 
 
 def _signal_after(trained: Problem) -> Signal | None:

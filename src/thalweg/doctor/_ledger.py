@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from math import inf
 from time import perf_counter
 
+from thalweg.doctor._budget import Budget
 from thalweg.doctor._examination import Measurement, Omission
 
 Progress = Callable[[str, float], None]
@@ -19,12 +21,22 @@ class Ledger:
 
     Args:
         progress: told what is being done.
+        budget: what may be spent, from the making of the ledger on.
     """
 
     progress: Progress
+    budget: Budget
+    start: float = field(default_factory=perf_counter)
     measurements: list[Measurement] = field(default_factory=list)
     omissions: list[Omission] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
+
+    @property
+    def seconds_left(self) -> float:
+        """Of a budget in seconds; inf for one in gradients, whose plan no clock may change."""
+        if not self.budget.is_seconds:
+            return inf
+        return self.start + self.budget.amount - perf_counter()
 
     @contextmanager
     def measuring(self, name: str, share: float) -> Iterator[list[float]]:

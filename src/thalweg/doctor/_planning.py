@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
+from torch import nn
 
 from thalweg._batch import Batch, num_samples
 from thalweg._errors import BudgetError, ProblemError
@@ -30,8 +31,15 @@ LENGTHS = (1000, 500, 300, 200, 100, 50, 20, 10)
 NUM_EPOCHS = 25
 """No trial is longer than this many passes over the data, or 200 steps."""
 
+SMALL_STEP = 2e8
+"""Operations in an optimizer step below which one thread is enough: some milliseconds of work."""
+
 EXPECTED_REMEDIES = 8
 """For planning: how many remedies enter a contest, at most."""
+
+
+NUM_RUNS = NUM_SEEDS * (1 + NUM_FINALISTS) + EXPECTED_REMEDIES / SCREENING
+"""Full runs, or their equivalent, in a whole examination."""
 
 
 @dataclass(frozen=True)
@@ -50,14 +58,14 @@ class CurvaturePlan:
 
 
 def plan_curvature(
-    budget: Budget, seconds_per_gradient: float, num_parameters: int, num_samples: int
+    budget: Budget, seconds_per_product: float, num_parameters: int, num_samples: int
 ) -> CurvaturePlan | None:
     """The most curvature that its share of the budget buys; None where it buys none.
 
     A product costs about two gradients. The dense Hessian takes n products, Lanczos at both ends
     about 150, and the density 48 a probe. Where all data are too dear, fewer samples are read.
     """
-    products = budget.gradients(CURVATURE_SHARE, seconds_per_gradient) / 2
+    products = budget.gradients(CURVATURE_SHARE, seconds_per_product / 2) / 2
     if num_parameters <= min(products, 1000):
         return CurvaturePlan(num_parameters, 0, None)
     for share in (1, 2, 4, 8, 16, 32, 64):
@@ -78,11 +86,11 @@ def plan_trials(
         BudgetError: if even the shortest trial does not fit.
     """
     training, held_out = _split(problem, torch.Generator().manual_seed(seed))
-    plan = Plan(LENGTHS[-1], batch_size, held_out, problem.reduction)
+    threads = _num_threads(problem, batch_size)
+    plan = Plan(LENGTHS[-1], batch_size, held_out, problem.reduction, threads)
     fraction = min(1.0, batch_size / problem.num_samples)
-    runs = NUM_SEEDS * (1 + NUM_FINALISTS) + EXPECTED_REMEDIES / SCREENING
     longest = max(200, round(NUM_EPOCHS / fraction))
-    each = TRIAL_SHARE * budget.amount / runs
+    each = TRIAL_SHARE * budget.amount / NUM_RUNS
     if budget.is_seconds:
         step, around = _prices(training, plan, seed)
         if around > each / 2:
@@ -100,6 +108,26 @@ def plan_trials(
             f"{LENGTHS[-1]} are needed; give about {budget.times(LENGTHS[-1] / affordable)}"
         )
     return replace(plan, num_steps=fitting[0]), training
+
+
+def shortened(plan: Plan, factor: float) -> Plan:
+    """The plan with trials shorter by that factor at least, or the shortest there are."""
+    fitting = [length for length in LENGTHS if length * factor <= plan.num_steps]
+    return replace(plan, num_steps=fitting[0] if fitting else LENGTHS[-1])
+
+
+def _num_threads(problem: Problem, batch_size: int) -> int:
+    """One for small steps, where handing out the work costs more than it saves.
+
+    A step takes about 6 n B operations for n parameters and B samples, more for convolutions.
+    """
+    num_parameters = sum(p.numel() for p in problem.parameters.values())
+    is_small = 6 * num_parameters * batch_size < SMALL_STEP
+    return 1 if is_small and not _has_convolution(problem) else torch.get_num_threads()
+
+
+def _has_convolution(problem: Problem) -> bool:
+    return any(isinstance(m, nn.modules.conv._ConvNd) for m in problem.model.modules())
 
 
 def _prices(training: Problem, plan: Plan, seed: int) -> tuple[float, float]:

@@ -28,6 +28,7 @@ class Readings:
         control: runs of the network as it is.
         plan: what all trials have in common.
         constant_loss: the loss of the best answer that ignores the input, None where not known.
+        shuffled_loss: the loss against the targets in random order, None where there are none.
     """
 
     problem: Problem
@@ -39,25 +40,34 @@ class Readings:
     control: tuple[Run, ...]
     plan: Plan
     constant_loss: float | None
+    shuffled_loss: float | None
 
     @property
-    def fit(self) -> float:
-        """The training loss that the control runs end with, as a share of what they began with.
+    def end(self) -> float:
+        """The training loss that the control runs end with: the median, inf where most broke."""
+        return median(run.last_loss for run in self.control)
 
-        The median over seeds; inf where most broke down. What they began with is the loss at the
-        point, or the loss of a constant answer where that is lower.
-        """
-        begin = self.passed.value
-        if self.constant_loss is not None:
-            begin = min(begin, self.constant_loss)
-        end = median(run.last_loss for run in self.control)
-        return end / begin if begin > 0 else (0.0 if end <= begin else 1.0)
+    @property
+    def blind_loss(self) -> float | None:
+        """The loss of answers that know nothing of the input: constant, or else shuffled ones."""
+        return self.shuffled_loss if self.constant_loss is None else self.constant_loss
 
     @property
     def trains(self) -> bool:
-        """Whether the network, as it is, learns: symptoms are findings only where it does not."""
-        return self.fit < HALF
+        """Whether the network, as it is, learns: symptoms are findings only where it does not.
+
+        Measured against blind answers, so that a network that was trained before counts too;
+        against the loss it begins with where no blind answer is known.
+        """
+        begin = self.passed.value if self.blind_loss is None else self.blind_loss
+        return self.end <= HALF * begin
 
 
 HALF = 0.5
-"""A network trains if its control runs at least halve the loss."""
+"""A network trains if its control runs end below this share of a blind answer's loss."""
+
+UNTRAINED = (
+    "the network as it is does not get below half the loss of an answer that ignores the input "
+    "(half of where it began, where that is not known)"
+)
+"""The opposite of `Readings.trains`, in words."""

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from thalweg._batch import Batch, call_of
+from thalweg._batch import TARGET_KEYS, Batch, call_of
+from thalweg._errors import ProblemError
 from thalweg._loss import Kind, known_loss
 from thalweg._problem import Problem
+from thalweg._reading import reading
 from thalweg._reduction import Reduction
 
 
@@ -76,8 +78,9 @@ def _hits(problem: Problem, logits: Any, target: Any) -> Tensor | None:
 def constant_loss(problem: Problem) -> float | None:
     """The loss of the best answer that ignores the input; None where it is not known.
 
-    Cross-entropy: the entropy −Σ_c p_c ln p_c of the class frequencies. Mean of squares: the
-    variance of each output's targets, averaged.
+    Cross-entropy: the entropy −Σ_c p_c ln p_c of the class frequencies, also of probabilities as
+    targets. Binary cross-entropy: the same of each output's two classes, averaged over outputs.
+    Mean of squares: the variance of each output's targets, averaged.
     """
     known = known_loss(problem.loss)
     if known is None or known.reduction != "mean" or known.is_rescaled or known.label_smoothing:
@@ -87,13 +90,61 @@ def constant_loss(problem: Problem) -> float | None:
         return None
     if known.kind in (Kind.CLASSES, Kind.LOG_CLASSES) and not targets[0].is_floating_point():
         flat = torch.cat([t.reshape(-1) for t in targets])
-        shares = torch.bincount(flat[flat != known.ignore_index]).double()
-        shares = shares[shares > 0] / shares.sum()
-        return float(-(shares * shares.log()).sum())
-    if known.kind is Kind.SQUARED and len({t.shape[1:] for t in targets}) == 1:
-        joined = torch.cat(targets).double()
-        return float(joined.var(dim=0, unbiased=False).mean())
+        counts = torch.bincount(flat[flat != known.ignore_index]).double()
+        return float(torch.special.entr(counts / counts.sum()).sum())
+    if len({t.shape[1:] for t in targets}) != 1:
+        return None
+    joined = torch.cat(targets).double()
+    match known.kind:
+        case Kind.CLASSES if joined.ndim == 2:
+            return float(torch.special.entr(joined.mean(0)).sum())
+        case Kind.BINARY | Kind.BINARY_LOGITS:
+            share = joined.mean(0)
+            return float((torch.special.entr(share) + torch.special.entr(1 - share)).mean())
+        case Kind.SQUARED:
+            return float(joined.var(dim=0, unbiased=False).mean())
     return None
+
+
+def shuffled_loss(problem: Problem, generator: torch.Generator) -> float | None:
+    """The loss at the point against the targets in random order; None where that has no sense.
+
+    What a network has learned of its input shows in how much worse it does on other samples'
+    targets; of one that knows nothing yet the two losses are alike. Cost: one forward pass.
+    """
+    targets = [call_of(batch, problem.model).target for batch in problem.batches]
+    if not (problem._loss_takes_target and all(isinstance(t, Tensor) and t.ndim for t in targets)):
+        return None
+    if len({t.shape[1:] for t in targets}) != 1:
+        return None
+    pool = torch.cat(targets)
+    order = torch.randperm(len(pool), generator=generator).to(pool.device)
+    shuffled = pool[order].split([len(t) for t in targets])
+    batches = [_with_target(*pair) for pair in zip(problem.batches, shuffled, strict=True)]
+    try:
+        return _mean_loss(replace(problem, data=batches), problem.reduction)
+    except ProblemError:
+        # A loss may be undefined for targets that do not belong to the input.
+        return None
+
+
+def _mean_loss(problem: Problem, reduction: Reduction) -> float:
+    counts: list[float] = []
+    losses: list[float] = []
+    with reading(), torch.no_grad():
+        for batch in problem.batches:
+            evaluation = problem.forward(problem.parameters, batch)
+            counts.append(reduction.count(batch, evaluation.output))
+            losses.append(float(evaluation.loss))
+    weights = reduction.weights(counts)
+    return sum(w * value for w, value in zip(weights, losses, strict=True))
+
+
+def _with_target(batch: Batch, target: Tensor) -> Batch:
+    if isinstance(batch, Mapping):
+        key = next(key for key in TARGET_KEYS if key in batch)
+        return {**batch, key: target}
+    return (batch if isinstance(batch, Tensor) else batch[0], target)
 
 
 def parameters_of(model: nn.Module) -> list[nn.Parameter]:

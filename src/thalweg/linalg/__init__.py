@@ -1,7 +1,8 @@
 """Symmetric operators and what can be read from products with them alone."""
 
 from thalweg.linalg._conjugate_gradient import conjugate_gradient
-from thalweg.linalg._density import Count, Density, density
+from thalweg.linalg._count import Count
+from thalweg.linalg._density import Density, density
 from thalweg.linalg._eigenpairs import EigenPairs, eigenpairs
 from thalweg.linalg._estimate import Estimate
 from thalweg.linalg._extremes import Extremes, extremes

@@ -1,7 +1,5 @@
 """Conjugate gradients, which stop where the matrix is not positive."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -26,7 +24,8 @@ def conjugate_gradient(
         α = rᵀr/pᵀAp,   x ← x + αp,   r ← r − αAp,   p ← r + (r₊ᵀr₊/rᵀr) p
 
     Starts from x = 0. Stops when ‖r‖ ≤ tol·‖b‖, when pᵀAp ≤ 0 to rounding (then x is the iterate
-    before that direction and p/‖p‖ is handed back), or after max_steps.
+    before that direction and p/‖p‖ is handed back), or after max_steps. Where A is singular and
+    no x solves the system, the iterates grow without bound: use `least_residual` there.
 
     Args:
         op: Symmetric n×n operator.
@@ -85,7 +84,7 @@ def conjugate_gradient(
         norm_before, norm_r = norm_r, float(torch.linalg.vector_norm(r))
         p = r + (norm_r / norm_before) ** 2 * p
         largest_x = max(largest_x, float(torch.linalg.vector_norm(x)))
-    residual = math.hypot(norm_r, floor()) / norm_b if norm_b > 0 else 0.0
+    residual = (norm_r + floor()) / norm_b if norm_b > 0 else 0.0
     return Solution(
         x=x,
         residual=residual,

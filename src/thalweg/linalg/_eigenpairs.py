@@ -47,11 +47,13 @@ def eigenpairs(
         θᵢ ≤ λᵢ ≤ θᵢ + min(‖rᵢ‖, ‖rᵢ‖²/(θᵢ − θᵢ₊₁ − ‖rᵢ₊₁‖))   up to rounding
 
     The run stops by itself. The lower bound holds always (Cauchy interlacing). The upper one
-    assumes that the random start missed no eigenvector above θ_k: that the i-th Ritz value
-    belongs to the i-th eigenvalue. The start misses an eigenvector with probability 0, but a
-    run may stop before a weakly started one shows (`Extremes.spread_bound` prices that), and
-    second copies of a repeated eigenvalue show only after the Krylov space is exhausted. The
-    Kato-Temple term is used where the gap in its denominator is positive.
+    assumes that nothing was missed further out: each Ritz interval θ ± ‖r‖ that stands alone
+    holds one eigenvalue, and none lies between. (Where intervals overlap they may hold any
+    number, and from there on the upper bound stays at theirs.) The random start misses an
+    eigenvector with probability 0, but a run may stop before one that it holds little of shows
+    (`Extremes.spread_bound` prices that for the outermost), and further copies of a repeated
+    eigenvalue show only once the Krylov space is exhausted; ask for a smaller `tol` where
+    eigenvalues crowd. The Kato-Temple term is used where its denominator is positive.
 
     Args:
         op: Symmetric n×n operator.
@@ -95,6 +97,9 @@ def pairs_at_end(search: Search, op: SymmetricOperator, k: int, sign: int) -> Ei
     wanted = order[:k]
     values, residuals = search.ritz.values[order], search.ritz.residuals[order]
     vectors = search.combine(torch.from_numpy(search.ritz.coefficients[:, wanted].copy()))
+    inner = sign * values[:k] - search.rounding
+    outer = _outer_bounds(sign * values, residuals, k, search.is_exhausted) + search.rounding
+    bounds = np.stack((inner, outer) if sign > 0 else (-outer, -inner), axis=1)
 
     def to_tensor(array: np.ndarray) -> Tensor:
         return torch.tensor(array, dtype=op.dtype, device=op.device)
@@ -103,29 +108,36 @@ def pairs_at_end(search: Search, op: SymmetricOperator, k: int, sign: int) -> Ei
         values=to_tensor(values[:k]),
         vectors=vectors / torch.linalg.vector_norm(vectors, dim=0),
         residuals=to_tensor(residuals[:k]),
-        bounds=to_tensor(_bounds(sign * values, residuals, k, search.rounding, sign)),
+        bounds=to_tensor(bounds),
         is_converged=search.is_converged,
         num_products=search.num_products,
     )
 
 
-def _bounds(
+def _outer_bounds(
     theta: Float64[np.ndarray, "m"],
     residuals: Float64[np.ndarray, "m"],
     k: int,
-    rounding: float,
-    sign: int,
-) -> Float64[np.ndarray, "k 2"]:
-    """Bound the k largest eigenvalues of ±A from its Ritz values θ, largest first."""
-    outer = residuals[:k].copy()
+    is_exhausted: bool,
+) -> Float64[np.ndarray, "k"]:
+    """Bound the k largest eigenvalues of ±A from above by its Ritz values θ, largest first."""
+    upper, lower = theta + residuals, theta - residuals
+    outer: Float64[np.ndarray, "k"] = upper[:k].copy()
     # Kato-Temple: with no eigenvalue between a and λᵢ, λᵢ − θᵢ ≤ rᵢ²/(θᵢ − a); a is the upper
     # end of the next Ritz interval.
     num_gaps = min(k, len(theta) - 1)
-    gap = theta[:num_gaps] - theta[1 : num_gaps + 1] - residuals[1 : num_gaps + 1]
+    gap = theta[:num_gaps] - upper[1 : num_gaps + 1]
     is_resolved = gap > 0
-    temple = residuals[:num_gaps][is_resolved] ** 2 / gap[is_resolved]
+    temple = (
+        theta[:num_gaps][is_resolved] + residuals[:num_gaps][is_resolved] ** 2 / gap[is_resolved]
+    )
     outer[:num_gaps][is_resolved] = np.minimum(outer[:num_gaps][is_resolved], temple)
-    inward = theta[:k] - rounding
-    outward_end = theta[:k] + outer + rounding
-    pair = (inward, outward_end) if sign > 0 else (-outward_end, -inward)
-    return np.stack(pair, axis=1)
+    if is_exhausted:
+        return outer
+    # Intervals that overlap may hold any number of eigenvalues: from there on the i-th may
+    # still be one of theirs.
+    overlaps = np.nonzero(upper[1:k] >= lower[: k - 1])[0]
+    if len(overlaps) > 0:
+        first = overlaps[0]
+        outer[first:] = outer[first:].max()
+    return outer

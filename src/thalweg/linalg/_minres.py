@@ -1,7 +1,5 @@
 """The least residual over a Krylov space, for singular and indefinite matrices too."""
 
-import math
-
 import numpy as np
 import torch
 from jaxtyping import Float, Float64
@@ -64,11 +62,12 @@ def least_residual(
     """
     op.check_factor(b)
     check_right_side("least_residual", b, tol, num_steps)
+    b = b.detach()
     counted = CountedOperator(op, "least_residual")
     norm_b = float(torch.linalg.vector_norm(b))
     if norm_b == 0.0:
-        return Solution(torch.zeros_like(b.detach()), 0.0, None, None, True, 0)
-    run = LanczosRun(counted, b.detach())
+        return Solution(torch.zeros_like(b), 0.0, None, None, True, 0)
+    run = LanczosRun(counted, b)
     while True:
         run.extend(min(max(3, run.num_steps // 8), num_steps - run.num_steps))
         z, residual = _least_squares(run, rcond)
@@ -98,9 +97,8 @@ def _least_squares(run: LanczosRun, rcond: float | None) -> tuple[Float64[np.nda
     cut = 10 * m * run.eps if rcond is None else rcond
     is_kept = sigma > cut * sigma[0]
     z = Vh[is_kept].T @ (U[0, is_kept] / sigma[is_kept])
-    return z, math.hypot(
-        float(np.linalg.norm(first - T @ z)), run.rounding * float(np.linalg.norm(z))
-    )
+    rest, length = float(np.linalg.norm(first - T @ z)), float(np.linalg.norm(z))
+    return z, rest + run.rounding * length
 
 
 def _most_negative(run: LanczosRun) -> tuple[Float[Tensor, "n"] | None, float | None]:

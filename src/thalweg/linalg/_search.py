@@ -136,11 +136,11 @@ def _is_settled(run: LanczosRun, ritz: Ritz, k: int, sign: int, tol: float) -> b
     order = outward(ritz, sign)[:k]
     if (ritz.residuals[order] > slack).any():
         return False
-    if run.block_start == 0 and not run.is_invariant:
+    if run.block_start == 0 and not run.is_closed:
         return True
-    # After a breakdown the current block works in the complement of all former ones, and its
-    # outermost value is the outermost eigenvalue left there. No copy is missing once that
-    # value lies no further out than the last wanted one.
+    # After a breakdown, or a near one, the current block works in the complement of all former
+    # ones, and its outermost value is the outermost eigenvalue left there. No copy is missing
+    # once that value lies no further out than the last wanted one.
     block = ritz_pairs(run, run.block_start)
     outermost = outward(block, sign)[0]
     is_beyond = sign * (block.values[outermost] - ritz.values[order[-1]]) > slack

@@ -15,4 +15,5 @@ def unit_vectors(
     gaussian = torch.randn(
         count, op.size, generator=generator, dtype=op.dtype, device=generator.device
     )
-    return (gaussian / gaussian.norm(dim=1, keepdim=True)).T.to(op.device)
+    lengths: Tensor = torch.linalg.vector_norm(gaussian, dim=1, keepdim=True)
+    return (gaussian / lengths).T.to(op.device)

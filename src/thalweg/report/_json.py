@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 Jsonable: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
@@ -108,7 +109,7 @@ def _number(value: float, odd: Callable[[float], str | None]) -> int | float | s
     return float(value) if abs(value) < float("inf") else odd(value)
 
 
-def _array(value: Tensor | np.ndarray[Any, Any], max_items: int | None) -> Any:
+def _array(value: Tensor | NDArray[Any], max_items: int | None) -> Any:
     """All entries as nested lists, or the summary of an array that is too large."""
     if isinstance(value, np.ndarray):
         if value.dtype.kind not in "fiub":

@@ -96,10 +96,12 @@ class _Printer:
         grid = Grid.grid(padding=(0, 2, 0, 0))
         grid.add_column(style="dim", max_width=28)
         grid.add_column()
-        grid.add_column(style="dim")
+        # Rich makes room for an empty column by wrapping the one before it.
+        has_notes = any(fact.note for fact in block.rows)
         for fact in block.rows:
             value = " ".join(part for part in (fact.value, fact.doubt) if part)
-            grid.add_row(*map(self._words, (fact.label, value, fact.note)))
+            note = [self._words(fact.note, "dim")] if has_notes else []
+            grid.add_row(self._words(fact.label), self._words(value), *note)
         self._gap()
         self._show(self._indented(grid))
 

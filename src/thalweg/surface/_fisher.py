@@ -48,7 +48,8 @@ def _information(
         p = torch.sigmoid(z)
         return lambda t: p * (1 - p) * t / terms
     if known.kind is Kind.BINARY:
-        return lambda t: t / (z * (1 - z)) / terms
+        # Where a probability rounds to 0 or 1, torch's own backward has the same floor.
+        return lambda t: t / (z * (1 - z)).clamp_min(1e-12) / terms
     counted = _counted(known, z, target)
     if known.kind is Kind.LOG_CLASSES:
         return lambda t: counted * z.exp() * t / terms

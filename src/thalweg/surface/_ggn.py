@@ -10,7 +10,7 @@ from torch import Tensor
 from thalweg._batch import Batch
 from thalweg._errors import ProblemError
 from thalweg._problem import Evaluation
-from thalweg.surface._operator import BatchProduct
+from thalweg.surface._operator import BatchProduct, zero_product
 
 
 def ggn_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch) -> BatchProduct:
@@ -20,6 +20,8 @@ def ggn_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch) -> 
     backward, one of the size of a forward).
     """
     output = output_of(evaluation)
+    if not output.requires_grad:
+        return zero_product
     (slope,) = torch.autograd.grad(evaluation.loss, output, create_graph=True, allow_unused=True)
     if slope is None:
         raise ProblemError(
@@ -39,9 +41,10 @@ def ggn_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch) -> 
 
 
 def output_of(evaluation: Evaluation) -> Tensor:
-    """The one tensor that the loss reads."""
+    """The one tensor that the loss reads; without a graph only where the loss has none either."""
     output = evaluation.logits
-    if not isinstance(output, Tensor) or not output.requires_grad:
+    detached = evaluation.loss.requires_grad and not getattr(output, "requires_grad", False)
+    if not isinstance(output, Tensor) or detached:
         raise ProblemError(
             f"the model's output is a {type(output).__name__}; the GGN and the Fisher need one "
             f"tensor with a graph: return it alone, or as .logits"
@@ -57,6 +60,8 @@ def gram_product(
     Jv comes from differentiating u ↦ Jᵀu twice in reverse: Jᵀu is linear in u, so its derivative
     by u along v is Jv, whatever u is.
     """
+    if not output.requires_grad:
+        return zero_product
     inputs = tuple(leaves.values())
     u = torch.zeros_like(output, requires_grad=True)
     pulled = torch.autograd.grad(output, inputs, u, create_graph=True, allow_unused=True)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from thalweg._batch import Batch
 from thalweg._problem import Evaluation
-from thalweg.surface._operator import BatchProduct
+from thalweg.surface._operator import BatchProduct, zero_product
 
 
 def hessian_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch) -> BatchProduct:
@@ -16,13 +16,15 @@ def hessian_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch)
     Cost: 1 gradient to build, 2 gradients a product (6 forward-like passes of 3 a gradient).
     """
     inputs = tuple(leaves.values())
+    if not evaluation.loss.requires_grad:
+        return zero_product
     gradients = torch.autograd.grad(evaluation.loss, inputs, create_graph=True, allow_unused=True)
     # A gradient that is constant, or absent, adds nothing to the second derivative.
     curved = [i for i, g in enumerate(gradients) if g is not None and g.requires_grad]
+    if not curved:
+        return zero_product
 
     def product(v: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        if not curved:
-            return tuple(torch.zeros_like(leaf) for leaf in inputs)
         return torch.autograd.grad(
             [gradients[i] for i in curved],
             inputs,

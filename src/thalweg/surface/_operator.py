@@ -11,11 +11,16 @@ from torch import Tensor
 
 from thalweg._errors import SecondDerivativeError
 from thalweg._layout import Layout
-from thalweg._reading import reading
+from thalweg._reading import differentiating, reading
 from thalweg.linalg import SymmetricOperator
 
 BatchProduct = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 """v ↦ A_b v for one batch, both as one tensor a parameter."""
+
+
+def zero_product(v: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    """The product of a batch that the chosen parameters do not reach."""
+    return tuple(map(torch.zeros_like, v))
 
 
 class SurfaceOperator(SymmetricOperator):
@@ -52,30 +57,32 @@ class SurfaceOperator(SymmetricOperator):
     def __matmul__(self, other: Tensor) -> Tensor: ...
     @overload
     def __matmul__(self, other: Mapping[str, Tensor]) -> dict[str, Tensor]: ...
-    def __matmul__(
-        self, other: Tensor | Mapping[str, Tensor]
-    ) -> Tensor | dict[str, Tensor]:
+    def __matmul__(self, other: Tensor | Mapping[str, Tensor]) -> Tensor | dict[str, Tensor]:
         if isinstance(other, Mapping):
             return self.layout.unflatten(super().__matmul__(self.layout.flatten(other)))
         return super().__matmul__(other)
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        result = torch.zeros_like(V)
         columns = [tuple(self.layout.unflatten(v).values()) for v in V.unbind(1)]
-        with reading():
-            for weight, product in zip(self._weights, self._products(), strict=True):
-                for j, column in enumerate(columns):
-                    pieces = self._second_derivative(product, column)
-                    result[:, j] += weight * torch.cat([p.detach().reshape(-1) for p in pieces])
-        return result
+        totals: list[Tensor] = []
+        for weight, product in zip(self._weights, self._products(), strict=True):
+            with differentiating():
+                parts = [self._second_derivative(product, column) for column in columns]
+            flat = [weight * torch.cat([p.detach().reshape(-1) for p in part]) for part in parts]
+            totals = [a.add_(b) for a, b in zip(totals, flat, strict=True)] if totals else flat
+        return torch.stack(totals, dim=1)
 
     def _products(self) -> Iterator[BatchProduct]:
-        indices = range(len(self._weights))
+        if self._kept is not None:
+            return iter(self._kept)
         if not self.is_kept:
-            return (self._product_of(index) for index in indices)
-        if self._kept is None:
-            self._kept = [self._product_of(index) for index in indices]
+            return map(self._built, range(len(self._weights)))
+        self._kept = [self._built(index) for index in range(len(self._weights))]
         return iter(self._kept)
+
+    def _built(self, index: int) -> BatchProduct:
+        with reading():
+            return self._product_of(index)
 
     def _second_derivative(
         self, product: BatchProduct, column: tuple[Tensor, ...]

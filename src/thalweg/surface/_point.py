@@ -11,7 +11,7 @@ from torch import Tensor
 
 from thalweg._batch import Batch
 from thalweg._errors import UnusedParameterError
-from thalweg._layout import Layout
+from thalweg._layout import Layout, Params
 from thalweg._problem import Evaluation, Problem
 from thalweg._reading import reading
 from thalweg.surface._fisher import fisher_product
@@ -26,7 +26,8 @@ MAX_GRAPH_BYTES = 2 * 2**30
 class Point:
     """One place θ on a loss surface; everything is computed when first asked for, and kept.
 
-    A point is a snapshot: training the model afterwards does not move it.
+    A point is a snapshot: training the model afterwards does not move it. (Frozen parameters are
+    shared with the model, not copied.)
 
     Example:
         >>> import torch, thalweg
@@ -37,16 +38,17 @@ class Point:
         (1.0, tensor([2.]))
     """
 
-    def __init__(self, problem: Problem, layout: Layout, vector: Float[Tensor, " n"]) -> None:
+    def __init__(
+        self, problem: Problem, layout: Layout, vector: Float[Tensor, " n"], others: Params
+    ) -> None:
         self.problem = problem
         self.layout = layout
         self.vector = vector
-        with torch.inference_mode(False):
-            self._rest = {
-                name: p.detach().clone()
-                for name, p in problem.parameters.items()
-                if name not in set(layout.names)
-            }
+        buffers = {name for name, _ in problem.model.named_buffers()}
+        self._others = {
+            name: tensor.detach().clone() if tensor.requires_grad or name in buffers else tensor
+            for name, tensor in others.items()
+        }
 
     @property
     def params(self) -> dict[str, Tensor]:
@@ -114,7 +116,7 @@ class Point:
     def forward(self, leaves: dict[str, Tensor], index: int) -> Evaluation:
         """The forward pass of batch `index` at `leaves`; other parameters are held."""
         batch = self.problem.batches[index]
-        return self.problem.forward({**self._rest, **leaves}, batch, f"batch {index}")
+        return self.problem.forward({**self._others, **leaves}, batch, f"batch {index}")
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
@@ -126,14 +128,16 @@ class Point:
         reduction = self.problem.reduction
         counts: list[float] = []
         losses: list[float] = []
-        total = torch.zeros_like(self.vector)
         used: set[str] = set()
         with reading():
+            total = torch.zeros_like(self.vector)
             for index, batch in enumerate(self.problem.batches):
                 leaves = self.leaves()
                 evaluation = self.forward(leaves, index)
                 counts.append(reduction.count(batch, evaluation.output))
                 losses.append(float(evaluation.loss.detach()))
+                if not evaluation.loss.requires_grad:
+                    continue
                 gradients = torch.autograd.grad(
                     evaluation.loss, tuple(leaves.values()), allow_unused=True
                 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import torch
 from torch import Tensor
 
-from thalweg._errors import LayoutError
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Problem
+from thalweg._reading import unwrapped
 from thalweg.surface._point import Point
 
 
@@ -19,6 +20,8 @@ class Surface:
         problem: what is read. It is checked first, at the cost of two forward passes.
         params: globs that choose the parameters the surface runs over, such as `"layers.0.*"`;
             the others are held at the model's values.
+
+    Mode and Python attributes of the model are those of now; make a new surface when they change.
 
     Raises:
         ProblemError: see `Problem.check`.
@@ -38,11 +41,12 @@ class Surface:
         chosen = select(problem.parameters, params)
         self.layout = Layout.of(chosen)
         problem.check()
+        self._held = problem.held()
 
     def here(self) -> Point:
         """The point where the model is now; later training does not move it."""
-        live = self.problem.parameters
-        return self.at({name: live[name] for name in self.layout.names})
+        live = self._tensors()
+        return self.at({name: live[name] for name in self.layout.names if name in live})
 
     def at(self, params: Params | Tensor) -> Point:
         """The point at given parameters, by name or as one vector (n,) in the layout's order.
@@ -52,10 +56,11 @@ class Surface:
         """
         if isinstance(params, Tensor):
             params = self.layout.unflatten(params)
-        vector = self.layout.flatten(params).detach()
-        if (vector.dtype, vector.device) != (self.layout.dtype, self.layout.device):
-            raise LayoutError(
-                f"the parameters given are {vector.dtype} on {vector.device}, the model's are "
-                f"{self.layout.dtype} on {self.layout.device}; convert them with .to(...)"
-            )
-        return Point(self.problem, self.layout, vector.clone())
+        others = {n: t for n, t in self._tensors().items() if n not in set(self.layout.names)}
+        with torch.inference_mode(False), torch.no_grad():
+            return Point(self._held, self.layout, self.layout.flatten(params), others)
+
+    def _tensors(self) -> dict[str, Tensor]:
+        """All parameters and buffers of the model by name, live."""
+        model = unwrapped(self.problem.model)
+        return {**dict(model.named_parameters()), **dict(model.named_buffers())}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import inf
 
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._readings import Readings
+from thalweg.doctor._readings import UNTRAINED, Readings
 from thalweg.signal import DepthRow, Signal
 
 FACTOR = 1e3
@@ -30,8 +30,7 @@ def vanishing(readings: Readings) -> Finding | None:
         tuple(starved),
         _evidence(signal, first, last),
         "the gradient norm falls by more than 1,000 times from the last layer to the first, its "
-        "trend over depth is a fall at 95 % confidence, and the network as it is does not halve "
-        "its loss",
+        f"trend over depth is a fall at 95 % confidence, and {UNTRAINED}",
         shrinkage / FACTOR,
     )
 
@@ -53,8 +52,7 @@ def exploding(readings: Readings) -> Finding | None:
         tuple(flooded),
         _evidence(signal, first, last),
         "the gradient norm grows by more than 1,000 times from the last layer to the first, its "
-        "trend over depth is a growth at 95 % confidence, and the network as it is does not halve "
-        "its loss",
+        f"trend over depth is a growth at 95 % confidence, and {UNTRAINED}",
         growth / FACTOR,
     )
 

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 from math import isfinite
-from statistics import median
 
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._readings import Readings
+from thalweg.doctor._readings import UNTRAINED, Readings
+
+RISE = 0.1
+"""The loss rises if it ends above its start by this share of the start, or of a blind answer's
+loss where that is higher: noise around a minimum is no rise."""
+
+PATIENCE = 500
+"""Steps an e-fold may take along the sharpest direction, however short the trials are."""
 
 
 def lr_too_large(readings: Readings) -> Finding | None:
     """The step overshoots along the sharpest direction, and the loss rises or breaks down."""
     stability = readings.card.stability if readings.card else None
-    end = median(run.last_loss for run in readings.control)
-    if stability is None or stability.ratio <= 1 or end <= readings.passed.value:
+    start, end = readings.passed.value, readings.end
+    if stability is None or stability.ratio <= 1:
+        return None
+    if end <= start + RISE * max(abs(start), readings.blind_loss or 0.0):
         return None
     ending = f"ends at {end:.3g}" if isfinite(end) else "breaks down"
     return Finding(
@@ -21,16 +29,17 @@ def lr_too_large(readings: Readings) -> Finding | None:
         f"The learning rate {stability.rule.lr:g} is {stability.ratio:.3g} times too large for the "
         f"curvature: sharpness {stability.sharpness:.3g} against a limit of "
         f"{stability.rule.limit:.3g} for {stability.rule.name}. Trained as it is, the loss "
-        f"starts at {readings.passed.value:.3g} and {ending}.",
+        f"starts at {start:.3g} and {ending}.",
         (),
         {
             "sharpness": stability.sharpness,
             "stability limit": stability.rule.limit,
-            "loss at the point": readings.passed.value,
+            "loss at the point": start,
             "training loss at the end, median over seeds": end,
         },
-        "the sharpness is above the optimizer's stability limit, and the training loss ends above "
-        "where it began (a run above the limit that still converges is no finding)",
+        f"the sharpness is above the optimizer's stability limit, and the training loss ends above "
+        f"where it began, by {RISE:.0%} at least (a run above the limit that still converges is no "
+        f"finding)",
         stability.ratio,
     )
 
@@ -42,7 +51,8 @@ def lr_too_small(readings: Readings) -> Finding | None:
         return None
     # Far below its limit a step follows gradient flow: the error falls like e^(−pace λ t).
     steps = 1 / (stability.rule.pace * stability.sharpness)
-    if steps <= 2 * readings.plan.num_steps:
+    most = max(2 * readings.plan.num_steps, PATIENCE)
+    if steps <= most:
         return None
     rule = stability.rule
     return Finding(
@@ -57,7 +67,7 @@ def lr_too_small(readings: Readings) -> Finding | None:
             "steps per e-fold along the sharpest direction": steps,
             "steps of the trial": readings.plan.num_steps,
         },
-        "one e-fold along the sharpest direction takes more than twice the steps of the trial, and "
-        "the network as it is does not halve its loss",
-        steps / (2 * readings.plan.num_steps),
+        f"one e-fold along the sharpest direction takes more than {PATIENCE} steps and more than "
+        f"twice the steps of the trial, and {UNTRAINED}",
+        steps / most,
     )

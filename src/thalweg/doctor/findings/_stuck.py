@@ -7,40 +7,46 @@ from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
 
 MOVED = 0.1
-"""A network is stuck if no control run lowers the loss by more than this share."""
+"""A loss does not move while it stays within this share of where it was."""
 
 
 def stuck(readings: Readings) -> Finding | None:
     """The loss does not move, at a value that a constant answer also gets, or at a saddle."""
-    constant = readings.constant_loss
-    is_no_better = constant is not None and readings.passed.value > (1 - MOVED) * constant
+    start, blind = readings.passed.value, readings.blind_loss
+    ends = [run.last_loss for run in readings.control]
+    levels = [start] if blind is None else [start, blind]
+    moved = max(min(_change(level, end) for level in levels) for end in ends)
     is_held = readings.card is not None and readings.card.verdict in (
         Verdict.SADDLE,
         Verdict.PLATEAU,
     )
-    lowest = min(run.last_loss for run in readings.control)
-    if readings.fit < 1 - MOVED or not (is_no_better or (constant is None and is_held)):
-        return None
-    if lowest == float("inf"):
+    is_blind = is_held if blind is None else start > (1 - MOVED) * blind
+    if moved > MOVED or not is_blind:
         return None
     place = f" The point is a {readings.card.headline}." if readings.card and is_held else ""
-    compared = (
-        f", which is what a constant answer gets ({constant:.4g})" if constant is not None else ""
-    )
-    evidence = {
-        "loss at the point": readings.passed.value,
-        "training loss at the end, best seed": lowest,
-    }
-    if constant is not None:
-        evidence["loss of the best constant answer"] = constant
+    known = "" if blind is None else f", and {_described(readings)} {blind:.4g}"
+    evidence = {"loss at the point": start, "training loss at the end, best seed": min(ends)}
+    if blind is not None:
+        evidence[f"loss that {_described(readings)}"] = blind
     return Finding(
         Ailment.STUCK,
-        f"The training is stuck: after {readings.plan.num_steps} steps the loss is "
-        f"{lowest:.4g}{compared}.{place}",
+        f"The training is stuck: the loss is {start:.4g} at the start, {min(ends):.4g} at best "
+        f"after {readings.plan.num_steps} steps{known}.{place}",
         (),
         evidence,
-        f"the control runs lower the loss by less than {MOVED:.0%} from the better of its start "
-        f"and a constant answer, and the start is no better than a constant answer (or, where "
-        f"that is not known, a saddle or plateau)",
-        max(readings.fit, 1.0),
+        f"no control run ends further than {MOVED:.0%} from where it began or from an answer that "
+        f"ignores the input, and the start is no better than such an answer (or, where that is not "
+        f"known, a saddle or plateau)",
+        MOVED / max(moved, MOVED / 1000),
     )
+
+
+def _change(level: float, end: float) -> float:
+    """|end − level| as a share of the level."""
+    return abs(end - level) / abs(level) if level else float(end != level)
+
+
+def _described(readings: Readings) -> str:
+    if readings.constant_loss is None:
+        return "the same answers get with the targets shuffled"
+    return "the best constant answer gets"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._readings import Readings
+from thalweg.doctor._readings import UNTRAINED, Readings
 from thalweg.signal import DepthRow, Signal
 
 BOUNDED = frozenset({"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign"})
@@ -30,7 +30,7 @@ def saturated(readings: Readings) -> Finding | None:
         names,
         {f"saturated after {row.name}": row.saturated for row in rows},
         f"more than {SHARE:.0%} of the slopes of a layer are below 1 % of the activation's "
-        f"steepest, and the network as it is does not halve its loss",
+        f"steepest, and {UNTRAINED}",
         share / SHARE,
     )
 
@@ -49,8 +49,8 @@ def dead(readings: Readings) -> Finding | None:
         f"samples, and cannot come back by gradient.",
         names,
         {f"dead after {row.name}": row.dead for row in rows},
-        f"more than {SHARE:.0%} of the units of a layer have no slope on any sample, and the "
-        f"network as it is does not halve its loss",
+        f"more than {SHARE:.0%} of the units of a layer have no slope on any sample, and "
+        f"{UNTRAINED}",
         share / SHARE,
     )
 

@@ -38,7 +38,7 @@
         plot_bgcolor: "rgba(0,0,0,0)",
         colorway: COLORWAY.map(color),
         colorscale: { sequential: "Cividis", diverging: "RdBu" },
-        margin: { l: 4, r: 8, t: 8, b: 4 },
+        margin: { l: 4, r: 16, t: 8, b: 4 },
         xaxis: { ...axis, showgrid: false, showline: true, ticks: "outside", ticklen: 4, autotickangles: [0, -45, -90] },
         yaxis: axis,
         scene: { xaxis: scene, yaxis: scene, zaxis: scene },
@@ -84,29 +84,31 @@
   const groupOf = (trace) => trace.legendgroup || trace.name;
 
   function fillLegend(plot, place, data, layout) {
-    const isListed = (trace) => trace.name && trace.showlegend !== false && !trace.colorscale && !trace.z;
-    const listed = data.map((trace, number) => ({ trace, number })).filter(({ trace }) => isListed(trace));
-    const isWanted = layout.showlegend ?? data.length > 1;
-    place.replaceChildren(...(isWanted ? listed : []).map(({ trace, number }) => {
+    const isListed = (trace) => trace.name && trace.showlegend !== false && !trace.z;
+    if (!(layout.showlegend ?? data.length > 1)) return;
+    data.forEach((trace, number) => {
+      if (!isListed(trace)) return;
       const button = document.createElement("button");
       button.type = "button";
-      button.innerHTML = sample(trace, color(COLORWAY[number % COLORWAY.length]));
+      button.innerHTML = sample(trace);
+      button.firstChild.style.color = inkOf(trace) ?? `var(${COLORWAY[number % COLORWAY.length]})`;
       button.append(plain(trace.name));
-      button.setAttribute("aria-pressed", String(!plot.hides.has(groupOf(trace))));
+      button.setAttribute("aria-pressed", "true");
       button.addEventListener("click", () => toggle(plot, button, groupOf(trace)));
-      return button;
-    }));
+      place.append(button);
+    });
   }
 
-  function sample(trace, fallback) {
-    const ink = [trace.line?.color, trace.marker?.color].find((c) => typeof c === "string") ?? fallback;
+  const inkOf = (trace) => [trace.line?.color, trace.marker?.color].find((c) => typeof c === "string");
+
+  function sample(trace) {
     const hasLine = trace.mode ? trace.mode.includes("lines") : (trace.type ?? "scatter").startsWith("scatter");
     const hasDot = trace.mode?.includes("markers");
     const dash = { dash: "6 4", dot: "2 3", dashdot: "6 3 2 3" }[trace.line?.dash] ?? "";
     const stroke = `<path d="M0 5h24" stroke-width="2" stroke-dasharray="${dash}"/>`;
     const box = '<path class="box" d="M6 0h12v10H6z"/>';
     const shape = (hasLine ? stroke : hasDot ? "" : box) + (hasDot ? '<circle cx="12" cy="5" r="3.5"/>' : "");
-    return `<svg viewBox="0 0 24 10" aria-hidden="true" style="color:${ink}">${shape}</svg>`;
+    return `<svg viewBox="0 0 24 10" aria-hidden="true">${shape}</svg>`;
   }
 
   function toggle(plot, button, group) {
@@ -119,20 +121,25 @@
     return data.map((trace) => (plot.hides.has(groupOf(trace)) ? { ...trace, visible: "legendonly" } : trace));
   }
 
+  // What is said once, before the first drawing: titles and legend.
+  function prepare(plot) {
+    const figure = plot.parentElement;
+    const { data, layout, height } = JSON.parse(figure.querySelector("script").textContent);
+    mendAxes(layout);
+    moveTitle(layout, "yaxis", figure.querySelector(".axis-y"));
+    moveTitle(layout, "xaxis", figure.querySelector(".axis-x"));
+    fillLegend(plot, figure.querySelector(".legend"), data, layout);
+    return { spec: { data, layout, height }, hides: new Set() };
+  }
+
   async function draw(plot, paperWidth) {
     const width = paperWidth ?? plot.clientWidth;
     if (!width || plot.failed) return; // inside a closed section: drawn when that opens
     try {
-      const figure = plot.parentElement;
-      const spec = JSON.parse(figure.querySelector("script").textContent);
-      const { data, layout } = colored({ data: spec.data, layout: spec.layout });
-      plot.hides ??= new Set();
-      fillLegend(plot, figure.querySelector(".legend"), data, layout);
-      mendAxes(layout);
-      moveTitle(layout, "yaxis", figure.querySelector(".axis-y"));
-      moveTitle(layout, "xaxis", figure.querySelector(".axis-x"));
+      if (!plot.spec) Object.assign(plot, prepare(plot));
+      const { data, layout, height } = colored(plot.spec);
       const drag = { dragmode: finger ? false : "zoom" };
-      const fixed = { template: template(), width, height: spec.height, showlegend: false };
+      const fixed = { template: template(), width, height, showlegend: false };
       plot.drawnWidth = width;
       await Plotly.react(plot, visible(plot, data), { ...drag, ...layout, ...fixed }, config);
       if (plot.querySelector(".no-webgl")) throw new Error("this browser has no WebGL");
@@ -187,14 +194,21 @@
   addEventListener("hashchange", openTarget);
   openTarget();
 
-  document.querySelectorAll(".copy").forEach((button) => {
-    if (!navigator.clipboard) return;
-    button.hidden = false;
-    button.addEventListener("click", async () => {
-      await navigator.clipboard.writeText(button.parentElement.querySelector("code").textContent);
+  async function copy(button) {
+    const code = button.parentElement.querySelector("code");
+    try {
+      await navigator.clipboard.writeText(code.textContent);
       button.textContent = "Copied";
-      setTimeout(() => (button.textContent = "Copy"), 2000);
-    });
+    } catch {
+      getSelection().selectAllChildren(code); // no leave to copy: the reader presses the keys
+      button.textContent = "Selected";
+    }
+    setTimeout(() => (button.textContent = "Copy"), 2000);
+  }
+
+  document.querySelectorAll(".copy").forEach((button) => {
+    button.hidden = false;
+    button.addEventListener("click", () => copy(button));
   });
 
   drawAll().then(watch);

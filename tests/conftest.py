@@ -1,0 +1,29 @@
+"""What every test stands on: shapes and types checked at run time, one thread, a generator."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from jaxtyping import install_import_hook
+
+# Test modules everywhere import the shelf: `from problems import SHELF`.
+sys.path.insert(0, str(Path(__file__).parent))
+# Before anything imports thalweg: annotations such as Float[Tensor, "n k"] are checked from here.
+install_import_hook("thalweg", "typed.checked")
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture
+def generator():
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def float64():
+    """The default dtype, for a test that asks."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)

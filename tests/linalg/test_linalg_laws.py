@@ -1,0 +1,133 @@
+"""What holds for everything public in this room."""
+
+import dataclasses
+
+import pytest
+import torch
+from spectra import F64, Diagonal, generator, join, rotated_operator
+
+import thalweg.linalg
+from thalweg.linalg import (
+    conjugate_gradient,
+    density,
+    eigenpairs,
+    extremes,
+    inertia,
+    lanczos,
+    least_residual,
+    trace,
+)
+
+EIGENVALUES = join([30.0, 20.0, -10.0], torch.linspace(0.5, 2.0, 97))
+
+READINGS = {
+    "lanczos": lambda op, g, b: lanczos(op, b, 10),
+    "eigenpairs": lambda op, g, b: eigenpairs(op, 2, generator=g),
+    "extremes": lambda op, g, b: extremes(op, 2, generator=g),
+    "density": lambda op, g, b: density(op, generator=g, num_probes=2, num_steps=10),
+    "trace": lambda op, g, b: trace(op, generator=g),
+    "conjugate_gradient": lambda op, g, b: conjugate_gradient(op, b),
+    "least_residual": lambda op, g, b: least_residual(op, b, num_steps=20),
+    "inertia": lambda op, g, b: inertia(op),
+}
+
+
+def leaves(result):
+    """Every number of a result, as tensors, results within results included."""
+    found = []
+    for field in dataclasses.fields(result):
+        value = getattr(result, field.name)
+        if dataclasses.is_dataclass(value):
+            found += leaves(value)
+        elif value is not None:
+            found.append(torch.as_tensor(value))
+    return found
+
+
+def read(name, op, seed=0, requires_grad=False):
+    b = torch.ones(op.size, dtype=op.dtype, requires_grad=requires_grad)
+    return READINGS[name](op, generator(seed), b)
+
+
+@pytest.fixture(params=READINGS)
+def name(request):
+    return request.param
+
+
+def test_every_reading_is_listed():
+    functions = {n for n in thalweg.linalg.__all__ if n[0].islower()}
+    assert functions == set(READINGS)
+
+
+def test_one_seed_is_one_result_and_the_global_state_stands(name):
+    op = rotated_operator(EIGENVALUES)
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    first, second = read(name, op), read(name, op)
+    assert torch.equal(torch.get_rng_state(), before)
+    for a, b in zip(leaves(first), leaves(second), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("name", ["eigenpairs", "extremes", "density", "trace"])
+def test_another_seed_is_another_result(name):
+    op = rotated_operator(EIGENVALUES)
+    pairs = zip(leaves(read(name, op, 0)), leaves(read(name, op, 1)), strict=True)
+    assert any(a.shape != b.shape or not torch.equal(a, b) for a, b in pairs)
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode, torch.enable_grad])
+def test_grad_mode_of_the_caller_does_not_matter(name, mode):
+    op = rotated_operator(EIGENVALUES)
+    plain = leaves(read(name, op))
+    with mode():
+        inside = leaves(read(name, op, requires_grad=True))
+    for a, b in zip(plain, inside, strict=True):
+        assert torch.equal(a, b)
+        assert not b.requires_grad
+
+
+def test_float32_stays_float32_on_its_device_and_agrees(name):
+    single = rotated_operator(EIGENVALUES, dtype=torch.float32)
+    double = rotated_operator(EIGENVALUES)
+    result = read(name, single)
+    for field in ("values", "vectors", "residuals", "bounds", "x", "alphas", "basis"):
+        value = getattr(result, field, None)
+        if isinstance(value, torch.Tensor):
+            assert value.dtype == torch.float32
+            assert value.device == single.device
+    tell = {
+        "lanczos": lambda r: r.alphas[:5],
+        "eigenpairs": lambda r: r.values,
+        "extremes": lambda r: r.bottom.values[0],
+        "density": lambda r: torch.as_tensor(float(r.weights.sum())),
+        "trace": lambda r: torch.as_tensor(r.value > 0),
+        "conjugate_gradient": lambda r: torch.as_tensor(r.curvature is None),
+        "least_residual": lambda r: r.x,
+        "inertia": lambda r: torch.as_tensor(r.negative),
+    }[name]
+    if name in ("lanczos", "least_residual"):
+        a, b = tell(result).double(), tell(read(name, double)).double()
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-3)
+    else:
+        # Other draws in another dtype: the numbers that do not depend on them.
+        a, b = tell(result).double(), tell(read(name, double)).double()
+        torch.testing.assert_close(a, b, rtol=2e-3, atol=1e-3)
+
+
+def test_products_reported_are_products_taken(name):
+    op = Diagonal(EIGENVALUES)
+    assert read(name, op).num_products == op.calls > 0
+
+
+def test_results_are_frozen(name):
+    result = read(name, Diagonal(EIGENVALUES))
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        result.num_products = 0
+
+
+def test_face_is_sorted_and_complete():
+    face = thalweg.linalg.__all__
+    assert list(face) == sorted(face)
+    assert all(getattr(thalweg.linalg, one).__doc__ for one in face)
+    assert EIGENVALUES.dtype == F64

@@ -1,0 +1,5 @@
+"""The run-time type checker of the tests: an int may stand for a float, as the type system has it."""
+
+from beartype import BeartypeConf, beartype
+
+checked = beartype(conf=BeartypeConf(is_pep484_tower=True))
