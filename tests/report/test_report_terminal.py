@@ -94,8 +94,3 @@ def test_text_is_never_read_as_rich_markup():
 def test_a_page_prints_itself(capsys):
     Page("t", "It trains", Tone.GOOD).print()
     assert "✓ It trains (good)" in capsys.readouterr().out
-
-
-def test_unknown_blocks_are_refused():
-    with pytest.raises(TypeError, match="a section holds blocks, not str"):
-        printed(page_of("words"))

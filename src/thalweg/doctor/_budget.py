@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from math import ceil, floor, log10
 
 from thalweg._errors import BudgetError
 
@@ -52,8 +53,15 @@ class Budget:
         return share * self.amount
 
     def times(self, factor: float) -> Budget:
-        """A budget that much larger, rounded to two digits."""
-        return Budget(float(f"{self.amount * factor:.2g}"), self.is_seconds)
+        """A budget that much larger, rounded up to two digits."""
+        amount = self.amount * factor
+        digit = 10.0 ** (floor(log10(amount)) - 1)
+        return Budget(ceil(amount / digit) * digit, self.is_seconds)
+
+    @property
+    def typed(self) -> str:
+        """As it is typed: 60s, 5000g."""
+        return f"{self.amount:.12g}{'s' if self.is_seconds else 'g'}"
 
     def __str__(self) -> str:
         return f"{self.amount:g} s" if self.is_seconds else f"{self.amount:g} gradients"

@@ -23,6 +23,9 @@ NUM_FINALISTS = 3
 SCREENING = 4
 """A screening run is this many times shorter than a full one."""
 
+MOVED = 0.1
+"""A screening run that does not lower the loss by this share is given a smaller step."""
+
 MIN_GAIN = 0.02
 """A remedy must lower the held-out loss by this share of the control's at least."""
 
@@ -36,8 +39,8 @@ def contest(
 ) -> tuple[TriedRemedy, ...]:
     """Tries every remedy; the best after the screening meet the control at full length.
 
-    A change to the network that breaks down in the screening is screened again with a tenth of the
-    learning rate: what suits a network that hardly answers is often too large for one that does.
+    A change to the network that does not train in the screening is screened again with a tenth of
+    the learning rate: what suits a network that hardly answers is too large for one that does.
 
     Args:
         remedies: what to try.
@@ -68,7 +71,8 @@ def contest(
     for remedy in remedies:
         try:
             screening = run("trying", remedy, short, control[0].seed)
-            if screening.last_loss > readings.passed.value and not remedy.changes_step:
+            is_idle = screening.last_loss > (1 - MOVED) * readings.passed.value
+            if is_idle and not remedy.changes_step:
                 remedy = slower(remedy, readings)
                 screening = run("trying", remedy, short, control[0].seed)
             entered.append((remedy, screening))

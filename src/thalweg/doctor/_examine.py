@@ -180,7 +180,8 @@ def _card(
         if plan is None:
             ledger.omit(
                 "curvature",
-                f"a product with the Hessian takes {seconds:.2g} s, and {budget} buys too few of them; give more",
+                f"a product with the Hessian takes {seconds:.2g} s, and {budget} buys too few of "
+                f"them; give more",
             )
             return None
         generator = torch.Generator().manual_seed(seed)

@@ -25,8 +25,12 @@ CURVATURE_SHARE = 0.3
 TRIAL_SHARE = 0.55
 """Of the budget, for the trials; the rest is a reserve."""
 
-LENGTHS = (1000, 500, 300, 200, 100, 50, 20, 10)
-"""Steps of a trial, so that small differences in speed do not change the plan."""
+LENGTHS = (1000, 500, 300, 200, 100, 50)
+"""Steps of a trial, so that small differences in speed do not change the plan. In fewer than 50
+healthy networks look stuck."""
+
+NUM_PRICED = 10
+"""Steps taken to measure the price of one."""
 
 NUM_EPOCHS = 25
 """No trial is longer than this many passes over the data, or 200 steps."""
@@ -92,7 +96,7 @@ def plan_trials(
     longest = max(200, round(NUM_EPOCHS / fraction))
     each = TRIAL_SHARE * budget.amount / NUM_RUNS
     if budget.is_seconds:
-        step, around = _prices(training, plan, seed)
+        step, around = _prices(training, replace(plan, num_steps=NUM_PRICED), seed)
         if around > each / 2:
             # Scoring on all held-out data would eat the budget: score on fewer.
             size = max(1, int(sum(map(num_samples, held_out)) * each / 2 / around))
@@ -104,8 +108,9 @@ def plan_trials(
     fitting = [length for length in LENGTHS if length <= min(affordable, longest)]
     if not fitting:
         raise BudgetError(
-            f"a budget of {budget} allows trials of {affordable:.1f} steps only, and at least "
-            f"{LENGTHS[-1]} are needed; give about {budget.times(LENGTHS[-1] / affordable)}"
+            f"a budget of {budget} allows trials of {affordable:.3g} steps only, and at least "
+            f"{LENGTHS[-1]} are needed to tell whether a network trains; give "
+            f"{budget.times(LENGTHS[-1] / affordable).typed} or more"
         )
     return replace(plan, num_steps=fitting[0]), training
 
@@ -140,7 +145,8 @@ def _prices(training: Problem, plan: Plan, seed: int) -> tuple[float, float]:
         start = perf_counter()
         run = train(training.copied(), plan, seed)
         arounds.append(perf_counter() - start - run.seconds)
-        steps.append(run.seconds / plan.num_steps)
+        # A run that breaks down takes fewer steps than planned.
+        steps.append(run.seconds / max(run.num_steps, 1))
     return max(min(steps), 1e-6), min(arounds)
 
 

@@ -86,7 +86,8 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
     """Trains the problem's own model: give a copy. The caller's random state is put back.
 
     Raises:
-        ProblemError: if there is no optimizer, or it was not made from the parameters it got.
+        ProblemError: if there is no optimizer, or it was not made from the parameters it got, or a
+            step raises.
 
     Cost: `plan.num_steps` gradients of a minibatch, and two forward passes of the held-out data.
     """
@@ -100,16 +101,14 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         start = perf_counter()
         values: list[float] = []
         failure = ""
-        batches = problem.minibatches(plan.batch_size, generator)
+        batches = _with_statistics(problem.minibatches(plan.batch_size, generator), problem)
         for step, batch in zip(range(plan.num_steps), batches, strict=False):
             loss = problem.evaluate(problem.model, batch, f"step {step}").loss
             if not torch.isfinite(loss):
                 born = _born(problem, batch)
                 failure = f"the loss is {float(loss.detach())} at step {step}, born in {born}"
                 break
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
+            _step(optimizer, loss, step)
             values.append(float(loss.detach()))
         seconds = perf_counter() - start
         after = (
@@ -141,7 +140,13 @@ def made_optimizer(problem: Problem) -> torch.optim.Optimizer:
     if problem.optimizer is None:
         raise ProblemError("a trial needs Problem(..., optimizer=lambda params: ...)")
     own = parameters_of(problem.model)
-    optimizer = problem.optimizer(own)
+    try:
+        optimizer = problem.optimizer(own)
+    except Exception as error:
+        raise ProblemError(
+            f"the problem's optimizer raised {described(error)}; give a function of the parameters "
+            f"alone: optimizer=lambda params: torch.optim.SGD(params, lr=0.1)"
+        ) from error
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise ProblemError(
             f"the problem's optimizer returned a {type(optimizer).__name__}; give a function of "
@@ -154,6 +159,29 @@ def made_optimizer(problem: Problem) -> torch.optim.Optimizer:
             "argument: optimizer=lambda params: torch.optim.SGD(params, lr=0.1)"
         )
     return optimizer
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
+    try:
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    except Exception as error:
+        raise ProblemError(
+            f"step {step} of training it as it is raised {described(error)}; the trials call "
+            f"loss.backward() and {type(optimizer).__name__}.step() without a closure: name an "
+            f"optimizer that steps so, and see that the model can be trained by hand"
+        ) from error
+
+
+def _with_statistics(batches: Iterator[Batch], problem: Problem) -> Iterator[Batch]:
+    """Leaves out single samples left over at the end of an epoch, which batch norm cannot take."""
+    norms = nn.modules.batchnorm._BatchNorm
+    needs_more = any(isinstance(m, norms) for m in problem.model.modules())
+    is_possible = any(num_samples(batch) > 1 for batch in problem.batches)
+    for batch in batches:
+        if num_samples(batch) > 1 or not (needs_more and is_possible):
+            yield batch
 
 
 def _born(problem: Problem, batch: Batch) -> str:
