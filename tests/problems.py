@@ -1,11 +1,12 @@
 """A shelf of small problems with known answers, in float64.
 
-Each comes with its loss written out a second time, by hand and over all data at once, as a plain
-function of the parameters: the oracle that shares nothing with thalweg but torch's operations.
+Each comes with its output and its loss written out a second time, by hand and over all data at
+once, as plain functions: the oracle that shares nothing with thalweg but torch's operations.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from types import SimpleNamespace
 
 import torch
@@ -19,11 +20,26 @@ Params = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Known:
-    """A problem, and its loss as a plain function of all its parameters and buffers by name."""
+    """A problem and the same by hand.
+
+    Args:
+        problem: what thalweg reads.
+        output: θ ↦ z, from all parameters and buffers by name.
+        loss: z ↦ L.
+        likelihood: what the loss is the negative logarithm of: "classes" from logits, "log classes"
+            from log-probabilities, "binary" from logits, "binary probabilities", "gaussian"; ""
+            where it is none.
+        num_terms: over how many terms the loss takes its mean; 1 for a sum.
+    """
 
     problem: Problem
-    plain: Callable[[Params], Tensor]
-    has_fisher: bool = False
+    output: Callable[[Params], Tensor]
+    loss: Callable[[Tensor], Tensor]
+    likelihood: str = ""
+    num_terms: int = 7
+
+    def plain(self, p: Params) -> Tensor:
+        return self.loss(self.output(p))
 
 
 def draw(*shape: int, seed: int = 0) -> Tensor:
@@ -41,7 +57,7 @@ def initialised(model: nn.Module, seed: int = 0, scale: float = 0.5) -> nn.Modul
     with torch.no_grad():
         for parameter in model.parameters():
             noise = torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
-            parameter.copy_(scale * noise + (1.0 if "norm" in str(type(model)) else 0.0))
+            parameter.copy_(scale * noise)
     return model
 
 
@@ -61,27 +77,31 @@ def pick(log_p: Tensor, y: Tensor) -> Tensor:
 # -- closed forms ---------------------------------------------------------------------------
 
 
+def squares(y: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda z: (z - y).square().sum() / z.numel()
+
+
+def classes(y: Tensor) -> Callable[[Tensor], Tensor]:
+    return lambda z: -pick(log_softmax(z), y).sum() / y.numel()
+
+
 def linear() -> Known:
     x, y = draw(7, 3), draw(7, 2, seed=1)
     problem = Problem(initialised(nn.Linear(3, 2)), F.mse_loss, (x, y))
-    return Known(problem, lambda p: (affine(p, "", x) - y).square().sum() / 14, True)
+    return Known(problem, lambda p: affine(p, "", x), squares(y), "gaussian", 14)
 
 
 def logistic() -> Known:
     x, y = draw(7, 3), (draw(7, 1, seed=1) > 0).double()
     problem = Problem(initialised(nn.Linear(3, 1)), nn.BCEWithLogitsLoss(), (x, y))
-
-    def plain(p: Params) -> Tensor:
-        z = affine(p, "", x)
-        return ((1 + z.exp()).log() - y * z).sum() / 7
-
-    return Known(problem, plain, True)
+    loss = lambda z: ((1 + z.exp()).log() - y * z).sum() / 7  # noqa: E731
+    return Known(problem, lambda p: affine(p, "", x), loss, "binary")
 
 
 def softmax() -> Known:
     x, y = draw(7, 3), draw_classes(4, 7)
     problem = Problem(initialised(nn.Linear(3, 4)), F.cross_entropy, (x, y))
-    return Known(problem, lambda p: -pick(log_softmax(affine(p, "", x)), y).sum() / 7, True)
+    return Known(problem, lambda p: affine(p, "", x), classes(y), "classes")
 
 
 class Quadratic(nn.Module):
@@ -100,7 +120,8 @@ def quadratic() -> Known:
     A = torch.diag(torch.tensor([3.0, 1.0, 0.0, -2.0], dtype=torch.float64))
     b = draw(7, 4)
     problem = Problem(Quadratic(A), lambda output: output.mean(), b)
-    return Known(problem, lambda p: 0.5 * p["theta"] @ A @ p["theta"] - b.mean(0) @ p["theta"])
+    output = lambda p: 0.5 * p["theta"] @ A @ p["theta"] - b @ p["theta"]  # noqa: E731
+    return Known(problem, output, lambda z: z.sum() / 7)
 
 
 # -- networks -------------------------------------------------------------------------------
@@ -114,75 +135,86 @@ def mlp_output(p: Params, x: Tensor) -> Tensor:
     return affine(p, "2.", affine(p, "0.", x).tanh())
 
 
+def mlp_on(loss, y, model=None) -> tuple[Problem, Callable[[Params], Tensor]]:
+    x = draw(7, 3)
+    return Problem(model or initialised(mlp_model()), loss, (x, y)), lambda p: mlp_output(p, x)
+
+
 def mlp() -> Known:
-    x, y = draw(7, 3), draw(7, 2, seed=1)
-    problem = Problem(initialised(mlp_model()), F.mse_loss, (x, y))
-    return Known(problem, lambda p: (mlp_output(p, x) - y).square().mean(), True)
+    y = draw(7, 2, seed=1)
+    return Known(*mlp_on(F.mse_loss, y), squares(y), "gaussian", 14)
 
 
 def opaque() -> Known:
     """A loss that thalweg cannot know, a mean over samples."""
-    x, y = draw(7, 3), draw(7, 2, seed=1)
-    problem = Problem(initialised(mlp_model()), lambda z, t: (z - t).pow(4).sum(1).mean(), (x, y))
-    return Known(problem, lambda p: (mlp_output(p, x) - y).pow(4).sum() / 7)
+    y = draw(7, 2, seed=1)
+    problem, output = mlp_on(lambda z, t: (z - t).pow(4).sum(1).mean(), y)
+    return Known(problem, output, lambda z: (z - y).pow(4).sum() / 7)
 
 
 def opaque_sum() -> Known:
-    x, y = draw(7, 3), draw(7, 2, seed=1)
-    problem = Problem(initialised(mlp_model()), lambda z, t: (z - t).pow(4).sum(), (x, y))
-    return Known(problem, lambda p: (mlp_output(p, x) - y).pow(4).sum())
+    y = draw(7, 2, seed=1)
+    problem, output = mlp_on(lambda z, t: (z - t).pow(4).sum(), y)
+    return Known(problem, output, lambda z: (z - y).pow(4).sum())
 
 
 def known_sum() -> Known:
-    x, y = draw(7, 3), draw(7, 2, seed=1)
-    problem = Problem(initialised(mlp_model()), nn.MSELoss(reduction="sum"), (x, y))
-    return Known(problem, lambda p: (mlp_output(p, x) - y).square().sum(), True)
+    y = draw(7, 2, seed=1)
+    problem, output = mlp_on(nn.MSELoss(reduction="sum"), y)
+    return Known(problem, output, lambda z: (z - y).square().sum(), "gaussian", 1)
 
 
 def weighted() -> Known:
     """Class weights and a padding class: the mean runs over the weights of what counts."""
-    x, y = draw(7, 3), draw_classes(2, 7, seed=2)
+    y = draw_classes(2, 7, seed=2)
     y[4] = -100
     weight = torch.tensor([0.3, 2.0], dtype=torch.float64)
-    problem = Problem(initialised(mlp_model()), nn.CrossEntropyLoss(weight), (x, y))
+    problem, output = mlp_on(nn.CrossEntropyLoss(weight), y)
+    kept = y != -100
 
-    def plain(p: Params) -> Tensor:
-        kept = y != -100
-        log_p = pick(log_softmax(mlp_output(p, x[kept])), y[kept])
-        return -(weight[y[kept]] * log_p).sum() / weight[y[kept]].sum()
+    def loss(z: Tensor) -> Tensor:
+        w = weight[y[kept]]
+        return -(w * pick(log_softmax(z[kept]), y[kept])).sum() / w.sum()
 
-    return Known(problem, plain)
+    return Known(problem, output, loss)
+
+
+def padded() -> Known:
+    """Two of seven targets are padding, by another index than the default."""
+    y = draw_classes(2, 7, seed=2)
+    y[1] = y[5] = 9
+    problem, output = mlp_on(partial(F.cross_entropy, ignore_index=9), y)
+    kept = y != 9
+    loss = lambda z: -pick(log_softmax(z[kept]), y[kept]).sum() / 5  # noqa: E731
+    return Known(problem, output, loss)
 
 
 def smoothed() -> Known:
-    x, y = draw(7, 3), draw_classes(2, 7, seed=2)
-    loss = nn.CrossEntropyLoss(label_smoothing=0.2)
-    problem = Problem(initialised(mlp_model()), loss, (x, y))
+    y = draw_classes(2, 7, seed=2)
+    problem, output = mlp_on(nn.CrossEntropyLoss(label_smoothing=0.2), y)
 
-    def plain(p: Params) -> Tensor:
-        log_p = log_softmax(mlp_output(p, x))
-        return -(0.8 * pick(log_p, y) + 0.2 * log_p.mean(1)).mean()
+    def loss(z: Tensor) -> Tensor:
+        log_p = log_softmax(z)
+        return -(0.8 * pick(log_p, y) + 0.2 * log_p.mean(1)).sum() / 7
 
-    return Known(problem, plain)
+    return Known(problem, output, loss)
 
 
 def log_classes() -> Known:
-    x, y = draw(7, 3), draw_classes(2, 7, seed=2)
+    y = draw_classes(2, 7, seed=2)
     model = initialised(nn.Sequential(*mlp_model(), nn.LogSoftmax(dim=1)))
-    problem = Problem(model, nn.NLLLoss(), (x, y))
-    return Known(problem, lambda p: -pick(log_softmax(mlp_output(p, x)), y).mean(), True)
+    problem, output = mlp_on(nn.NLLLoss(), y, model)
+    log_p = lambda p: log_softmax(output(p))  # noqa: E731
+    return Known(problem, log_p, lambda z: -pick(z, y).sum() / 7, "log classes")
 
 
 def probabilities() -> Known:
-    x, y = draw(7, 3), (draw(7, 2, seed=1) > 0).double()
+    y = (draw(7, 2, seed=1) > 0).double()
     model = initialised(nn.Sequential(*mlp_model(), nn.Sigmoid()))
-    problem = Problem(model, F.binary_cross_entropy, (x, y))
-
-    def plain(p: Params) -> Tensor:
-        z = mlp_output(p, x)
-        return ((1 + z.exp()).log() - y * z).mean()
-
-    return Known(problem, plain, True)
+    problem, output = mlp_on(F.binary_cross_entropy, y, model)
+    q = lambda p: 1 / (1 + (-output(p)).exp())  # noqa: E731
+    loss = lambda q: -(y * q.log() + (1 - y) * (1 - q).log()).sum() / 14  # noqa: E731
+    return Known(problem, q, loss, "binary probabilities", 14)
 
 
 def autoencoder() -> Known:
@@ -191,20 +223,18 @@ def autoencoder() -> Known:
     model = nn.Sequential(nn.Linear(3, 2), nn.ELU(inplace=True), nn.Linear(2, 3))
     problem = Problem(initialised(model), F.mse_loss, x)
 
-    def plain(p: Params) -> Tensor:
+    def output(p: Params) -> Tensor:
         h = affine(p, "0.", x)
-        h = torch.where(h > 0, h, h.exp() - 1)
-        return (affine(p, "2.", h) - x).square().mean()
+        return affine(p, "2.", torch.where(h > 0, h, h.exp() - 1))
 
-    return Known(problem, plain, True)
+    return Known(problem, output, squares(x), "gaussian", 21)
 
 
 def frozen() -> Known:
-    x, y = draw(7, 3), draw(7, 2, seed=1)
+    y = draw(7, 2, seed=1)
     model = initialised(mlp_model())
     model[0].requires_grad_(False)
-    problem = Problem(model, F.mse_loss, (x, y))
-    return Known(problem, lambda p: (mlp_output(p, x) - y).square().mean(), True)
+    return Known(*mlp_on(F.mse_loss, y, model), squares(y), "gaussian", 14)
 
 
 class ConvNet(nn.Module):
@@ -221,14 +251,13 @@ def conv() -> Known:
     x, y = draw(7, 2, 4, 4), draw_classes(4, 7)
     problem = Problem(initialised(ConvNet()), F.cross_entropy, (x, y))
 
-    def plain(p: Params) -> Tensor:
+    def output(p: Params) -> Tensor:
         # A convolution is a matrix product with every 3×3 patch of the padded image.
         patches = F.unfold(x, 3, padding=1)
         h = torch.einsum("ok,nkp->npo", p["conv.weight"].reshape(3, -1), patches)
-        h = (h + p["conv.bias"]).tanh().mean(1)
-        return -pick(log_softmax(affine(p, "head.", h)), y).mean()
+        return affine(p, "head.", (h + p["conv.bias"]).tanh().mean(1))
 
-    return Known(problem, plain, True)
+    return Known(problem, output, classes(y), "classes")
 
 
 class Recurrent(nn.Module):
@@ -245,7 +274,7 @@ def lstm() -> Known:
     x, y = draw(7, 4, 2), draw(7, 1, seed=1)
     problem = Problem(initialised(Recurrent()), F.mse_loss, (x, y))
 
-    def plain(p: Params) -> Tensor:
+    def output(p: Params) -> Tensor:
         h = c = torch.zeros(7, 3, dtype=torch.float64)
         for step in x.unbind(1):
             gates = step @ p["lstm.weight_ih_l0"].T + p["lstm.bias_ih_l0"]
@@ -253,9 +282,9 @@ def lstm() -> Known:
             i, f, g, o = gates.chunk(4, 1)
             c = f.sigmoid() * c + i.sigmoid() * g.tanh()
             h = o.sigmoid() * c.tanh()
-        return (affine(p, "head.", h) - y).square().mean()
+        return affine(p, "head.", h)
 
-    return Known(problem, plain, True)
+    return Known(problem, output, squares(y), "gaussian")
 
 
 class Encoder(nn.Module):
@@ -279,7 +308,7 @@ def transformer() -> Known:
         scaled = centred / (centred.square().mean(-1, keepdim=True) + 1e-5).sqrt()
         return scaled * p[f"layer.{name}.weight"] + p[f"layer.{name}.bias"]
 
-    def plain(p: Params) -> Tensor:
+    def output(p: Params) -> Tensor:
         qkv = x @ p["layer.self_attn.in_proj_weight"].T + p["layer.self_attn.in_proj_bias"]
         q, k, v = (t.reshape(7, 3, 2, 2).transpose(1, 2) for t in qkv.chunk(3, -1))
         scores = q @ k.transpose(2, 3) / 2**0.5
@@ -288,9 +317,9 @@ def transformer() -> Known:
         h = norm(p, "norm1", x + affine(p, "layer.self_attn.out_proj.", attended))
         inner = affine(p, "layer.linear1.", h)
         h = norm(p, "norm2", h + affine(p, "layer.linear2.", inner * (inner > 0)))
-        return -pick(log_softmax(affine(p, "head.", h.mean(1))), y).mean()
+        return affine(p, "head.", h.mean(1))
 
-    return Known(problem, plain, True)
+    return Known(problem, output, classes(y), "classes")
 
 
 class Tied(nn.Module):
@@ -310,12 +339,11 @@ def tied() -> Known:
     tokens, y = draw_classes(5, 7), draw_classes(5, 7, seed=1)
     problem = Problem(initialised(Tied()), F.cross_entropy, (tokens, y))
 
-    def plain(p: Params) -> Tensor:
+    def output(p: Params) -> Tensor:
         table = p["embedding.weight"]
-        logits = table[tokens].tanh() @ table.T + p["decoder.bias"]
-        return -pick(log_softmax(logits), y).mean()
+        return table[tokens].tanh() @ table.T + p["decoder.bias"]
 
-    return Known(problem, plain, True)
+    return Known(problem, output, classes(y), "classes")
 
 
 def batch_norm() -> Known:
@@ -325,12 +353,12 @@ def batch_norm() -> Known:
     model[1].running_var.copy_(draw(4, seed=4).exp())
     problem = Problem(model.eval(), F.mse_loss, (x, y))
 
-    def plain(p: Params) -> Tensor:
+    def output(p: Params) -> Tensor:
         h = affine(p, "0.", x) - p["1.running_mean"]
         h = h / (p["1.running_var"] + 1e-5).sqrt() * p["1.weight"] + p["1.bias"]
-        return (affine(p, "2.", h) - y).square().mean()
+        return affine(p, "2.", h)
 
-    return Known(problem, plain, True)
+    return Known(problem, output, squares(y), "gaussian", 14)
 
 
 # -- models that bring their loss -----------------------------------------------------------
@@ -371,16 +399,18 @@ def tokens(is_shifted: bool) -> Known:
     batch = padded_tokens()
     problem = Problem(initialised(LanguageModel(is_shifted)), None, batch)
 
-    def plain(p: Params) -> Tensor:
+    def output(p: Params) -> Tensor:
         h = affine(p, "mix.", p["embedding.weight"][batch["input_ids"]]).tanh()
-        log_p = log_softmax(affine(p, "head.", h * batch["attention_mask"].unsqueeze(-1)))
+        return affine(p, "head.", h * batch["attention_mask"].unsqueeze(-1))
+
+    def loss(z: Tensor) -> Tensor:
         target = batch["labels"]
         if is_shifted:
-            log_p, target = log_p[:, :-1], target[:, 1:]
+            z, target = z[:, :-1], target[:, 1:]
         kept = target != -100
-        return -pick(log_p[kept], target[kept]).sum() / kept.sum()
+        return -pick(log_softmax(z[kept]), target[kept]).sum() / kept.sum()
 
-    return Known(problem, plain)
+    return Known(problem, output, loss)
 
 
 def next_token() -> Known:
@@ -394,7 +424,18 @@ def token_classes() -> Known:
 SHELF: dict[str, Callable[[], Known]] = {
     factory.__name__: factory
     for factory in (
-        *(linear, logistic, softmax, quadratic, mlp, opaque, opaque_sum, known_sum, weighted),
+        *(
+            linear,
+            logistic,
+            softmax,
+            quadratic,
+            mlp,
+            opaque,
+            opaque_sum,
+            known_sum,
+            weighted,
+            padded,
+        ),
         *(smoothed, log_classes, probabilities, autoencoder, frozen, conv, lstm, transformer),
         *(tied, batch_norm, next_token, token_classes),
     )

@@ -1,4 +1,4 @@
-"""The run-time type checker of the tests: an int may stand for a float, as the type system has it."""
+"""The run-time type checker of the tests; an int may stand for a float, as in the type system."""
 
 from beartype import BeartypeConf, beartype
 

@@ -14,7 +14,7 @@ from thalweg._problem import Problem
 from thalweg.doctor._examination import Gain, TriedRemedy
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._trial import Plan, Run, train
+from thalweg.doctor._trial import Plan, Run, described, train
 from thalweg.doctor.remedies import Remedy, slower
 
 NUM_FINALISTS = 3
@@ -78,8 +78,7 @@ def contest(
             entered.append((remedy, screening))
         except Exception as error:
             # A remedy rebuilds somebody's network by rule; where that does not fit, say so.
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            outcome = f"could not be applied to this network: {reason}"
+            outcome = f"could not be applied to this network: {described(error)}"
             failed.append(TriedRemedy(remedy.name, remedy.code, None, (), None, outcome))
     entered.sort(key=lambda entry: entry[1].last_loss)
     tried: list[TriedRemedy] = []

@@ -9,8 +9,9 @@ from math import inf, isfinite
 from time import perf_counter
 
 import torch
+from torch import Tensor, nn
 
-from thalweg._batch import Batch, call_of
+from thalweg._batch import Batch, call_of, num_samples
 from thalweg._errors import ProblemError
 from thalweg._nonfinite import birthplace
 from thalweg._problem import Problem
@@ -101,7 +102,9 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         start = perf_counter()
         values: list[float] = []
         failure = ""
-        batches = _with_statistics(problem.minibatches(plan.batch_size, generator), problem)
+        batches = _without_leftover(
+            problem.minibatches(plan.batch_size, generator), problem.model
+        )
         for step, batch in zip(range(plan.num_steps), batches, strict=False):
             loss = problem.evaluate(problem.model, batch, f"step {step}").loss
             if not torch.isfinite(loss):
@@ -168,19 +171,20 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
         optimizer.step()
     except Exception as error:
         raise ProblemError(
-            f"step {step} of training it as it is raised {described(error)}; the trials call "
-            f"loss.backward() and {type(optimizer).__name__}.step() without a closure: name an "
-            f"optimizer that steps so, and see that the model can be trained by hand"
+            f"step {step} of a trial raised {described(error)}; trials call loss.backward() and "
+            f"{type(optimizer).__name__}.step() without a closure: name an optimizer that steps "
+            f"so, and see that the model can be trained by hand"
         ) from error
 
 
-def _with_statistics(batches: Iterator[Batch], problem: Problem) -> Iterator[Batch]:
-    """Leaves out single samples left over at the end of an epoch, which batch norm cannot take."""
+def _without_leftover(batches: Iterator[Batch], model: nn.Module) -> Iterator[Batch]:
+    """Leaves out a single sample at the end of an epoch where batch norm could not take it."""
     norms = nn.modules.batchnorm._BatchNorm
-    needs_more = any(isinstance(m, norms) for m in problem.model.modules())
-    is_possible = any(num_samples(batch) > 1 for batch in problem.batches)
+    is_normalised = any(isinstance(module, norms) for module in model.modules())
+    largest = 0
     for batch in batches:
-        if num_samples(batch) > 1 or not (needs_more and is_possible):
+        largest = max(largest, num_samples(batch))
+        if not (is_normalised and num_samples(batch) == 1 < largest):
             yield batch
 
 
@@ -192,6 +196,12 @@ def _born(problem: Problem, batch: Batch) -> str:
             model, dict(model.named_parameters()), batch, lambda: model(*call.args, **call.kwargs)
         )
     return place or "the loss itself"
+
+
+def described(error: Exception) -> str:
+    """An exception in a line."""
+    first = str(error).strip().splitlines()
+    return f"{type(error).__name__}{f': {first[0]}' if first else ''}"
 
 
 def _curve(values: Sequence[float], num_steps: int) -> tuple[tuple[int, ...], tuple[float, ...]]:

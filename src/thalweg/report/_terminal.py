@@ -23,7 +23,7 @@ _INDENT = 2
 
 
 def print_page(page: Page, console: Console) -> None:
-    """Prints a page: the card with the verdict, then the open sections; figures by their caption.
+    """Prints a page: the card with the verdict, then the open sections, without their figures.
 
     Args:
         page: what to show.
@@ -142,8 +142,7 @@ class _Printer:
 
     @block.register
     def _figure(self, block: Figure) -> None:
-        self._gap()
-        self._show(self._indented(self._words(f"[figure] {block.caption}", "dim")))
+        """Nothing: a caption speaks of a picture, which only the page can show."""
 
     def _caption(self, caption: str) -> None:
         self._gap()
