@@ -77,9 +77,7 @@ def contest(
                 screening = run("trying", remedy, short, control[0].seed)
             entered.append((remedy, screening))
         except Exception as error:
-            # A remedy rebuilds somebody's network by rule; where that does not fit, say so.
-            outcome = f"could not be applied to this network: {described(error)}"
-            failed.append(TriedRemedy(remedy.name, remedy.code, None, (), None, outcome))
+            failed.append(_failed(remedy, None, error))
     entered.sort(key=lambda entry: entry[1].last_loss)
     tried: list[TriedRemedy] = []
     late: list[TriedRemedy] = []
@@ -88,7 +86,11 @@ def contest(
             outcome = "not proved: the time was up before its full runs"
             late.append(TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome))
             continue
-        runs = tuple(run("proving", remedy, plan, each.seed) for each in control)
+        try:
+            runs = tuple(run("proving", remedy, plan, each.seed) for each in control)
+        except Exception as error:
+            failed.append(_failed(remedy, screening, error))
+            continue
         gain = paired_gain(control, runs)
         outcome = "proved to help" if gain.is_proved else "not proved to help"
         tried.append(TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome))
@@ -100,24 +102,27 @@ def contest(
     return (*tried, *failed)
 
 
+def _failed(remedy: Remedy, screening: Run | None, error: Exception) -> TriedRemedy:
+    """A remedy rebuilds somebody's network by rule; where that does not fit, it says so."""
+    outcome = f"could not be run on this network: {described(error)}"
+    return TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome)
+
+
 def paired_gain(control: Sequence[Run], remedied: Sequence[Run]) -> Gain:
     """Control minus remedied held-out loss, seed by seed, with Student's one-sided t at 95 %.
 
-    Where the control breaks down its loss is infinite: then the remedy is proved if every one of
-    its runs ends, below the loss it began with.
+    A control run that breaks down is taken at the loss it began with, so that a single breakdown
+    among sound runs proves nothing. A remedy that breaks down once is not proved.
     """
-    pairs = list(zip(control, remedied, strict=True))
     if any(not isfinite(after.final_loss) for after in remedied):
         return Gain(-inf, -inf, False)
-    whole = [(before, after) for before, after in pairs if isfinite(before.final_loss)]
-    if len(whole) < len(pairs):
-        heals = all(after.final_loss < after.before.loss for after in remedied)
-        return Gain(inf, inf if heals else -inf, heals)
-    differences = [before.final_loss - after.final_loss for before, after in pairs]
+    has_broken = any(not isfinite(before.final_loss) for before in control)
+    without = [run.final_loss if isfinite(run.final_loss) else run.before.loss for run in control]
+    differences = [w - after.final_loss for w, after in zip(without, remedied, strict=True)]
     mean = fmean(differences)
-    if len(differences) < 2:
+    if len(differences) < 2 or not isfinite(mean):
         return Gain(mean, -inf, False)
     error = stdev(differences) / sqrt(len(differences))
     low = mean - float(stats.t.ppf(0.95, len(differences) - 1)) * error
-    least = MIN_GAIN * abs(fmean(run.final_loss for run in control))
-    return Gain(mean, low, low > 0 and mean > least)
+    is_proved = low > 0 and mean > MIN_GAIN * abs(fmean(without))
+    return Gain(inf if has_broken and is_proved else mean, low, is_proved)

@@ -21,8 +21,7 @@ class Gain:
     """A paired comparison of held-out losses: control minus remedied, seed by seed.
 
     Args:
-        mean: of the differences [loss]; inf where the control breaks down and the remedied
-            network trains.
+        mean: of the differences [loss]; inf where the control breaks down and the remedy is proved.
         low: lower end of the one-sided 95 % confidence interval, by Student's t.
         is_proved: whether `low` is above zero and the mean above 2 % of the control's loss.
     """

@@ -93,8 +93,9 @@ def examine(
         signal = Signal.of(passed)
         gradients.append(2.0)
     made = made_optimizer(problem.copied())
-    card = _card(surface, made, budget, seed, ledger)
+    # Planned first, so that a budget that is too small is refused at once.
     plan, training = plan_trials(problem, batch_size, budget, seed)
+    card = _card(surface, made, budget, seed, ledger)
     fraction = min(1.0, batch_size / problem.num_samples)
     plan, control, trained = _control(training, plan, fraction, seed, ledger)
     readings = Readings(
@@ -160,7 +161,9 @@ def _completed(
         ledger.assume(
             "No held-out data were given, so a fifth of the data was held out for the trials."
         )
-    batch_size = batch_size or problem.batch_size
+    if batch_size is not None:
+        problem = replace(problem, batch_size=batch_size)
+    batch_size = problem.batch_size
     if batch_size is None:
         largest = max(num_samples(batch) for batch in problem.batches)
         batch_size = largest if len(problem.batches) > 1 else min(largest, 64)
@@ -178,10 +181,11 @@ def _card(
         seconds = _seconds_per_product(point)
         plan = plan_curvature(budget, seconds, surface.layout.size, problem.num_samples)
         if plan is None:
+            # What a clock shows has no place in an examination that repeats exactly.
+            price = f" of {seconds:.2g} s each" if budget.is_seconds else ""
             ledger.omit(
                 "curvature",
-                f"a product with the Hessian takes {seconds:.2g} s, and {budget} buys too few of "
-                f"them; give more",
+                f"{budget} buys too few products with the Hessian{price}; give a larger budget",
             )
             return None
         generator = torch.Generator().manual_seed(seed)

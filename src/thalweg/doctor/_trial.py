@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg._batch import Batch, call_of, num_samples
-from thalweg._errors import ProblemError
+from thalweg._errors import ProblemError, ThalwegError
 from thalweg._nonfinite import birthplace
 from thalweg._problem import Problem
 from thalweg._reading import reading
@@ -102,9 +102,7 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         start = perf_counter()
         values: list[float] = []
         failure = ""
-        batches = _without_leftover(
-            problem.minibatches(plan.batch_size, generator), problem.model
-        )
+        batches = _without_leftover(problem.minibatches(plan.batch_size, generator), problem.model)
         for step, batch in zip(range(plan.num_steps), batches, strict=False):
             loss = problem.evaluate(problem.model, batch, f"step {step}").loss
             if not torch.isfinite(loss):
@@ -199,7 +197,9 @@ def _born(problem: Problem, batch: Batch) -> str:
 
 
 def described(error: Exception) -> str:
-    """An exception in a line."""
+    """An exception in a line; thalweg's own are sentences already."""
+    if isinstance(error, ThalwegError):
+        return str(error)
     first = str(error).strip().splitlines()
     return f"{type(error).__name__}{f': {first[0]}' if first else ''}"
 

@@ -14,9 +14,9 @@ RULES: tuple[Callable[[Readings], Finding | None], ...] = (
     not_finite,
     vanishing,
     exploding,
+    lr_too_large,
     saturated,
     dead,
-    lr_too_large,
     lr_too_small,
     stuck,
 )

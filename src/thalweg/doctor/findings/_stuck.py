@@ -24,7 +24,7 @@ def stuck(readings: Readings) -> Finding | None:
     if moved > MOVED or not is_blind:
         return None
     place = f" The point is a {readings.card.headline}." if readings.card and is_held else ""
-    known = "" if blind is None else f", and {_described(readings)} {blind:.4g}"
+    known = "" if blind is None else f"; {blind:.4g} is what {_described(readings)}"
     evidence = {"loss at the point": start, "training loss at the end, best seed": min(ends)}
     if blind is not None:
         evidence[f"loss that {_described(readings)}"] = blind
@@ -48,5 +48,5 @@ def _change(level: float, end: float) -> float:
 
 def _described(readings: Readings) -> str:
     if readings.constant_loss is None:
-        return "the same answers get with the targets shuffled"
+        return "the same answers get for shuffled targets"
     return "the best constant answer gets"

@@ -7,8 +7,13 @@ from torch import nn
 
 from thalweg._problem import Problem
 from thalweg.doctor._readings import Readings
-from thalweg.doctor.remedies._initialisation import reinitialised
+from thalweg.doctor.remedies._initialisation import (
+    chosen_variances,
+    drawn_anew,
+    initialisation_code,
+)
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
+from thalweg.doctor.remedies._surgery import put
 from thalweg.signal import critical_weight_variance
 
 MODULES: tuple[type[nn.Module], ...] = (
@@ -33,6 +38,7 @@ def tanh(readings: Readings) -> Remedy | NotApplicable:
 
 
 def _swapped(readings: Readings, activation: nn.Module, name: str) -> Remedy | NotApplicable:
+    model = readings.problem.model
     hidden = _hidden_activations(readings)
     if not hidden:
         return NotApplicable(
@@ -40,34 +46,28 @@ def _swapped(readings: Readings, activation: nn.Module, name: str) -> Remedy | N
             "the activations are called as functions in forward(), where thalweg cannot replace "
             "them; make them modules (nn.Sigmoid()) to have this tried",
         )
-    if all(type(readings.problem.model.get_submodule(n)) is type(activation) for n in hidden):
+    if all(type(model.get_submodule(n)) is type(activation) for n in hidden):
         return NotApplicable(name, "the network has this activation already")
-    variance = critical_weight_variance(activation)
-    old = " / ".join(
-        sorted({type(readings.problem.model.get_submodule(n)).__name__ for n in hidden})
-    )
+    critical = critical_weight_variance(activation)
+    variances = chosen_variances(readings, lambda _: critical)
+    old = " / ".join(sorted({f"nn.{type(model.get_submodule(n)).__name__}()" for n in hidden}))
 
     def apply(problem: Problem, generator: torch.Generator) -> Problem:
         for module_name in hidden:
-            problem.model.set_submodule(module_name, activation)
-        return reinitialised(problem, readings.passed, lambda _: variance, generator)
+            put(problem.model, problem.model.get_submodule(module_name), activation)
+        return drawn_anew(problem, variances, generator)
 
-    return Remedy(
-        name,
-        f"""\
-# in the model: nn.{old}() -> nn.{activation}
-for layer in model.modules():
-    if isinstance(layer, (nn.Linear, nn.Conv2d)):
-        fan_in = layer.weight[0].numel()
-        nn.init.normal_(layer.weight, std=({variance:.4g} / fan_in) ** 0.5)
-        nn.init.zeros_(layer.bias)""",
-        apply,
-    )
+    code = f"# in the model, between the layers: {old} -> nn.{activation}"
+    if variances:
+        code += f"\n{initialisation_code(model, variances)}"
+    return Remedy(name, code, apply)
 
 
 def _hidden_activations(readings: Readings) -> list[str]:
-    """Names of activation modules that another layer follows."""
+    """Names of activation modules that another layer always follows."""
     last = len(readings.passed.layers) - 1
     modules = dict(readings.problem.model.named_modules())
-    names = [a.name for a in readings.passed.activations if a.layer < last]
-    return [name for name in dict.fromkeys(names) if type(modules.get(name)) in MODULES]
+    used = readings.passed.activations
+    final = {a.name for a in used if a.layer >= last}
+    names = dict.fromkeys(a.name for a in used if a.name not in final)
+    return [name for name in names if type(modules.get(name)) in MODULES]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from math import sqrt
 
@@ -12,10 +13,15 @@ from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
-from thalweg.passes import Pass
 from thalweg.signal import critical_weight_variance
 
 NAME = "initialisation at the edge of chaos"
+
+DRAWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+"""Layers whose weights are drawn anew."""
+
+Variances = Mapping[str, float]
+"""σ_w² = fan_in · Var(W) by layer."""
 
 
 def edge_of_chaos(readings: Readings) -> Remedy | NotApplicable:
@@ -24,58 +30,94 @@ def edge_of_chaos(readings: Readings) -> Remedy | NotApplicable:
     if not functions:
         return NotApplicable(NAME, "the network has no activation function that torch names")
     try:
-        variances = {name: critical_weight_variance(phi) for name, phi in functions.items()}
+        critical = {name: critical_weight_variance(phi) for name, phi in functions.items()}
     except ThalwegError as error:
         return NotApplicable(NAME, str(error))
-    listed = ", ".join(f"{name}: {variance:.4g}" for name, variance in variances.items())
-    variance = next(iter(variances.values()))
+    variances = chosen_variances(readings, lambda function_name: critical[function_name])
+    if not variances:
+        return NotApplicable(NAME, "no dense or convolutional layer has weights to draw anew")
+    listed = ", ".join(f"{name}: {variance:.4g}" for name, variance in critical.items())
     return Remedy(
         f"{NAME} (σ_w² = {listed})",
-        f"""\
-for layer in model.modules():
-    if isinstance(layer, (nn.Linear, nn.Conv2d)):
-        fan_in = layer.weight[0].numel()
-        nn.init.normal_(layer.weight, std=({variance:.4g} / fan_in) ** 0.5)
-        nn.init.zeros_(layer.bias)""",
-        lambda problem, generator: reinitialised(
-            problem, readings.passed, lambda function_name: variances[function_name], generator
-        ),
+        initialisation_code(readings.problem.model, variances),
+        lambda problem, generator: drawn_anew(problem, variances, generator),
     )
 
 
-def reinitialised(
-    problem: Problem,
-    passed: Pass,
-    variance_after: Callable[[str], float],
-    generator: torch.Generator,
-    renamed: Mapping[str, str] | None = None,
-) -> Problem:
-    """Draws the weights of every dense and convolutional layer anew, and zeroes the biases.
+def chosen_variances(readings: Readings, after: Callable[[str], float]) -> Variances:
+    """σ_w² for the dense and convolutional layers that are trained.
 
-    W ~ N(0, σ_w²/fan_in), with σ_w² by the activation that feeds the layer; the first layer brings
-    the data to unit length.
+    It goes by the activation that feeds a layer; the first layer, which none feeds, brings the
+    data to unit length.
 
     Args:
-        problem: its model is changed.
-        passed: says which activation feeds which layer.
-        variance_after: σ_w² of a layer fed by an activation, by the function's name.
-        generator: draws the weights.
-        renamed: new names of layers that were wrapped.
+        readings: say which activation feeds which layer.
+        after: σ_w² of a layer fed by an activation, by the function's name.
     """
-    modules = dict(problem.model.named_modules())
+    passed = readings.passed
+    modules = dict(readings.problem.model.named_modules())
+    variances: dict[str, float] = {}
     for index, layer in enumerate(passed.layers):
-        module = modules.get((renamed or {}).get(layer.name, layer.name))
-        if not isinstance(module, nn.Linear | nn.modules.conv._ConvNd) or layer.fan_in is None:
+        module = modules.get(layer.name)
+        if not isinstance(module, DRAWN) or not _is_trained(module):
             continue
         feeding = next((a for a in passed.activations if a.layer == index - 1), None)
-        if feeding is None:
-            variance = 1 / layer.input_square if layer.input_square > 0 else 1.0
+        if feeding is not None:
+            variances[layer.name] = after(feeding.function_name)
         else:
-            variance = variance_after(feeding.function_name)
+            variances[layer.name] = 1 / layer.input_square if layer.input_square > 0 else 1.0
+    return variances
+
+
+def drawn_anew(problem: Problem, variances: Variances, generator: torch.Generator) -> Problem:
+    """Draws W ~ N(0, σ_w²/fan_in), and sets the biases to zero."""
+    for name, variance in variances.items():
+        layer = problem.model.get_submodule(name)
+        weight, bias = layer.get_parameter("weight"), layer._parameters.get("bias")
         with torch.no_grad():
             # Drawn on the CPU, where the generator lives.
-            drawn = torch.randn(module.weight.shape, generator=generator, dtype=torch.float64)
-            module.weight.copy_(drawn * sqrt(variance / layer.fan_in))
-            if module.bias is not None:
-                module.bias.zero_()
+            drawn = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            weight.copy_(drawn * sqrt(variance / weight[0].numel()))
+            if bias is not None:
+                bias.zero_()
     return problem
+
+
+def initialisation_code(model: nn.Module, variances: Variances) -> str:
+    """The edit that draws these variances; layers that share one are not listed."""
+    rounded = {name: f"{variance:.4g}" for name, variance in variances.items()}
+    usual = Counter(rounded.values()).most_common(1)[0][0]
+    others = {name: value for name, value in rounded.items() if value != usual}
+    variance = usual
+    if others:
+        listed = ", ".join(f'"{name}": {value}' for name, value in others.items())
+        variance = f"{{{listed}}}.get(name, {usual})"
+    modules = [model.get_submodule(name) for name in variances]
+    kinds = sorted({_kind(module) for module in modules})
+    named = kinds[0] if len(kinds) == 1 else f"({', '.join(kinds)})"
+    choice = f"isinstance(layer, {named})"
+    if sum(isinstance(module, DRAWN) for module in model.modules()) > len(variances):
+        choice = f"name in {list(variances)}"
+    lines = [
+        "for name, layer in model.named_modules():",
+        f"    if {choice}:",
+        f"        variance = {variance}",
+        "        fan_in = layer.weight[0].numel()",
+        "        nn.init.normal_(layer.weight, std=(variance / fan_in) ** 0.5)",
+    ]
+    has_bias = [module._parameters.get("bias") is not None for module in modules]
+    if all(has_bias):
+        lines.append("        nn.init.zeros_(layer.bias)")
+    elif any(has_bias):
+        lines += ["        if layer.bias is not None:", "            nn.init.zeros_(layer.bias)"]
+    return "\n".join(lines)
+
+
+def _is_trained(layer: nn.Module) -> bool:
+    """Whether its weight is a parameter of its own, not frozen and not computed from others."""
+    weight = layer._parameters.get("weight")
+    return weight is not None and weight.requires_grad
+
+
+def _kind(layer: nn.Module) -> str:
+    return next(f"nn.{kind.__name__}" for kind in DRAWN if isinstance(layer, kind))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -11,6 +12,9 @@ from torch import nn
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
+
+USUAL = 1e-3
+"""Adam's default learning rate."""
 
 
 def lr_divided(readings: Readings) -> Remedy | NotApplicable:
@@ -35,28 +39,35 @@ def lr_at_limit(readings: Readings) -> Remedy | NotApplicable:
     if stability is None or stability.sharpness <= 0:
         return NotApplicable(name, "no stability limit is known for this optimizer here")
     # The limit is inversely proportional to the learning rate, for every rule.
-    return _scaled(readings, 0.5 / stability.ratio)
+    factor = 0.5 / stability.ratio
+    if 0.8 < factor < 1.25:
+        return NotApplicable(name, "that is about the learning rate in use")
+    return _scaled(readings, factor)
 
 
 def adam(readings: Readings) -> Remedy | NotApplicable:
     """Adam at its usual learning rate."""
-    name = "Adam"
-    probe = readings.optimizer
-    if isinstance(probe, torch.optim.Adam | torch.optim.AdamW):
-        return NotApplicable(name, f"{type(probe).__name__} is in use already")
-    return Remedy(
-        f"{name}, lr 0.001",
-        "optimizer = torch.optim.Adam(model.parameters(), lr=0.001)",
-        lambda problem, _: replace(
-            problem, optimizer=lambda params: torch.optim.Adam(params, lr=1e-3)
-        ),
-        changes_step=True,
-    )
+    group = readings.optimizer.param_groups[0]
+    if not isinstance(readings.optimizer, torch.optim.Adam | torch.optim.AdamW):
+        return Remedy(
+            f"Adam, lr {USUAL:g}",
+            f"optimizer = torch.optim.Adam(model.parameters(), lr={USUAL:g})",
+            lambda problem, _: replace(
+                problem, optimizer=lambda params: torch.optim.Adam(params, lr=USUAL)
+            ),
+            changes_step=True,
+        )
+    if float(group["lr"]) == USUAL:
+        name = type(readings.optimizer).__name__
+        return NotApplicable("Adam", f"{name} with lr {USUAL:g} is in use already")
+    return _scaled(readings, USUAL / float(group["lr"]))
 
 
 def slower(remedy: Remedy, readings: Readings) -> Remedy:
     """A remedy for the network, together with a tenth of the learning rate."""
     step = _scaled(readings, 0.1)
+    if isinstance(step, NotApplicable):
+        return remedy
     return Remedy(
         f"{remedy.name}, {step.name}",
         f"{remedy.code}\n{step.code}",
@@ -65,21 +76,38 @@ def slower(remedy: Remedy, readings: Readings) -> Remedy:
     )
 
 
-def _scaled(readings: Readings, factor: float) -> Remedy:
-    optimizer = readings.optimizer
-    lr = float(optimizer.param_groups[0]["lr"]) * factor
+def _scaled(readings: Readings, factor: float) -> Remedy | NotApplicable:
+    """The learning rate times about that factor: it is rounded, so that it can be typed."""
+    before = float(readings.optimizer.param_groups[0]["lr"])
+    if before <= 0:
+        return NotApplicable("another learning rate", "the one in use is zero")
+    after = float(f"{before * factor:.3g}")
     original = readings.problem.optimizer
     assert original is not None, "trials have an optimizer"
 
     def apply(problem: Problem, _: torch.Generator) -> Problem:
-        return replace(problem, optimizer=_with_factor(original, factor))
+        return replace(problem, optimizer=_with_factor(original, after / before))
 
-    return Remedy(
-        f"learning rate {lr:.3g}",
-        f"optimizer = torch.optim.{type(optimizer).__name__}(model.parameters(), lr={lr:.3g}, ...)",
-        apply,
-        changes_step=True,
-    )
+    return Remedy(f"learning rate {after:g}", _code(readings.optimizer, before, after), apply, True)
+
+
+def _code(optimizer: torch.optim.Optimizer, before: float, after: float) -> str:
+    """The optimizer as it is made, with all that is set otherwise than by default."""
+    if len(optimizer.param_groups) > 1:
+        return (
+            f"for group in optimizer.param_groups:  # {before:g} -> {after:g}\n"
+            f'    group["lr"] *= {after / before:.6g}'
+        )
+    group, kind = optimizer.param_groups[0], type(optimizer)
+    defaults = inspect.signature(kind).parameters
+    settings = {
+        name: group[name]
+        for name, parameter in defaults.items()
+        if name in group and name not in ("params", "lr") and group[name] != parameter.default
+    }
+    listed = "".join(f", {name}={value!r}" for name, value in settings.items())
+    name = f"torch.optim.{kind.__name__}" if kind.__module__.startswith("torch.") else kind.__name__
+    return f"optimizer = {name}(model.parameters(), lr={after:g}{listed})"
 
 
 def _with_factor(original: OptimizerFactory, factor: float) -> OptimizerFactory:

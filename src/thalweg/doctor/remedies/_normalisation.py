@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 
 import torch
 from torch import nn
@@ -10,10 +10,14 @@ from torch import nn
 from thalweg._problem import Problem
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
+from thalweg.doctor.remedies._surgery import put
+from thalweg.passes import LayerPass
 
 NAME = "batch normalisation"
 
-_NORMS: dict[type[nn.Module], Callable[[int], nn.Module]] = {
+Norm = type[nn.BatchNorm1d] | type[nn.BatchNorm2d] | type[nn.BatchNorm3d]
+
+_NORMS: dict[type[nn.Module], Norm] = {
     nn.Linear: nn.BatchNorm1d,
     nn.Conv1d: nn.BatchNorm1d,
     nn.Conv2d: nn.BatchNorm2d,
@@ -33,7 +37,7 @@ def batch_norm(readings: Readings) -> Remedy | NotApplicable:
     hidden = [
         layer.name
         for index, layer in enumerate(readings.passed.layers[:-1])
-        if index in fed and type(modules.get(layer.name)) in _NORMS
+        if index in fed and _is_fit(modules.get(layer.name), layer)
     ]
     if not hidden:
         return NotApplicable(NAME, "no dense or convolutional layer is followed by an activation")
@@ -43,14 +47,27 @@ def batch_norm(readings: Readings) -> Remedy | NotApplicable:
             layer = problem.model.get_submodule(name)
             weight = layer.get_parameter("weight")
             norm = _NORMS[type(layer)](weight.shape[0]).to(weight.device, weight.dtype)
-            problem.model.set_submodule(name, nn.Sequential(layer, norm))
+            put(problem.model, layer, nn.Sequential(layer, norm))
         return problem
 
-    kinds = sorted({type(_NORMS[type(modules[name])](1)).__name__ for name in hidden})
-    return Remedy(
-        NAME,
-        f"""\
-# after each of the layers {", ".join(hidden)}, before its activation:
-nn.{" / nn.".join(kinds)}(layer.weight.shape[0])""",
-        apply,
-    )
+    return Remedy(NAME, _code({name: _NORMS[type(modules[name])] for name in hidden}), apply)
+
+
+def _is_fit(module: nn.Module | None, layer: LayerPass) -> bool:
+    """Whether a norm suits it; a dense layer over sequences keeps its units where none looks."""
+    if isinstance(module, nn.Linear) and layer.num_units != module.out_features:
+        return False
+    return type(module) in _NORMS
+
+
+def _code(norms: Mapping[str, Norm]) -> str:
+    lines = ["# after each of these layers, before its activation"]
+    for norm in dict.fromkeys(norms.values()):
+        names = [name for name, each in norms.items() if each is norm]
+        lines += [
+            f"for name in {names}:",
+            "    layer = model.get_submodule(name)",
+            f"    norm = nn.{norm.__name__}(layer.weight.shape[0])",
+            "    model.set_submodule(name, nn.Sequential(layer, norm))",
+        ]
+    return "\n".join(lines)
