@@ -32,7 +32,11 @@ def float64():
 
 @pytest.fixture
 def unchecked():
-    """A call as a user makes it: no type checker stands before thalweg's own refusal."""
+    """A call as a user makes it.
+
+    No type checker stands before thalweg's own refusal, or draws from Python's random generator,
+    as beartype does to pick an item of a list.
+    """
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import partial
@@ -119,6 +119,13 @@ def _refuse_broadcasting(output: Tensor, target: Tensor, where: str) -> None:
             f"{tuple(target.shape)}, which would be broadcast to {tuple(shape)}, every sample "
             f"against every other; give both one shape, for instance y.reshape(len(y), -1)"
         )
+
+
+def logits_of(output: Any) -> Any:
+    """What a loss reads of a model's output: `output["logits"]`, `output.logits`, or all of it."""
+    if isinstance(output, Mapping) and "logits" in output:
+        return output["logits"]
+    return getattr(output, "logits", output)
 
 
 def known_loss(loss: Callable[..., Any] | None) -> KnownLoss | None:

@@ -33,7 +33,7 @@ from thalweg._errors import (
     ThalwegError,
 )
 from thalweg._layout import Params
-from thalweg._loss import known_loss
+from thalweg._loss import known_loss, logits_of
 from thalweg._nonfinite import birthplace
 from thalweg._randomness import Trace, culprit, refuse_random_modes, tracing
 from thalweg._reading import copy_of, reading, shadow_of, unwrapped
@@ -52,9 +52,7 @@ class Evaluation:
     @property
     def logits(self) -> Any:
         """The tensor that the loss reads: `output.logits`, `output["logits"]` or the output."""
-        if isinstance(self.output, Mapping) and "logits" in self.output:
-            return self.output["logits"]
-        return getattr(self.output, "logits", self.output)
+        return logits_of(self.output)
 
 
 @dataclass(frozen=True, eq=False)
@@ -305,7 +303,7 @@ class Problem:
         if self.loss is None:
             loss = _own_loss(output)
         else:
-            logits = Evaluation(torch.empty(0), output).logits
+            logits = logits_of(output)
             known = known_loss(self.loss)
             if known and isinstance(logits, Tensor):
                 known.check_target(logits, call.target, where)

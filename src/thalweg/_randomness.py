@@ -55,16 +55,16 @@ def refuse_random_modes(model: nn.Module) -> None:
     """Refuses modules that are known to be random, or to mix samples, in the mode they are in."""
     way_out = "call model.eval() in your factory, or return Problem(...).in_eval_mode()"
     for name, module in model.named_modules():
-        kind = f"{name!r} ({type(module).__name__})"
-        if isinstance(module, nn.modules.batchnorm._BatchNorm) and (
-            module.training or module.running_mean is None
-        ):
-            raise RandomModelError(
-                f"module {kind} uses the statistics of the batch, so that a sample's loss depends "
-                f"on its neighbours; {way_out}"
-            )
+        kind = type(module).__name__
+        place = f"module {name!r} ({kind})" if name else f"the model itself ({kind})"
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            neighbours = "uses the statistics of the batch: a sample's loss depends on the others"
+            if module.running_mean is None:
+                raise RandomModelError(f"{place} {neighbours}; set track_running_stats=True")
+            if module.training:
+                raise RandomModelError(f"{place} {neighbours}; {way_out}")
         rate = getattr(module, "p" if isinstance(module, nn.modules.dropout._DropoutNd) else "", 0)
         if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
             rate = module.dropout
         if module.training and isinstance(rate, float | int) and rate > 0:
-            raise RandomModelError(f"module {kind} drops units at random, p = {rate}; {way_out}")
+            raise RandomModelError(f"{place} drops units at random, p = {rate}; {way_out}")

@@ -22,36 +22,39 @@ DEVICE_KINDS = ("cpu", "cuda", "mps", "xpu")
 
 @contextmanager
 def differentiating() -> Iterator[None]:
-    """Gradients on, whatever the caller has switched off: for work on a graph that stands."""
-    with torch.inference_mode(False), torch.enable_grad():
+    """Gradients on and in full precision, whatever the caller has switched.
+
+    Attention takes the math kernel, since the fused ones have no second derivative
+    (pytorch#116350), and no inference shortcut, which treats padding otherwise. Compiled parts run
+    eagerly, since torch.compile refuses double backward (pytorch#91469). A graph that stands needs
+    all this too: activation checkpoints run the network again.
+    """
+    shortcut = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.callback(torch.backends.mha.set_fastpath_enabled, shortcut)
+        torch.backends.mha.set_fastpath_enabled(False)
+        stack.enter_context(torch.inference_mode(False))
+        stack.enter_context(torch.enable_grad())
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        for kind in filter(torch.is_autocast_enabled, DEVICE_KINDS):
+            stack.enter_context(torch.autocast(kind, enabled=False))
+        if "torch._dynamo" in sys.modules:  # its import takes seconds
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
         yield
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Runs its body with gradients on, and puts every global random state back.
+    """Runs its body as `differentiating` does, and puts every global random state back.
 
     The caller may be inside `no_grad`, `inference_mode` or autocast: a reading is the same.
-    Attention takes the math kernel, since the fused ones have no second derivative
-    (pytorch#116350), and no inference shortcut, which pads otherwise. Compiled parts run eagerly,
-    since torch.compile refuses double backward (pytorch#91469).
     """
     python_state, numpy_state = random.getstate(), np.random.get_state()
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
-    shortcut = torch.backends.mha.get_fastpath_enabled()
     try:
-        with ExitStack() as stack:
-            stack.enter_context(torch.random.fork_rng(devices=cuda))
-            stack.enter_context(differentiating())
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
-            for kind in filter(torch.is_autocast_enabled, DEVICE_KINDS):
-                stack.enter_context(torch.autocast(kind, enabled=False))
-            if "torch._dynamo" in sys.modules:  # its import takes seconds
-                stack.enter_context(torch.compiler.set_stance("force_eager"))
-            torch.backends.mha.set_fastpath_enabled(False)
+        with torch.random.fork_rng(devices=cuda), differentiating():
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(shortcut)
         random.setstate(python_state)
         np.random.set_state(numpy_state)
 

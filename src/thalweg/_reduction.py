@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thalweg._batch import Batch, call_of, concatenate, num_samples, take
-from thalweg._errors import ProblemError
-from thalweg._loss import known_loss
+from thalweg._errors import NonFiniteError, ProblemError
+from thalweg._loss import known_loss, logits_of
 
 Evaluate = Callable[[Batch], tuple[float, Any]]
 """The loss of a batch and the model's output."""
@@ -74,26 +75,35 @@ def reduction_of(
     if known := known_loss(loss):
 
         def count(batch: Batch, output: Any) -> float:
-            return known.num_terms(output, call_of(batch, model).target)
+            return known.num_terms(logits_of(output), call_of(batch, model).target)
 
         said = f"{known.kind.value}, reduction {known.reduction!r}"
         return Reduction(count, known.reduction == "sum", said)
     if len(batches) == 1:
         return Reduction(lambda batch, output: 1.0, False, "one batch, taken as it is")
     whole, parts = _divided(batches, model)
-    (value, output), halves = evaluate(whole), [(part, *evaluate(part)) for part in parts]
+    value, output = evaluate(whole)
+    values = [_value_or_nan(evaluate, part) for part in parts]
     for candidate, said in _candidates(model, value, output, whole):
-        weights = [candidate(part, part_output) for part, _, part_output in halves]
-        mean = sum(w * v for w, (_, v, _) in zip(weights, halves, strict=True)) / sum(weights)
-        if _agree(mean, value):
+        weighed = [(candidate(part, None), v) for part, v in zip(parts, values, strict=True)]
+        # A part without a single term is NaN and weighs nothing.
+        terms = [(w, v) for w, v in weighed if w]
+        if terms and _agree(sum(w * v for w, v in terms), value * sum(w for w, _ in terms)):
             return Reduction(candidate, False, f"a mean over {said}, recognised from its values")
-    if _agree(sum(v for _, v, _ in halves), value):
+    if _agree(sum(values), value):
         return Reduction(lambda batch, output: 1.0, True, "a sum, recognised from its values")
     raise ProblemError(
         "thalweg cannot tell over how many terms the loss takes its mean (it is neither a mean "
         "over samples or unpadded targets nor a sum), so it cannot join several batches: pass "
         "Problem(..., num_terms=lambda batch: ...), or all data as one batch"
     )
+
+
+def _value_or_nan(evaluate: Evaluate, part: Batch) -> float:
+    try:
+        return evaluate(part)[0]
+    except NonFiniteError:
+        return nan
 
 
 def _divided(batches: Sequence[Batch], model: nn.Module) -> tuple[Batch, list[Batch]]:
@@ -139,7 +149,7 @@ def _candidates(
 
     target = target_of(whole)
     candidates: list[tuple[Count, str]] = [(unpadded, "unpadded targets or samples")]
-    if target is not None and _is_next_token(value, getattr(output, "logits", output), target):
+    if target is not None and _is_next_token(value, logits_of(output), target):
         candidates.insert(0, (shifted, "unpadded next tokens"))
     return [*candidates, (lambda batch, _: float(num_samples(batch)), "samples")]
 

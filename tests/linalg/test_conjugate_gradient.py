@@ -102,6 +102,15 @@ def test_singular_matrix():
     assert float((A @ d).norm()) <= 1e-6
 
 
+def test_curvature_of_rounding_size_counts_as_none():
+    # p₀ = (1, 1), α = 2, x = (2, 2), r = (−1, 1), p₁ = (0, 2): a step along e₂ would be 10¹⁸ long.
+    op = MatrixOperator(torch.diag(torch.tensor([1.0, 1e-18], dtype=F64)))
+    found = conjugate_gradient(op, torch.ones(2, dtype=F64), max_steps=10)
+    assert found.negative_curvature.tolist() == [0.0, 1.0]
+    assert found.x.tolist() == pytest.approx([2.0, 2.0])
+    assert found.num_products == 2
+
+
 def test_zero_matrix_and_zero_right_side():
     found = conjugate_gradient(MatrixOperator(torch.zeros(3, 3)), torch.ones(3))
     assert found.curvature == 0.0

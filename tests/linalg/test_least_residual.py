@@ -40,6 +40,16 @@ def test_whole_space_is_the_shortest_least_squares_solution(A, seed):
     assert found.num_products <= n
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_one_null_direction_among_copies(seed):
+    # Two distinct eigenvalues: the second step is a breakdown, whose β is rounding and yet the
+    # smallest singular value. Divided by, it would make x 10¹⁰ long.
+    A = rotated(torch.tensor([-2.0] * 6 + [0.0], dtype=F64), seed)
+    b = right_side(7, 0)
+    found = least_residual(MatrixOperator(A), b, num_steps=9)
+    torch.testing.assert_close(found.x, A @ b / 4, rtol=0, atol=1e-9)
+
+
 @pytest.mark.parametrize("name", ["even", "outliers at both ends", "low rank, indefinite"])
 @pytest.mark.parametrize("num_steps", [1, 2, 5, 11])
 def test_every_step_is_the_best_of_its_krylov_space(name, num_steps):

@@ -130,7 +130,7 @@ MISFITS = {
 
 
 @pytest.mark.parametrize("misfit", MISFITS)
-def test_what_does_not_fit_is_refused_by_name(misfit):
+def test_what_does_not_fit_is_refused_by_name(misfit, unchecked):
     known = SHELF["mlp"]()
     make, said = MISFITS[misfit]
     params: Params = {n: p.detach() for n, p in known.problem.parameters.items()}
@@ -224,24 +224,27 @@ class Once(torch.autograd.Function):
 
 
 class OnceLayer(nn.Module):
-    def __init__(self) -> None:
+    """With a way around that has a second derivative: torch alone would leave out the other."""
+
+    def __init__(self, has_way_around: bool) -> None:
         super().__init__()
-        self.inner = nn.Linear(3, 2)
+        self.inner, self.has_way_around = nn.Linear(3, 2), has_way_around
 
     def forward(self, x):
-        return Once.apply(self.inner(x))
+        z = self.inner(x)
+        return Once.apply(z) + (z.tanh() if self.has_way_around else 0.0)
 
 
 @pytest.mark.parametrize("operator", ["hessian", "ggn", "fisher"])
 @pytest.mark.parametrize("limit", [0, 2**31])
-def test_no_second_derivative_is_said(operator, limit, monkeypatch):
+@pytest.mark.parametrize("has_way_around", [False, True])
+def test_no_second_derivative_is_said(operator, limit, has_way_around, monkeypatch):
     monkeypatch.setattr("thalweg.surface._point.MAX_GRAPH_BYTES", limit)
-    model = initialised(OnceLayer())
+    model = initialised(OnceLayer(has_way_around))
     point = Surface(Problem(model, F.mse_loss, (draw(7, 3), draw(7, 2)))).here()
     assert point.gradient_vector.abs().sum() > 0
-    op = getattr(point, operator)()
-    with pytest.raises(SecondDerivativeError, match=r"no second derivative .*; replace it"):
-        op @ torch.ones(op.size, dtype=torch.float64)
+    with pytest.raises(SecondDerivativeError, match=r"no second derivative.*; replace it"):
+        getattr(point, operator)() @ torch.ones(8, dtype=torch.float64)
 
 
 class Wrapped(nn.Module):

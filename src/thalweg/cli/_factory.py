@@ -38,7 +38,7 @@ def problem_from(target: str) -> Problem:
         problem = found if isinstance(found, Problem) else _called(found, target)
     if not isinstance(problem, Problem):
         raise ProblemError(
-            f"{target} returned a {type(problem).__name__}; it must return "
+            f"{target} returned a value of type {type(problem).__name__}; it must return "
             f"thalweg.Problem(model, loss, data)"
         )
     return problem

@@ -81,7 +81,7 @@ class Density:
             >>> round(density(op, generator=torch.Generator().manual_seed(0)).moment(3).value, 4)
             8.0
 
-        Source: Golub and Meurant 2010, thm 6.2 (exactness); probes uniform on the sphere have
+        Source: Golub and Meurant 2010, ch. 6 (exactness); probes uniform on the sphere have
         E[(uᵀv)²] = 1/n for every unit v.
         """
         highest = 2 * self.nodes.shape[1] - 1
@@ -169,7 +169,7 @@ class Density:
 
         Returns:
             `Inertia` with `is_exact` False; its interval runs from the low end of the count
-            below −τ to the high end of the count up to τ. [eigenvalues]
+            below −τ to the high end of the count up to τ, as whole numbers. [eigenvalues]
 
         Raises:
             OperatorError: null_tol is negative.

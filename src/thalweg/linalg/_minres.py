@@ -34,7 +34,9 @@ def least_residual(
         b: Right side, shape (n,).
         num_steps: Most Lanczos steps.
         tol: Stop early at ‖A x − b‖ ≤ tol·‖b‖.
-        rcond: Singular values of T̃ below rcond·σ_max count as 0; m·10·ε when left out.
+        rcond: Singular values of T̃ below rcond·σ_max count as 0; those below the run's own
+            rounding when left out. A direction that lowers the residual by less than rounding
+            is left out in any case.
 
     Returns:
         `Solution`, x in [b's unit / the operator's unit]. `negative_curvature` is the Ritz
@@ -93,10 +95,13 @@ def _least_squares(run: LanczosRun, rcond: float | None) -> tuple[Float64[np.nda
     T[range(m - 1), range(1, m)] = run.betas[:-1]
     first = np.zeros(m + 1)
     first[0] = 1.0
-    U, sigma, Vh = np.linalg.svd(T, full_matrices=False)
-    cut = 10 * m * run.eps if rcond is None else rcond
-    is_kept = sigma > cut * sigma[0]
-    z = Vh[is_kept].T @ (U[0, is_kept] / sigma[is_kept])
+    U, sigma, Vh = np.linalg.svd(T)
+    gain, remainder = U[0, :m], abs(U[0, m])
+    # A perturbation of the size of rounding turns the i-th left vector towards the residual by
+    # rounding/σᵢ: a gain below that is noise, and noise/σᵢ must not enter z.
+    is_seen = np.abs(gain) * sigma > run.rounding * remainder
+    is_kept = is_seen & (sigma > (run.rounding if rcond is None else rcond * sigma[0]))
+    z = Vh[is_kept].T @ (gain[is_kept] / sigma[is_kept])
     rest, length = float(np.linalg.norm(first - T @ z)), float(np.linalg.norm(z))
     return z, rest + run.rounding * length
 

@@ -24,7 +24,9 @@ def trace(op: SymmetricOperator, *, num_products: int = 30, generator: torch.Gen
         tr A ≈ mean trᵢ,   stderr² = Σ(trᵢ − mean)² / (m(m − 1))
 
     Exact to rounding when A has rank below m (its range is captured), and when num_products
-    ≥ n (the matrix is multiplied out).
+    ≥ n (the matrix is multiplied out). The trᵢ share their sketch, so the stderr is somewhat
+    small where the spectrum decays: measured at 15 probes, 0.75 of the rms error for λ_j = 0.8ʲ,
+    0.95 for a flat spectrum.
 
     Args:
         op: Symmetric n×n operator.
@@ -37,7 +39,7 @@ def trace(op: SymmetricOperator, *, num_products: int = 30, generator: torch.Gen
     Raises:
         OperatorError: num_products < 2; a product is NaN or infinite.
 
-    Cost: 2m products, or n where that is fewer; 4m vectors of memory.
+    Cost: 2m products, m + rank A where that is fewer, n where that fits; 4m vectors of memory.
 
     Example:
         >>> import torch

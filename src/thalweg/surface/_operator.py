@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thalweg._errors import SecondDerivativeError
 from thalweg._layout import Layout
 from thalweg._reading import differentiating, reading
 from thalweg.linalg import SymmetricOperator
+from thalweg.surface._second_derivative import explaining
 
 BatchProduct = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 """v ↦ A_b v for one batch, both as one tensor a parameter."""
@@ -63,11 +63,13 @@ class SurfaceOperator(SymmetricOperator):
         return super().__matmul__(other)
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        if V.shape[1] == 0:
+            return torch.zeros_like(V)
         columns = [tuple(self.layout.unflatten(v).values()) for v in V.unbind(1)]
         totals: list[Tensor] = []
         for weight, product in zip(self._weights, self._products(), strict=True):
-            with differentiating():
-                parts = [self._second_derivative(product, column) for column in columns]
+            with differentiating(), explaining():
+                parts = [product(column) for column in columns]
             flat = [weight * torch.cat([p.detach().reshape(-1) for p in part]) for part in parts]
             totals = [a.add_(b) for a, b in zip(totals, flat, strict=True)] if totals else flat
         return torch.stack(totals, dim=1)
@@ -81,21 +83,5 @@ class SurfaceOperator(SymmetricOperator):
         return iter(self._kept)
 
     def _built(self, index: int) -> BatchProduct:
-        with reading():
+        with reading(), explaining():
             return self._product_of(index)
-
-    def _second_derivative(
-        self, product: BatchProduct, column: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        try:
-            return product(column)
-        except RuntimeError as error:
-            message = str(error).splitlines()[0]
-            if "differentiate twice" not in message and "not implemented" not in message:
-                raise
-            raise SecondDerivativeError(
-                f"an operation of the network has no second derivative ({message}); replace it by "
-                f"its plain form: attention by "
-                f"torch.nn.functional.scaled_dot_product_attention, a custom autograd.Function by "
-                f"one whose backward is itself differentiable"
-            ) from error

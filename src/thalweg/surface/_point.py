@@ -18,6 +18,7 @@ from thalweg.surface._fisher import fisher_product
 from thalweg.surface._ggn import ggn_product
 from thalweg.surface._hessian import hessian_product
 from thalweg.surface._operator import BatchProduct, SurfaceOperator
+from thalweg.surface._second_derivative import explaining, refuse_once_differentiable
 
 MAX_GRAPH_BYTES = 2 * 2**30
 """Above this estimate of their memory, autograd graphs are rebuilt for each product."""
@@ -138,18 +139,20 @@ class Point:
                 losses.append(float(evaluation.loss.detach()))
                 if not evaluation.loss.requires_grad:
                     continue
-                gradients = torch.autograd.grad(
-                    evaluation.loss, tuple(leaves.values()), allow_unused=True
-                )
+                with explaining():
+                    gradients = torch.autograd.grad(
+                        evaluation.loss, tuple(leaves.values()), allow_unused=True
+                    )
                 used |= {n for n, g in zip(leaves, gradients, strict=True) if g is not None}
                 # Multiplied by its count now and divided by the sum of counts at the end, since
                 # that sum is known only then.
                 scale = 1.0 if reduction.is_sum else counts[-1]
                 total += scale * self.layout.flatten(_filled(leaves, gradients))
+            weights = reduction.weights(counts)
+            slope = total if reduction.is_sum else total / sum(counts)
         _refuse_unused([name for name in self.layout.names if name not in used])
-        weights = reduction.weights(counts)
         value = sum(w * loss for w, loss in zip(weights, losses, strict=True))
-        return value, total if reduction.is_sum else total / sum(counts), weights
+        return value, slope, weights
 
     @cached_property
     def _hessian(self) -> SurfaceOperator:
@@ -189,7 +192,7 @@ class Point:
             return 0
 
         with reading(), torch.autograd.graph.saved_tensors_hooks(count, lambda _: torch.empty(0)):
-            self.forward(self.leaves(), 0)
+            refuse_once_differentiable(self.forward(self.leaves(), 0).loss)
         return 3.0 * saved * len(self.problem.batches)
 
 

@@ -1,0 +1,391 @@
+"""Every ailment is found on a network that has it, and not on a twin; odd health is no ailment."""
+
+from __future__ import annotations
+
+import copy
+import math
+from functools import cache
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from networks import (
+    BATCH,
+    Attentive,
+    Logarithm,
+    OwnLoss,
+    Recurrent,
+    Residual,
+    adam,
+    classify,
+    clusters,
+    curve,
+    dense,
+    examined,
+    gaussian,
+    regress,
+    scaled,
+    seeded,
+    sgd,
+    trained,
+    with_one_feature_constant,
+)
+from scipy import stats
+from torch import nn
+
+from thalweg import Problem
+from thalweg.doctor import Ailment
+from thalweg.doctor.findings import RULES
+
+WIDE = (8, *[24] * 9, 3)
+SMALL = (8, 4, 3)
+"""51 parameters: their Hessian is read exactly."""
+
+
+def tanh(*sizes):
+    return dense(*sizes, activation=nn.Tanh)
+
+
+PATIENTS = {
+    "deep sigmoid": (
+        lambda: classify(dense(*WIDE[:9], 3, activation=nn.Sigmoid), sgd(0.1, 0.9)),
+        Ailment.VANISHING,
+        ["0", "2", "4", "6", "8"],
+    ),
+    "deep tanh, small weights": (
+        lambda: classify(gaussian(tanh(*WIDE), 0.1), sgd(0.1, 0.9)),
+        Ailment.VANISHING,
+        ["0", "2", "4"],
+    ),
+    "deep rectifiers, large weights": (
+        lambda: classify(gaussian(dense(*WIDE, 3), 12.0), sgd(0.01)),
+        Ailment.EXPLODING,
+        ["0", "2", "4"],
+    ),
+    "tanh, weights × 50": (
+        lambda: classify(scaled(tanh(8, 24, 24, 3), 50.0), sgd(0.01)),
+        Ailment.SATURATED,
+        ["0", "2"],
+    ),
+    "rectifiers, biases −10": (
+        lambda: classify(gaussian(dense(8, 24, 24, 3), 2.0, bias=-10.0), sgd(0.1)),
+        Ailment.DEAD,
+        ["0", "2"],
+    ),
+    "lr 50 times the limit": (
+        lambda: classify(tanh(*SMALL), sgd(40.0)),
+        Ailment.LR_TOO_LARGE,
+        [],
+    ),
+    "lr a millionth": (lambda: classify(dense(*SMALL), sgd(1e-6)), Ailment.LR_TOO_SMALL, []),
+    "all weights zero": (
+        lambda: classify(scaled(tanh(8, 24, 24, 3), 0.0), sgd(0.1)),
+        Ailment.STUCK,
+        [],
+    ),
+    "linear, huge lr": (lambda: regress(dense(8, 1), sgd(5.0)), Ailment.NOT_FINITE, []),
+    "logarithm of a negative": (
+        lambda: Problem(
+            Logarithm(), F.mse_loss, (clusters()[0], torch.full((256, 1), -3.0)),
+            optimizer=sgd(0.1), batch_size=BATCH,
+        ),
+        Ailment.NOT_FINITE,
+        [],
+    ),
+}  # fmt: skip
+
+TWINS = {
+    "deep sigmoid": lambda: classify(dense(8, 24, 3, activation=nn.Sigmoid), sgd(0.3, 0.9)),
+    "deep tanh, small weights": lambda: classify(gaussian(tanh(*WIDE), 1.0), sgd(0.1, 0.9)),
+    "deep rectifiers, large weights": lambda: classify(
+        gaussian(dense(*WIDE, 3), 2.0), sgd(0.01, 0.9)
+    ),
+    "tanh, weights × 50": lambda: classify(tanh(8, 24, 24, 3), sgd(0.3)),
+    "rectifiers, biases −10": lambda: classify(gaussian(dense(8, 24, 24, 3), 2.0), sgd(0.1)),
+    "lr 50 times the limit": lambda: classify(tanh(*SMALL), sgd(0.5)),
+    "lr a millionth": lambda: classify(dense(*SMALL), sgd(0.3)),
+    "all weights zero": lambda: classify(tanh(8, 24, 24, 3), sgd(0.3)),
+    "linear, huge lr": lambda: regress(dense(8, 1), sgd(0.03)),
+    "logarithm of a negative": lambda: Problem(
+        Logarithm(), F.mse_loss, (clusters()[0], torch.full((256, 1), 1.0)),
+        optimizer=sgd(0.01), batch_size=BATCH,
+    ),
+}  # fmt: skip
+
+HEALTHY = {
+    "residual, small early gradients": lambda: classify(seeded(Residual), sgd(0.5, 0.9)),
+    "many units off": lambda: classify(gaussian(dense(8, 64, 64, 3), 2.0, bias=-0.7), sgd(0.1)),
+    "last layer zero": lambda: classify(last_zero(dense(8, 24, 3)), sgd(0.3)),
+    "trained before, rectifiers": lambda: trained(classify(dense(8, 24, 24, 3), sgd(0.1)), 500),
+    "trained before, units off": lambda: trained(
+        classify(gaussian(dense(8, 48, 48, 3), 2.0, bias=-1.5), sgd(0.1)), 500
+    ),
+    "trained before, saturated, own loss": lambda: trained(
+        own_loss(gaussian(tanh(8, 24, 24, 3), 30.0), sgd(0.01)), 800
+    ),
+    "trained before, at its minimum": lambda: trained(regress(tanh(8, 24, 1), sgd(0.05)), 800),
+    "batch norm": lambda: classify(
+        seeded(
+            lambda: nn.Sequential(
+                nn.Linear(8, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Linear(24, 3)
+            )
+        ),
+        sgd(0.1),
+    ).in_eval_mode(),
+    "dropout": lambda: classify(
+        seeded(lambda: nn.Sequential(nn.Linear(8, 48), nn.ReLU(), nn.Dropout(), nn.Linear(48, 3))),
+        sgd(0.2),
+    ).in_eval_mode(),
+    "convolutions": lambda: classify(
+        seeded(
+            lambda: nn.Sequential(
+                nn.Unflatten(1, (1, 8)), nn.Conv1d(1, 8, 3), nn.ReLU(), nn.MaxPool1d(2),
+                nn.Flatten(), nn.Linear(24, 3),
+            )
+        ),
+        sgd(0.1, 0.9),
+    ),
+    "LSTM": lambda: classify(seeded(Recurrent), adam(2e-2)),
+    "transformer": lambda: classify(seeded(Attentive).eval(), adam(3e-3)),
+    "regression": lambda: regress(tanh(8, 24, 1), sgd(0.05)),
+    "logistic regression": lambda: Problem(
+        dense(8, 1), F.binary_cross_entropy_with_logits,
+        (clusters()[0], (clusters()[1][:, None] > 0).float()),
+        optimizer=sgd(0.5), batch_size=BATCH,
+    ),
+    "Adam": lambda: classify(dense(8, 24, 24, 3), adam(1e-2)),
+    "dicts, own loss": lambda: Problem(
+        seeded(OwnLoss), None,
+        [{"features": clusters()[0][i : i + 50], "labels": clusters()[1][i : i + 50]}
+         for i in range(0, 256, 50)],
+        optimizer=sgd(0.1, 0.9), batch_size=BATCH,
+    ),
+    "autoencoder on bare tensors": lambda: Problem(
+        tanh(8, 16, 4, 16, 8), F.mse_loss, clusters()[0], optimizer=adam(2e-2), batch_size=BATCH
+    ),
+    "constant features": lambda: with_one_feature_constant(classify(dense(8, 24, 3), sgd(0.2))),
+    "far from its target": lambda: Problem(
+        dense(8, 24, 1), F.mse_loss, (curve()[0], curve()[1] + 20), optimizer=sgd(0.01),
+        batch_size=BATCH,
+    ),
+    "half the labels wrong": lambda: Problem(
+        dense(8, 24, 3), F.cross_entropy, (clusters()[0], half_wrong()), optimizer=sgd(0.1),
+        batch_size=BATCH,
+    ),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_contest():
+    """Findings come before remedies, which are tried elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("thalweg.doctor._examine.contest", lambda *_: ())
+        yield
+
+
+def last_zero(model):
+    scaled(model[-1], 0.0)
+    return model
+
+
+def own_loss(model, optimizer):
+    return Problem(
+        model, lambda output, target: F.cross_entropy(output, target), clusters(),
+        optimizer=optimizer, batch_size=BATCH,
+    )  # fmt: skip
+
+
+def half_wrong():
+    generator = torch.Generator().manual_seed(3)
+    y = clusters()[1]
+    drawn = torch.randint(3, y.shape, generator=generator)
+    return torch.where(torch.rand(len(y), generator=generator) < 0.5, drawn, y)
+
+
+@cache
+def patient(name):
+    return examined(PATIENTS[name][0]())
+
+
+def finding(name):
+    return next(f for f in patient(name).findings if f.ailment is PATIENTS[name][1])
+
+
+@pytest.mark.parametrize("name", PATIENTS)
+def test_what_ails_a_network_is_named_first_or_second(name):
+    _, ailment, layers = PATIENTS[name]
+    found = [f.ailment for f in patient(name).findings]
+    assert ailment in found[:2]
+    assert list(finding(name).layers) == layers
+    assert finding(name).margin >= 1
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_its_twin_is_healthy(name):
+    examination = examined(TWINS[name]())
+    assert examination.is_healthy, [f.sentence for f in examination.findings]
+
+
+@pytest.mark.parametrize("name", HEALTHY)
+def test_odd_health_is_no_ailment(name):
+    examination = examined(HEALTHY[name]())
+    assert examination.is_healthy, [f.sentence for f in examination.findings]
+
+
+def test_a_step_at_the_edge_of_stability_is_no_ailment():
+    """Full-batch descent settles where the sharpness is 2/η; handed over there, it is healthy."""
+    problem = regress(tanh(8, 24, 1), sgd(0.1))
+    x, y = problem.data
+    optimizer = problem.optimizer(problem.model.parameters())
+    for _ in range(1500):
+        optimizer.zero_grad()
+        F.mse_loss(problem.model(x), y).backward()
+        optimizer.step()
+    examination = examined(problem, "900g")
+    assert examination.card.stability.ratio > 0.9
+    assert examination.is_healthy, [f.sentence for f in examination.findings]
+
+
+def test_there_is_a_patient_for_every_rule():
+    assert {ailment for _, ailment, _ in PATIENTS.values()} == set(Ailment)
+    assert len(RULES) == len(Ailment)
+    assert set(TWINS) == set(PATIENTS)
+
+
+# -- the evidence, computed a second time ---------------------------------------------------
+
+
+def pass_by_hand(problem):
+    """Pre-activations of a plain chain, by the names of its layers, with their gradients."""
+    model = copy.deepcopy(problem.model)
+    (x, y), kept = problem.data, {}
+    for name, module in model.named_children():
+        x = module(x)
+        if isinstance(module, nn.Linear):
+            x.retain_grad()
+            kept[name] = x
+    problem.loss(x, y).backward()
+    return kept
+
+
+@pytest.mark.parametrize("name", [n for n, p in PATIENTS.items() if "deep" in n])
+def test_gradients_through_depth_are_those_of_autograd(name):
+    """Norms by retain_grad; the factor by numpy's polyfit; its interval by the textbook."""
+    norms = {k: float(z.grad.norm()) for k, z in pass_by_hand(PATIENTS[name][0]()).items()}
+    evidence = finding(name).evidence
+    values = list(norms.values())
+    assert evidence["gradient norm at the first layer"] == pytest.approx(values[0], rel=1e-4)
+    assert evidence["gradient norm at the last layer"] == pytest.approx(values[-1], rel=1e-4)
+    depth, logs = np.arange(len(values)), np.log(values)
+    slope, offset = np.polyfit(depth, logs, 1)
+    assert evidence["factor per layer"] == pytest.approx(math.exp(-slope), rel=1e-4)
+    spread = np.sum((logs - offset - slope * depth) ** 2) / (len(values) - 2)
+    error = math.sqrt(spread / np.sum((depth - depth.mean()) ** 2))
+    reach = stats.t.ppf(0.975, len(values) - 2) * error
+    assert evidence["factor per layer, low"] == pytest.approx(math.exp(-slope - reach), rel=1e-3)
+    assert evidence["factor per layer, high"] == pytest.approx(math.exp(-slope + reach), rel=1e-3)
+
+
+def test_the_share_of_saturated_slopes_is_that_of_the_formula():
+    """tanh' = 1 − tanh², of which 1 % of the maximum is 0.01."""
+    name = "tanh, weights × 50"
+    kept = pass_by_hand(PATIENTS[name][0]())
+    for layer in ("0", "2"):
+        share = float((1 - kept[layer].tanh() ** 2 < 0.01).double().mean())
+        assert finding(name).evidence[f"saturated after {layer}"] == pytest.approx(share, abs=1e-3)
+
+
+def test_the_share_of_dead_units_is_counted():
+    name = "rectifiers, biases −10"
+    kept = pass_by_hand(PATIENTS[name][0]())
+    for layer in ("0", "2"):
+        share = float((kept[layer] <= 0).all(0).double().mean())
+        assert finding(name).evidence[f"dead after {layer}"] == pytest.approx(share)
+
+
+def sharpness_by_hand(problem):
+    """λ_max of the dense Hessian, by torch.autograd.functional, in float64."""
+    model, (x, y) = copy.deepcopy(problem.model).double(), problem.data
+    names = [name for name, _ in model.named_parameters()]
+    flat = torch.cat([p.detach().flatten() for p in model.parameters()])
+    sizes = [p.numel() for p in model.parameters()]
+    shapes = [p.shape for p in model.parameters()]
+
+    def loss(vector):
+        pieces = [v.reshape(s) for v, s in zip(vector.split(sizes), shapes, strict=True)]
+        output = torch.func.functional_call(
+            model, dict(zip(names, pieces, strict=True)), x.double()
+        )
+        return problem.loss(output, y)
+
+    H = torch.autograd.functional.hessian(loss, flat)
+    return float(torch.linalg.eigvalsh(H)[-1])
+
+
+@pytest.mark.parametrize(
+    ("name", "lr"), [("lr 50 times the limit", 40.0), ("lr a millionth", 1e-6)]
+)
+def test_a_learning_rate_is_judged_by_the_sharpest_direction(name, lr):
+    problem, evidence = PATIENTS[name][0](), finding(name).evidence
+    sharpness = sharpness_by_hand(problem)
+    assert evidence["sharpness"] == pytest.approx(sharpness, rel=1e-5)
+    assert evidence["stability limit"] == pytest.approx(2 / lr)
+    if lr > 1:
+        x, y = problem.data
+        loss = F.cross_entropy(problem.model(x), y).item()
+        assert evidence["loss at the point"] == pytest.approx(loss, rel=1e-5)
+        assert evidence["training loss at the end, median over seeds"] > 1.1 * loss
+    else:
+        steps = evidence["steps per e-fold along the sharpest direction"]
+        # Along an eigendirection the error falls by 1 − ηλ a step.
+        assert steps == pytest.approx(-1 / math.log1p(-lr * sharpness), rel=1e-3)
+
+
+def test_stuck_is_told_by_the_entropy_of_the_classes():
+    name = "all weights zero"
+    shares = torch.bincount(clusters()[1]) / 256
+    evidence = finding(name).evidence
+    entropy = float(-(shares * shares.log()).sum())
+    assert evidence["loss that the best constant answer gets"] == pytest.approx(entropy)
+    assert evidence["loss at the point"] == pytest.approx(math.log(3))
+    assert str(patient(name).num_steps) in finding(name).sentence
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("linear, huge lr", "the loss itself"),
+        ("logarithm of a negative", "the forward of the model itself (Logarithm)"),
+        ("deep rectifiers, large weights", "(Linear)"),
+    ],
+)
+def test_the_first_step_that_is_not_finite_is_the_one_by_hand(name, place):
+    """The same data order by hand; the layer by looking at what each returns."""
+    problem = PATIENTS[name][0]()
+    broken = next(f for f in patient(name).findings if f.ailment is Ailment.NOT_FINITE)
+    steps = [first_not_finite(problem, patient(name), seed) for seed in (0, 1, 2)]
+    assert broken.evidence["first step with a loss that is not finite"] == min(steps)
+    assert place in broken.sentence
+    assert f"at step {steps[0]}" in broken.sentence
+
+
+def first_not_finite(problem, examination, seed):
+    x, y = problem.data
+    # A fifth is held out, drawn with the examination's seed.
+    kept = torch.randperm(256, generator=torch.Generator().manual_seed(0))[51:]
+    x, y = x[kept], y[kept]
+    model = copy.deepcopy(problem.model)
+    optimizer = problem.optimizer(model.parameters())
+    generator = torch.Generator().manual_seed(seed)
+    step = 0
+    while step < examination.num_steps:
+        for index in torch.randperm(len(x), generator=generator).split(BATCH):
+            loss = problem.loss(model(x[index]), y[index])
+            if not torch.isfinite(loss):
+                return step
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            step += 1
+    raise AssertionError("it stays finite")
