@@ -104,5 +104,7 @@ def _checked(batches: Iterable[Batch], name: str) -> tuple[Batch, ...]:
                 f"batches"
             )
     if not kept:
-        raise ProblemError(f"{name} holds no batches: the loader or list is empty")
+        raise ProblemError(
+            f"{name} holds no batches: the loader or list is empty; give at least one batch"
+        )
     return Batches(kept)

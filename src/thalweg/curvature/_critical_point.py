@@ -107,9 +107,18 @@ class CriticalPoint:
         """The verdict in words, with the index of a saddle."""
         if self.verdict is not Verdict.SADDLE:
             return str(self.verdict.value)
-        low, high = self.inertia.interval
-        index = f"{self.inertia.negative:.0f}"
-        return f"saddle of index {index}" + ("" if low == high else f" (between {low} and {high})")
+        if self.inertia.is_exact:
+            return f"saddle of index {self.inertia.negative}"
+        low, high = self.index_interval
+        return f"saddle of index about {self.inertia.negative:,.0f} ({low:,.0f} to {high:,.0f})"
+
+    @property
+    def index_interval(self) -> tuple[float, float]:
+        """Between which numbers of eigenvalues are negative beyond the tolerance for null ones."""
+        if self.density is None:
+            return self.inertia.negative, self.inertia.negative
+        count = self.density.count_below(-self.inertia.null_tol)
+        return count.low, count.high
 
     def __str__(self) -> str:
         top, bottom = self.extremes.top, self.extremes.bottom

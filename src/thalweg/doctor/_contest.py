@@ -93,6 +93,9 @@ def contest(
             continue
         gain = paired_gain(control, runs)
         outcome = "proved to help" if gain.is_proved else "not proved to help"
+        if gain.is_proved and _fits_less(runs, control):
+            gain = replace(gain, is_proved=False)
+            outcome = "lowers the held-out loss only by fitting the training data less: no remedy"
         tried.append(TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome))
     tried.sort(key=lambda t: (not t.is_proved, fmean(run.final_loss for run in t.runs)))
     tried += late
@@ -100,6 +103,11 @@ def contest(
         outcome = f"dropped after {short.num_steps} steps: {NUM_FINALISTS} others were ahead"
         tried.append(TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome))
     return (*tried, *failed)
+
+
+def _fits_less(runs: Sequence[Run], control: Sequence[Run]) -> bool:
+    """Whether the training loss ends higher than without: less training is no better training."""
+    return fmean(run.last_loss for run in runs) > fmean(run.last_loss for run in control)
 
 
 def _failed(remedy: Remedy, screening: Run | None, error: Exception) -> TriedRemedy:

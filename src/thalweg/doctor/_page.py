@@ -161,12 +161,17 @@ def _signal_section(examination: Examination) -> Section | None:
 
 
 def _signal_sentence(signal: Signal) -> str:
-    if signal.theory is None or signal.predicted_factor is None:
+    if signal.predicted_factor is None:
         return (
             "Measured only: mean-field theory speaks of plain chains of layers and activations, "
             "and this network pools, adds, normalises or recurs between them."
         )
     theory = signal.theory
+    if theory is None:
+        return (
+            f"Layer by layer mean-field theory predicts that the gradient's norm changes by a "
+            f"factor of {signal.predicted_factor:.3g} towards the input."
+        )
     return (
         f"Mean-field theory of a wide network with these variances: the squared gradient changes "
         f"by χ = {theory.chi:.3g} a layer, a depth scale of {theory.depth_scale:.3g} layers; "
@@ -208,14 +213,16 @@ def _surface_section(examination: Examination) -> Section | None:
 
 def _surface_facts(card: CriticalPoint) -> Facts:
     top, bottom = card.extremes.top, card.extremes.bottom
-    low, high = card.inertia.interval
+    low, high = card.index_interval
     count = f"{card.inertia.negative:,.0f} of {card.num_parameters:,}"
+    doubt = "exact" if low == high else f"{low:,.0f} to {high:,.0f}"
+    null = f"{card.inertia.null:,.0f} within {card.inertia.null_tol:.1g} of zero"
     facts = [
         Fact("loss", f"{card.value:.6g}"),
         Fact("gradient norm", f"{card.gradient_norm:.3g}", f"zero below {card.gradient_tol:.2g}"),
         Fact("λ_max, sharpness", f"{card.sharpness:.4g}", _bounds(top.bounds[0].tolist())),
         Fact("λ_min", f"{card.lowest:.4g}", _bounds(bottom.bounds[0].tolist())),
-        Fact("negative eigenvalues", count, f"{low:,.0f} to {high:,.0f}"),
+        Fact("negative eigenvalues", count, doubt, null),
         Fact("gradient-flatness r", f"{card.flatness:.3f}", "", "near 1: no critical point near"),
     ]
     if card.stability:
@@ -255,7 +262,8 @@ def _omission_section(examination: Examination) -> Section | None:
 
 
 def _bounds(bounds: Sequence[float]) -> str:
-    return f"{bounds[0]:.4g} to {bounds[1]:.4g}"
+    low, high = (f"{bound:.4g}" for bound in bounds)
+    return "to all digits shown" if low == high else f"{low} to {high}"
 
 
 def _counted(number: int, one: str, many: str) -> str:
