@@ -76,7 +76,8 @@ def gaussian(model: nn.Module, variance: float, bias: float = 0.0, seed: int = 0
         for layer in layers:
             drawn = torch.randn(layer.weight.shape, generator=generator)
             layer.weight.copy_(drawn * math.sqrt(variance / layer.in_features))
-            layer.bias.fill_(bias if layer is not layers[-1] else 0.0)
+            if layer.bias is not None:
+                layer.bias.fill_(bias if layer is not layers[-1] else 0.0)
     return model
 
 

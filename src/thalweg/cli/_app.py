@@ -38,10 +38,11 @@ def main() -> None:
     app()
 
 
-def _show_version(value: bool) -> None:
-    if value:
+def _show_version(is_asked: bool) -> bool:
+    if is_asked:
         typer.echo(f"thalweg {thalweg.__version__}")
         raise typer.Exit
+    return is_asked
 
 
 @app.callback()

@@ -215,7 +215,8 @@ def _card(
             dense_up_to=plan.dense_up_to,
             num_probes=max(plan.num_probes, 1),
         )
-        gradients.append(card.num_gradients)
+        share = point.problem.num_samples / problem.num_samples
+        gradients.append(share * card.num_gradients)
     return card
 
 

@@ -116,7 +116,8 @@ def critical_weight_variance(phi: Activation, bias_variance: float = 0.0) -> flo
 
     On the critical line σ_w² = 1/E[φ'(√q z)²], and the length keeps itself where
     q = E[φ(√q z)²] / E[φ'(√q z)²] + σ_b²; the smallest such q is found first. Where every q keeps
-    itself (ReLU) it is taken as 1, and where none does (tanh without bias) it tends to 0.
+    itself (ReLU) it is taken as 1, and where none does and all shrink (tanh without bias) it tends
+    to 0.
 
     Args:
         phi: the activation, elementwise and differentiable by autograd.
@@ -149,7 +150,10 @@ def critical_weight_variance(phi: Activation, bias_variance: float = 0.0) -> flo
             length = exp(brentq(growth, left, right, xtol=1e-13))
             return 1 / slope_factor(phi, length, 1.0)
     if abs(growths[0]) < 1e-3:
-        return 1 / slope_factor(phi, 1e-16, 1.0)
+        variance = 1 / slope_factor(phi, 1e-16, 1.0)
+        # GELU and its kin have χ = 1 there too, but every other length grows without end.
+        if next_length(phi, 1.0, variance, bias_variance) <= 1.0:
+            return variance
     raise ThalwegError(
         "no weight variance keeps both the length and the gradients of this activation; choose "
         "another activation, or normalise between the layers"

@@ -10,7 +10,7 @@ def put(model: nn.Module, old: nn.Module, new: nn.Module) -> None:
     places = [
         (parent, name)
         for parent in model.modules()
-        for name, child in parent.named_children()
+        for name, child in parent._modules.items()
         if child is old
     ]
     for parent, name in places:

@@ -1,0 +1,52 @@
+"""Law 2: seven samples as 7, as 5 + 2, as 7 × 1, or from a shuffling loader are one number."""
+
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from problems import SHELF, cut
+from readings import PER_BATCH, READINGS, applies
+
+# A batch of nothing but padding has no mean (0/0) and is refused: these have one single padded.
+SINGLES = {"weighted": (2, 2, 2, 1), "padded": (2, 2, 2, 1)}
+CUTS = {
+    "5+2": lambda name, data: cut(data, 5, 2),
+    "7×1": lambda name, data: cut(data, *SINGLES.get(name, (1,) * 7)),
+    "2+1+4": lambda name, data: cut(data, 2, 1, 4),
+    "a loader": lambda name, data: DataLoader(
+        rows(data), batch_size=4, shuffle=True, generator=torch.Generator().manual_seed(1)
+    ),
+}
+
+
+def rows(data):
+    """The samples of one batch, one by one, as a data set holds them."""
+    if isinstance(data, dict):
+        return [{key: value[i] for key, value in data.items()} for i in range(7)]
+    return list(zip(*data, strict=True)) if isinstance(data, tuple) else list(data)
+
+
+@pytest.mark.parametrize("reading", [name for name in READINGS if name not in PER_BATCH])
+@pytest.mark.parametrize("name", SHELF)
+def test_batches_do_not_matter(name, reading):
+    known = SHELF[name]()
+    if not applies(reading, known):
+        return
+
+    def read(problem):
+        return READINGS[reading](problem, torch.Generator().manual_seed(0))
+
+    whole = read(known.problem)
+    for how, divide in CUTS.items():
+        problem = Problem_of(known, divide(name, known.problem.data))
+        assert len(problem.batches) > 1
+        # Sums in another order, by up to a hundred rounded steps.
+        torch.testing.assert_close(
+            read(problem), whole, rtol=1e-9, atol=1e-11, msg=lambda m, how=how: f"{how}: {m}"
+        )
+
+
+def Problem_of(known, data):
+    from dataclasses import replace
+
+    return replace(known.problem, data=data)

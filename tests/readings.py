@@ -1,0 +1,69 @@
+"""Everything public that reads a problem, as one table: the laws run over all lines of it.
+
+A line takes a problem and a generator and returns numbers to compare. Add yours.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from thalweg import Pass, Problem, Surface, density, eigenpairs, trace
+from thalweg._batch import tensors_in
+
+Reading = Callable[[Problem, torch.Generator], Tensor]
+
+
+def product(operator: str) -> Reading:
+    def read(problem: Problem, generator: torch.Generator) -> Tensor:
+        op = getattr(Surface(problem).here(), operator)()
+        return op @ torch.randn(op.size, generator=generator, dtype=op.dtype)
+
+    return read
+
+
+def check(problem: Problem, generator: torch.Generator) -> Tensor:
+    problem.check()
+    return torch.zeros(())
+
+
+def minibatches(problem: Problem, generator: torch.Generator) -> Tensor:
+    stream = problem.minibatches(3, generator)
+    drawn = [tensor for _ in range(4) for tensor in tensors_in(next(stream))]
+    return torch.cat([tensor.reshape(-1).double() for tensor in drawn])
+
+
+def passed(problem: Problem, generator: torch.Generator) -> Tensor:
+    result = Pass.of(problem)
+    numbers = [(row.output_square, row.gradient_norm) for row in result.layers]
+    return torch.tensor([result.value, *sum(numbers, ())], dtype=torch.float64)
+
+
+READINGS: dict[str, Reading] = {
+    "value": lambda problem, _: torch.tensor(Surface(problem).here().value, dtype=torch.float64),
+    "gradient": lambda problem, _: Surface(problem).here().gradient_vector,
+    "hessian": product("hessian"),
+    "ggn": product("ggn"),
+    "fisher": product("fisher"),
+    "check": check,
+    "minibatches": minibatches,
+    "pass": passed,
+    "eigenpairs": lambda p, g: eigenpairs(Surface(p).here().ggn(), k=2, generator=g).values,
+    "trace": lambda p, g: torch.tensor(
+        trace(Surface(p).here().hessian(), num_products=9, generator=g).value
+    ),
+    "density": lambda p, g: (
+        density(Surface(p).here().hessian(), num_probes=2, num_steps=3, generator=g).density
+    ),
+}
+
+RANDOM = {"minibatches", "hessian", "ggn", "fisher", "trace", "density"}
+"""Whose numbers are the generator's draw, not only their rounding."""
+
+PER_BATCH = {"minibatches", "check"}
+"""Whose numbers are of the batches themselves, or none."""
+
+
+def applies(reading: str, known) -> bool:
+    """The Fisher information asks for a likelihood."""
+    return reading != "fisher" or bool(known.likelihood)
