@@ -3,11 +3,12 @@
 A line takes a problem and a generator and returns numbers to compare. Add yours.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor
 
+from problems import SHELF
 from thalweg import Pass, Problem, Surface, density, eigenpairs, trace
 from thalweg._batch import tensors_in
 
@@ -64,6 +65,19 @@ PER_BATCH = {"minibatches", "check"}
 """Whose numbers are of the batches themselves, or none."""
 
 
-def applies(reading: str, known) -> bool:
-    """The Fisher information asks for a likelihood."""
-    return reading != "fisher" or bool(known.likelihood)
+OF_OPERATORS = {"eigenpairs", "trace", "density"}
+"""Which see an operator and no network: a few networks tell all they can tell."""
+
+FEW = ("mlp", "frozen", "next_token")
+
+
+def pairs(leave_out: Iterable[str] = ()) -> list[tuple[str, str]]:
+    """Every problem of the shelf with every reading that it allows."""
+    return [
+        (name, reading)
+        for name, factory in SHELF.items()
+        for reading in READINGS
+        if reading not in leave_out
+        and (reading != "fisher" or factory().likelihood)
+        and (reading not in OF_OPERATORS or name in FEW)
+    ]

@@ -210,7 +210,8 @@ class Problem:
     def _seen_through(self, model: nn.Module) -> Problem:
         """The same problem with other modules; data that were read are not read again."""
         data = vars(self).get("batches", self.data)
-        return replace(self, model=model, data=data, test=vars(self).get("test_batches", self.test))
+        test = vars(self).get("test_batches") or self.test
+        return replace(self, model=model, data=data, test=test)
 
     # -- parameters and evaluation ----------------------------------------------------------
 

@@ -116,7 +116,7 @@ def examined(problem: Problem, budget: str = GRADIENTS, seed: int = 0) -> Examin
 
 
 class Residual(nn.Module):
-    """Twelve residual blocks; the head takes a tenth of the sum, so that early gradients are small."""
+    """Residual blocks, of which the head takes a tenth, so that early gradients are small."""
 
     def __init__(self, width: int = 24, depth: int = 12) -> None:
         super().__init__()

@@ -49,7 +49,9 @@ def readings_of(problem, batch_size=BATCH, has_card=False):
     """What remedies read, without the trials that the rules read."""
     passed = Pass.of(problem)
     optimizer = made_optimizer(problem.copied())
-    card = critical_point(Surface(problem).here(), rule=StepRule.of(optimizer)) if has_card else None
+    card = (
+        critical_point(Surface(problem).here(), rule=StepRule.of(optimizer)) if has_card else None
+    )
     plan = Plan(10, batch_size, problem.batches, problem.reduction, 1)
     return Readings(
         problem, passed, Signal.of(passed), None, card, optimizer, (), plan, None, None

@@ -65,7 +65,9 @@ def documented(thing):
     """The names under Args (of a result also Attributes), in order."""
     doc = inspect.getdoc(thing) or ""
     section = re.search(r"^(?:Args|Attributes):\n((?:    .*\n?|\n(?=    ))*)", doc, re.M)
-    entries = re.findall(r"^    ([\w, *]+?)(?: \(.*?\))?:", section[1] if section else "", re.M)
+    entries = re.findall(
+        r"^    (\*{0,2}\w+(?:, \*{0,2}\w+)*)(?: \(.*?\))?:", section[1] if section else "", re.M
+    )
     return [name.strip(" *") for entry in entries for name in entry.split(",")]
 
 
@@ -113,7 +115,7 @@ METHODICAL = ("linalg.", "curvature.", "signal.")
 
 @pytest.mark.parametrize("name", [n for n in FUNCTIONS if n.startswith(METHODICAL)])
 def test_no_method_without_a_source(name):
-    assert re.search(r"^Source: .*\d{4}", inspect.getdoc(FUNCTIONS[name]), re.M | re.S)
+    assert re.search(r"^Source:.*\d{4}", inspect.getdoc(FUNCTIONS[name]), re.M | re.S)
 
 
 def test_results_are_frozen():

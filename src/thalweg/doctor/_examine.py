@@ -237,7 +237,7 @@ def _root_mean_square_gradient(
     size = problem.batch_size or 64
     squares = torch.zeros(surface.layout.size, dtype=torch.float64)
     for _, batch in zip(range(num_batches), problem.minibatches(size, generator), strict=False):
-        part = replace(problem, data=[batch])
+        part = problem.with_data([batch])
         gradient = Surface(part, surface.layout.names).here().gradient_vector
         squares += gradient.double().cpu().square() / num_batches
     return squares.sqrt().to(surface.layout.device)

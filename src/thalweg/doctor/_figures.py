@@ -70,20 +70,19 @@ def units_figure(signal: Signal) -> Figure:
 
 def curves_figure(examination: Examination, shown: Sequence[TriedRemedy]) -> Figure:
     """Training loss by step, as it is and remedied, with the range over the seeds."""
+    start = [(0, [examination.loss])]
+    curves = [("as it is", [*start, *_columns(examination.control)])]
+    curves += [(remedy.name, _columns(remedy.runs)) for remedy in shown]
     data: list[dict[str, Any]] = []
-    compared = [("as it is", examination.control), *((r.name, r.runs) for r in shown)]
-    for (name, runs), ink in zip(compared, _INKS, strict=False):
-        data += _banded(name, runs, ink)
+    for (name, columns), ink in zip(curves, _INKS, strict=False):
+        data += _banded(name, columns, ink)
     caption = (
         f"Training loss over {examination.num_steps} steps, mean of {len(examination.control)} "
         f"seeds, with the range between the seeds. Same seeds, data order and steps for all."
     )
-    highest = max(
-        (value for run in examination.control for value in run.losses if isfinite(value)), default=1
-    )
     # A log axis where the curves run over decades, and a run that blows up stays in the picture.
-    lowest = min((v for t in data for v in t["y"] if v is not None and v > 0), default=highest)
-    is_log = lowest > 0 and highest / lowest > 30
+    values = [value for _, columns in curves for _, losses in columns for value in losses]
+    is_log = min(values) > 0 and max(values) > 30 * min(values)
     axis = {"type": "log"} if is_log else {"rangemode": "tozero"}
     alt = "Training curves of the network as it is and with the remedies tried"
     return Figure(data, _axes("step", "training loss", axis), caption, alt)
@@ -150,20 +149,28 @@ def _density_figure(card: CriticalPoint) -> Figure:
 _INKS = (Ink.BEFORE, Ink.AFTER, Ink.GREEN, Ink.PURPLE, Ink.ORANGE)
 """The network as it is, and the remedies in their order."""
 
+_FEW = 4
+"""A curve of fewer points shows each of them."""
 
-def _banded(name: str, runs: Sequence[Run], ink: Ink) -> list[dict[str, Any]]:
-    columns = _columns(runs)
+_Columns = list[tuple[int, list[float]]]
+"""Steps, each with the losses of the runs that got there."""
+
+
+def _banded(name: str, columns: _Columns, ink: Ink) -> list[dict[str, Any]]:
     if not columns:
         return []
-    steps = [step for step, _ in columns]
-    losses = [values for _, values in columns]
+    steps, losses = zip(*columns, strict=True)
+    low, middle, high = ([f(values) for values in losses] for f in (min, fmean, max))
     return [
-        band(steps, [min(v) for v in losses], [max(v) for v in losses], name=name, ink=ink),
-        line(steps, [fmean(v) for v in losses], name=name, ink=ink, is_dashed=ink is Ink.BEFORE),
-    ]
+        band(steps, low, high, name=name, ink=ink),
+        line(
+            steps, middle, name=name, ink=ink,
+            is_dashed=ink is Ink.BEFORE, has_markers=len(steps) < _FEW,
+        ),
+    ]  # fmt: skip
 
 
-def _columns(runs: Sequence[Run]) -> list[tuple[int, list[float]]]:
+def _columns(runs: Sequence[Run]) -> _Columns:
     """The losses of all runs by stretch, as far as any run got, finite ones only."""
     columns = []
     for i in range(max((len(run.losses) for run in runs), default=0)):

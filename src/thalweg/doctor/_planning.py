@@ -153,7 +153,7 @@ def _prices(training: Problem, plan: Plan, seed: int) -> tuple[float, float]:
 def subset(problem: Problem, size: int, generator: torch.Generator) -> Problem:
     """The problem on about `size` of its samples, drawn at random."""
     chosen, _ = drawn(problem.batches, size, generator)
-    return replace(problem, data=list(chosen))
+    return problem.with_data(chosen)
 
 
 def _split(problem: Problem, generator: torch.Generator) -> tuple[Problem, tuple[Batch, ...]]:
@@ -166,4 +166,4 @@ def _split(problem: Problem, generator: torch.Generator) -> tuple[Problem, tuple
             "the data are one sample, or one batch that cannot be divided, so that nothing can be "
             "held out for the trials; give more, or Problem(..., test=...)"
         )
-    return replace(problem, data=list(rest)), held_out
+    return problem.with_data(rest), held_out

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -122,7 +122,7 @@ def shuffled_loss(problem: Problem, generator: torch.Generator) -> float | None:
     shuffled = pool[order].split([len(t) for t in targets])
     batches = [_with_target(*pair) for pair in zip(problem.batches, shuffled, strict=True)]
     try:
-        return _mean_loss(replace(problem, data=batches), problem.reduction)
+        return _mean_loss(problem.with_data(batches), problem.reduction)
     except ProblemError:
         # A loss may be undefined for targets that do not belong to the input.
         return None

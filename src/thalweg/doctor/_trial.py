@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import inf, isfinite
 from time import perf_counter
 
@@ -100,7 +100,7 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
     if plan.batch_size >= problem.num_samples > 1:
         left_out = max(1, problem.num_samples // 10)
         _, rest = drawn(problem.batches, left_out, generator)
-        problem = replace(problem, data=list(rest) or list(problem.batches))
+        problem = problem.with_data(rest or problem.batches)
     with reading(), _threads(plan.num_threads):
         torch.manual_seed(seed)
         optimizer = made_optimizer(problem)

@@ -30,6 +30,12 @@ class Point:
     A point is a snapshot: training the model afterwards does not move it. (Frozen parameters are
     shared with the model, not copied.)
 
+    Args:
+        problem: what is read, its modules held in one mode.
+        layout: names and shapes of the n parameters.
+        vector: θ.
+        others: the other parameters and the buffers, by name.
+
     Example:
         >>> import torch, thalweg
         >>> x = torch.tensor([[1.0], [2.0]])

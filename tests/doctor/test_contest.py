@@ -1,0 +1,234 @@
+"""The contest: paired t tests that keep their level, breakdowns, and what becomes of a remedy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from networks import BATCH, classify, dense, regress, sgd
+from scipy.stats import ttest_rel
+from torch import nn
+
+from thalweg import Pass
+from thalweg.doctor import Budget, Plan, Run, Score
+from thalweg.doctor._contest import MIN_GAIN, NUM_FINALISTS, SCREENING, contest, paired_gain
+from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._readings import Readings
+from thalweg.doctor._trial import made_optimizer, train
+from thalweg.doctor.remedies import Remedy
+from thalweg.signal import Signal
+
+
+def run_of(after, before=1.0, seed=0):
+    failure = "" if math.isfinite(after) else "the loss is nan at step 3"
+    return Run(seed, (10,), (after,), Score(before, None), Score(after, None), failure, 0.0)
+
+
+def runs_of(values, before=1.0):
+    return [run_of(float(value), before, seed) for seed, value in enumerate(values)]
+
+
+@pytest.mark.parametrize("num_seeds", [2, 3, 8])
+def test_the_gain_is_that_of_scipys_paired_t_test(num_seeds):
+    generator = np.random.default_rng(num_seeds)
+    for _ in range(200):
+        control = 1 + 0.2 * generator.standard_normal(num_seeds)
+        remedied = control - 0.3 * generator.random() + 0.2 * generator.standard_normal(num_seeds)
+        gain = paired_gain(runs_of(control), runs_of(remedied))
+        oracle = ttest_rel(control, remedied, alternative="greater")
+        assert gain.mean == pytest.approx(np.mean(control - remedied))
+        assert gain.low == pytest.approx(oracle.confidence_interval(0.95).low)
+        is_large = gain.mean > MIN_GAIN * np.mean(control)
+        assert gain.is_proved == (oracle.pvalue < 0.05 and is_large)
+
+
+def test_nothing_is_proved_more_often_than_the_level_where_nothing_differs():
+    """A/A: 4,000 pairs of equal distributions. The level is 5 %, its binomial error 0.35 %; the
+    skewed ones, on which Student's t is not exact, may exceed it by little."""
+    generator = np.random.default_rng(0)
+    draws = {
+        "normal": lambda: generator.normal(1, 0.3, 3),
+        "uniform": lambda: generator.random(3),
+        "skewed": lambda: generator.exponential(size=3),
+        "heavy": lambda: 10 + generator.standard_t(3, 3),
+    }
+    for name, draw in draws.items():
+        proved = [paired_gain(runs_of(draw()), runs_of(draw())).is_proved for _ in range(4000)]
+        assert np.mean(proved) <= 0.07, name
+        assert np.mean(proved) > 0.005, name
+
+
+def test_a_gain_below_two_percent_is_no_gain():
+    control = [1.0, 1.0001, 0.9999]
+    assert not paired_gain(runs_of(control), runs_of([c - 0.019 for c in control])).is_proved
+    assert paired_gain(runs_of(control), runs_of([c - 0.021 for c in control])).is_proved
+
+
+def test_no_difference_proves_nothing():
+    control = runs_of([0.3, 0.5, 0.4])
+    gain = paired_gain(control, control)
+    assert (gain.mean, gain.low, gain.is_proved) == (0.0, 0.0, False)
+
+
+def test_one_pair_proves_nothing():
+    assert not paired_gain(runs_of([1.0]), runs_of([0.0])).is_proved
+
+
+INF = math.inf
+BREAKDOWNS = [
+    # control, remedied (all began at 1), proved
+    ([INF, INF, INF], [0.1, 0.2, 0.15], True),
+    ([INF, INF, INF], [1.2, 1.1, 1.3], False),
+    ([INF, INF, INF], [0.1, 0.2, INF], False),
+    ([INF, INF, INF], [INF, INF, INF], False),
+    ([INF, 0.5, 0.52], [0.49, 0.5, 0.53], False),
+    ([INF, 0.9, 0.95], [0.1, 0.05, 0.02], True),
+    ([0.5, 0.6, 0.4], [0.1, 0.1, INF], False),
+    ([math.nan, math.nan, math.nan], [0.1, 0.2, 0.15], True),
+]
+
+
+@pytest.mark.parametrize(("control", "remedied", "is_proved"), BREAKDOWNS)
+def test_breakdowns(control, remedied, is_proved):
+    """A control that breaks down counts as one that has not moved; one breakdown is chance."""
+    gain = paired_gain(runs_of(control), runs_of(remedied))
+    assert gain.is_proved is is_proved
+    assert (gain.mean == INF) == is_proved
+
+
+# -- the whole contest ----------------------------------------------------------------------
+
+NUM_STEPS = 24
+
+
+def ready(problem, num_seeds=3):
+    """The readings of a problem whose control was trained, and the problem."""
+    plan = Plan(NUM_STEPS, BATCH, problem.batches, problem.reduction, 1)
+    control = tuple(train(problem.copied(), plan, seed) for seed in range(num_seeds))
+    passed = Pass.of(problem)
+    return Readings(
+        problem, passed, Signal.of(passed), None, None, made_optimizer(problem.copied()),
+        control, plan, None, None,
+    )  # fmt: skip
+
+
+def play(remedies, readings, ledger=None):
+    ledger = ledger or Ledger(lambda *_: None, Budget(1e6, False))
+    tried = contest(remedies, readings.problem, readings, ledger, (0.0, 1.0))
+    assert {t.name.split(",")[0] for t in tried} == {r.name for r in remedies}
+    return {t.name: t for t in tried}
+
+
+def with_lr(name, lr):
+    return Remedy(name, "", lambda problem, _: replace(problem, optimizer=sgd(lr)), True)
+
+
+def unchanged(problem, generator):
+    return problem
+
+
+@pytest.fixture(scope="module")
+def slow():
+    """A network whose learning rate is far too small."""
+    return ready(classify(dense(8, 16, 3), sgd(1e-4)))
+
+
+def test_no_change_is_no_remedy(slow):
+    """The same seeds, data order and steps: the runs are the control's, to the bit."""
+    tried = play([Remedy("nothing", "", unchanged, True)], slow)["nothing"]
+    assert [replace(r, seconds=0) for r in tried.runs] == [
+        replace(r, seconds=0) for r in slow.control
+    ]
+    assert (tried.gain.mean, tried.is_proved) == (0.0, False)
+    assert tried.outcome == "not proved to help"
+
+
+def test_what_helps_is_proved_and_comes_first(slow):
+    remedies = [with_lr("worse", 1e-6), with_lr("better", 0.3), with_lr("good", 0.03)]
+    tried = list(play(remedies, slow).values())
+    assert [t.name for t in tried] == ["better", "good", "worse"]
+    assert [t.is_proved for t in tried] == [True, True, False]
+    for t in tried:
+        gains = [c.final_loss - r.final_loss for c, r in zip(slow.control, t.runs, strict=True)]
+        assert t.gain.mean == pytest.approx(np.mean(gains))
+        assert [r.seed for r in t.runs] == [0, 1, 2]
+        assert t.screening.num_steps == NUM_STEPS // SCREENING
+
+
+def test_only_the_best_of_the_screening_go_on(slow):
+    rates = [0.3, 1e-5, 0.1, 1e-6, 0.03]
+    tried = play([with_lr(f"{lr:g}", lr) for lr in rates], slow)
+    assert {name for name, t in tried.items() if t.runs} == {"0.3", "0.1", "0.03"}
+    assert NUM_FINALISTS == 3
+    for name in ("1e-05", "1e-06"):
+        assert tried[name].outcome == "dropped after 6 steps: 3 others were ahead"
+        assert tried[name].gain is None
+
+
+def test_a_change_that_does_not_train_is_tried_slower():
+    """Weights × 100 overshoot with the learning rate as it is, and train with a tenth of it."""
+    readings = ready(regress(dense(8, 1), sgd(0.15)))
+
+    def steeper(problem, generator):
+        problem.model[0].weight.data.mul_(100)
+        return replace(problem, optimizer=sgd(1.0 * _lr_of(problem) / 0.15))
+
+    tried = play([Remedy("steeper", "scale it", steeper)], readings)
+    (t,) = tried.values()
+    assert t.name == "steeper, learning rate 0.015"
+    assert t.code.startswith("scale it\n")
+
+
+def _lr_of(problem):
+    return problem.optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"]
+
+
+def test_a_change_of_the_step_itself_is_not_made_slower():
+    readings = ready(regress(dense(8, 1), sgd(0.01)))
+    tried = play([with_lr("far too large", 50.0)], readings)["far too large"]
+    assert tried.screening.failure or tried.screening.last_loss > readings.passed.value
+    assert not tried.is_proved
+
+
+def test_what_raises_ends_as_a_sentence_wherever_it_raises(slow):
+    """At once, or only in the full runs, when a later seed meets what the screening did not."""
+    calls = []
+
+    def at_once(problem, generator):
+        raise KeyError("no such layer\nsecond line")
+
+    def later(problem, generator):
+        calls.append(1)
+        if len(calls) > 2:
+            raise RuntimeError("too late")
+        return replace(problem, optimizer=sgd(0.3))
+
+    tried = play([Remedy("at once", "", at_once, True), Remedy("later", "", later, True)], slow)
+    failed = tried["at once"], tried["later"]
+    assert failed[0].outcome == (
+        "could not be run on this network: KeyError: 'no such layer\\nsecond line'"
+    )
+    assert failed[1].outcome == "could not be run on this network: RuntimeError: too late"
+    assert [t.screening is None for t in failed] == [True, False]
+    assert not any(t.is_proved or t.runs for t in failed)
+
+
+def test_when_the_time_is_up_one_remedy_is_proved_all_the_same(slow):
+    ledger = Ledger(lambda *_: None, Budget(1e-9, True))
+    tried = play([with_lr("a", 0.3), with_lr("b", 0.1)], slow, ledger)
+    assert tried["a"].is_proved
+    assert tried["b"].runs == ()
+    assert "time was up" in tried["b"].outcome
+
+
+def test_progress_only_rises(slow):
+    told = []
+    ledger = Ledger(lambda stage, share: told.append((stage, share)), Budget(1e6, False))
+    contest([with_lr("a", 0.3), with_lr("b", 0.1)], slow.problem, slow, ledger, (0.5, 1.0))
+    shares = [share for _, share in told]
+    assert shares == sorted(shares)
+    assert all(0.5 <= share <= 1.0 for share in shares)
+    assert [stage for stage, _ in told][:3] == ["trying a", "trying b", "proving a"]

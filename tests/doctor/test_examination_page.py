@@ -1,0 +1,56 @@
+"""The page of an examination, opened in a browser: sick, healthy, large and small networks."""
+
+import pytest
+import torch
+from torch import nn
+
+import thalweg
+from browser import check_page
+from thalweg.problems import deep_sigmoid_digits, relu_digits
+
+
+def diverging():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 6), nn.ReLU(), nn.Linear(6, 1))
+    x = torch.randn(90, 6)
+    return thalweg.Problem(
+        model,
+        nn.functional.mse_loss,
+        (x, x[:, :1]),
+        optimizer=lambda params: torch.optim.SGD(params, lr=30.0),
+        batch_size=30,
+    )
+
+
+@pytest.fixture(scope="module")
+def vanishing():
+    return thalweg.examine(deep_sigmoid_digits(depth=6, width=32), budget="800g")
+
+
+def check(examination, heading, folder):
+    path = examination.save(folder / "report.html")
+    assert heading in path.read_text(encoding="utf-8")
+    check_page(path)
+
+
+def test_the_page_of_a_deep_network_read_by_lanczos(vanishing, tmp_path):
+    check(vanishing, "Vanishing gradient", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("make", "heading"),
+    [(diverging, "Not finite"), (lambda: relu_digits(depth=2, width=8), "Trained as it is")],
+    ids=["broken down", "healthy"],
+)
+def test_the_page_of_a_small_network_read_by_all_eigenvalues(make, heading, tmp_path):
+    check(thalweg.examine(make(), budget="1500g"), heading, tmp_path)
+
+
+def test_every_finding_has_a_picture_and_a_sentence(vanishing):
+    page = vanishing.page()
+    for finding, section in zip(vanishing.findings, page.sections, strict=False):
+        assert section.sentence == finding.sentence
+        assert any(isinstance(block, thalweg.report.Figure) for block in section.blocks)
+    titles = [section.title for section in page.sections]
+    assert "What it cost" in titles
+    assert any(title.startswith("The place on the loss surface") for title in titles)
