@@ -15,6 +15,11 @@ from thalweg._batch import tensors_in
 Reading = Callable[[Problem, torch.Generator], Tensor]
 
 
+def value_and_gradient(problem: Problem, generator: torch.Generator) -> Tensor:
+    point = Surface(problem).here()
+    return torch.cat([point.gradient_vector.new_tensor([point.value]), point.gradient_vector])
+
+
 def product(operator: str) -> Reading:
     def read(problem: Problem, generator: torch.Generator) -> Tensor:
         op = getattr(Surface(problem).here(), operator)()
@@ -40,9 +45,14 @@ def passed(problem: Problem, generator: torch.Generator) -> Tensor:
     return torch.tensor([result.value, *sum(numbers, ())], dtype=torch.float64)
 
 
+def traced(problem: Problem, generator: torch.Generator) -> Tensor:
+    H = Surface(problem).here().hessian()
+    estimate = trace(H, num_products=9, generator=generator)
+    return torch.tensor([estimate.value, estimate.stderr], dtype=torch.float64)
+
+
 READINGS: dict[str, Reading] = {
-    "value": lambda problem, _: torch.tensor(Surface(problem).here().value, dtype=torch.float64),
-    "gradient": lambda problem, _: Surface(problem).here().gradient_vector,
+    "value and gradient": value_and_gradient,
     "hessian": product("hessian"),
     "ggn": product("ggn"),
     "fisher": product("fisher"),
@@ -50,9 +60,7 @@ READINGS: dict[str, Reading] = {
     "minibatches": minibatches,
     "pass": passed,
     "eigenpairs": lambda p, g: eigenpairs(Surface(p).here().ggn(), k=2, generator=g).values,
-    "trace": lambda p, g: torch.tensor(
-        trace(Surface(p).here().hessian(), num_products=9, generator=g).value
-    ),
+    "trace": traced,
     "density": lambda p, g: (
         density(Surface(p).here().hessian(), num_probes=2, num_steps=3, generator=g).density
     ),

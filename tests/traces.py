@@ -44,7 +44,7 @@ def trace_of(*owned: Any) -> dict[str, Any]:
     """The state of modules, data and generators, and of torch, NumPy and Python at large."""
     trace: dict[str, Any] = {
         "torch RNG": _bytes(torch.get_rng_state()),
-        "numpy RNG": str(np.random.get_state()),
+        "numpy RNG": (np.random.get_state()[1].tobytes(), *np.random.get_state()[2:]),
         "python RNG": random.getstate(),
         "grad mode": torch.is_grad_enabled(),
         "inference mode": torch.is_inference_mode_enabled(),

@@ -166,11 +166,13 @@ class Problem:
         return self._seen_through(shadow_of(self.model).eval())
 
     def held(self) -> Problem:
-        """The same problem, its modules in the mode and with the Python attributes of now.
+        """The same problem, its modules in the mode and with the attributes of the last check.
 
         Parameters and buffers stay the owner's.
         """
-        return self._seen_through(shadow_of(self.model))
+        held = self._seen_through(self.shadow)
+        vars(held)["shadow"] = self.shadow  # nobody else's: it needs no shadow of its own
+        return held
 
     def with_model(self, model: nn.Module) -> Problem:
         """The same problem with another model on the same, already read data."""

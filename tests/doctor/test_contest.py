@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from networks import BATCH, classify, dense, regress, sgd
 from scipy.stats import ttest_rel
 from torch import nn
@@ -46,8 +45,8 @@ def test_the_gain_is_that_of_scipys_paired_t_test(num_seeds):
 
 
 def test_nothing_is_proved_more_often_than_the_level_where_nothing_differs():
-    """A/A: 4,000 pairs of equal distributions. The level is 5 %, its binomial error 0.35 %; the
-    skewed ones, on which Student's t is not exact, may exceed it by little."""
+    """A/A: 1,500 pairs of equal distributions. The level is 5 %, its binomial error 0.6 %; on the
+    last two Student's t is not exact."""
     generator = np.random.default_rng(0)
     draws = {
         "normal": lambda: generator.normal(1, 0.3, 3),
@@ -56,7 +55,7 @@ def test_nothing_is_proved_more_often_than_the_level_where_nothing_differs():
         "heavy": lambda: 10 + generator.standard_t(3, 3),
     }
     for name, draw in draws.items():
-        proved = [paired_gain(runs_of(draw()), runs_of(draw())).is_proved for _ in range(4000)]
+        proved = [paired_gain(runs_of(draw()), runs_of(draw())).is_proved for _ in range(1500)]
         assert np.mean(proved) <= 0.07, name
         assert np.mean(proved) > 0.005, name
 
@@ -156,6 +155,7 @@ def test_what_helps_is_proved_and_comes_first(slow):
         assert t.gain.mean == pytest.approx(np.mean(gains))
         assert [r.seed for r in t.runs] == [0, 1, 2]
         assert t.screening.num_steps == NUM_STEPS // SCREENING
+        assert t.screening.seed not in (0, 1, 2)
 
 
 def test_only_the_best_of_the_screening_go_on(slow):
@@ -168,22 +168,23 @@ def test_only_the_best_of_the_screening_go_on(slow):
         assert tried[name].gain is None
 
 
+class Scale(nn.Module):
+    def forward(self, x):
+        return 3 * x
+
+
 def test_a_change_that_does_not_train_is_tried_slower():
-    """Weights × 100 overshoot with the learning rate as it is, and train with a tenth of it."""
-    readings = ready(regress(dense(8, 1), sgd(0.15)))
+    """Inputs × 3 make the curvature 9 times larger: too much for the learning rate as it is, and
+    not for a tenth of it."""
+    readings = ready(regress(dense(8, 1), sgd(0.05)))
 
     def steeper(problem, generator):
-        problem.model[0].weight.data.mul_(100)
-        return replace(problem, optimizer=sgd(1.0 * _lr_of(problem) / 0.15))
+        return replace(problem, model=nn.Sequential(Scale(), problem.model))
 
-    tried = play([Remedy("steeper", "scale it", steeper)], readings)
-    (t,) = tried.values()
-    assert t.name == "steeper, learning rate 0.015"
-    assert t.code.startswith("scale it\n")
-
-
-def _lr_of(problem):
-    return problem.optimizer([nn.Parameter(torch.zeros(1))]).param_groups[0]["lr"]
+    (tried,) = play([Remedy("steeper", "scale it", steeper)], readings).values()
+    assert tried.name == "steeper, learning rate 0.005"
+    assert tried.code.startswith("scale it\n")
+    assert all(not run.failure for run in tried.runs)
 
 
 def test_a_change_of_the_step_itself_is_not_made_slower():

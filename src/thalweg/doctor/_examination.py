@@ -38,7 +38,8 @@ class TriedRemedy:
     Args:
         name: what it is.
         code: the source edit that it amounts to.
-        screening: the short run that decided whether it went on, None where it could not be run.
+        screening: the short run, on a seed of its own, that decided whether it went on; None where
+            it could not be run.
         runs: full runs, one a seed, with the seeds and data order of the control; empty where it
             dropped out before.
         gain: against the control, None without full runs.

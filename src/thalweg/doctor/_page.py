@@ -82,10 +82,23 @@ def _finding_section(finding: Finding, examination: Examination) -> Section:
         Ailment.DEAD: lambda: units_figure(examination.signal),
     }
     picture = pictures.get(finding.ailment, lambda: curves_figure(examination, ()))()
-    facts = Facts(tuple(Fact(name, f"{value:.4g}") for name, value in finding.evidence.items()))
+    facts = _evidence_facts(finding)
     rule = Text(f"Rule: {finding.rule}. Here it is met {finding.margin:.3g} times over.")
     title = finding.ailment.value.capitalize()
     return Section(title, finding.sentence, (picture, facts, rule), Tone.BAD)
+
+
+def _evidence_facts(finding: Finding) -> Facts:
+    """The evidence, with "…, low" and "…, high" as the doubt of the number before them."""
+    evidence = finding.evidence
+    rows = []
+    for name, value in evidence.items():
+        low, high = evidence.get(f"{name}, low"), evidence.get(f"{name}, high")
+        if low is not None and high is not None:
+            rows.append(Fact(name, f"{value:.4g}", f"{low:.4g} to {high:.4g}"))
+        elif not name.endswith((", low", ", high")):
+            rows.append(Fact(name, f"{value:.4g}"))
+    return Facts(tuple(rows))
 
 
 def _remedy_section(examination: Examination) -> Section | None:
