@@ -6,12 +6,14 @@ from pathlib import Path
 import jaxtyping
 import pytest
 import torch
-from jaxtyping import install_import_hook
 
 # Test modules everywhere import the shelf: `from problems import SHELF`.
 sys.path.insert(0, str(Path(__file__).parent))
+
+from typed import check_annotations
+
 # Before anything imports thalweg: annotations such as Float[Tensor, "n k"] are checked from here.
-install_import_hook("thalweg", "typed.checked")
+check_annotations()
 
 torch.set_num_threads(1)
 

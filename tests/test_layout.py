@@ -4,6 +4,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from jaxtyping import TypeCheckError
 
 from problems import draw
 from thalweg import LayoutError
@@ -65,3 +66,10 @@ def test_what_makes_no_vector_is_refused_by_name(reason):
 def test_globs_choose_in_the_order_of_the_parameters(globs, names):
     params = dict.fromkeys(["a.weight", "a.bias", "b.weight"], torch.zeros(1))
     assert list(select(params, globs)) == names
+
+
+def test_shapes_in_annotations_are_checked_under_pytest():
+    """The hook of conftest is at work: Float[Tensor, " n"] does not take a matrix."""
+    layout = Layout.of({"a": torch.zeros(2, 2)})
+    with pytest.raises(TypeCheckError, match=r"f32\[2,2\]"):
+        layout.unflatten(torch.zeros(2, 2))

@@ -24,7 +24,7 @@ def diverging():
 
 @pytest.fixture(scope="module")
 def vanishing():
-    return thalweg.examine(deep_sigmoid_digits(depth=6, width=32), budget="800g")
+    return thalweg.examine(deep_sigmoid_digits(depth=6, width=32), budget="200g")
 
 
 def check(examination, heading, folder):
@@ -43,7 +43,7 @@ def test_the_page_of_a_deep_network_read_by_lanczos(vanishing, tmp_path):
     ids=["broken down", "healthy"],
 )
 def test_the_page_of_a_small_network_read_by_all_eigenvalues(make, heading, tmp_path):
-    check(thalweg.examine(make(), budget="1500g"), heading, tmp_path)
+    check(thalweg.examine(make(), budget="700g"), heading, tmp_path)
 
 
 def test_every_finding_has_a_picture_and_a_sentence(vanishing):

@@ -6,6 +6,7 @@ import copy
 import math
 from functools import cache
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -178,10 +179,12 @@ HEALTHY = {
 
 @pytest.fixture(scope="module", autouse=True)
 def _no_contest():
-    """Findings come before remedies, which are tried elsewhere."""
+    """Findings come before remedies, which are tried elsewhere, as are shapes and types."""
+    jaxtyping.config.update("jaxtyping_disable", True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("thalweg.doctor._examine.contest", lambda *_: ())
         yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def last_zero(model):

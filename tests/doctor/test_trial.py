@@ -139,10 +139,11 @@ def test_scores_are_taken_in_evaluation_mode_and_training_is_not():
         (lambda params: torch.optim.SGD(dense(8, 3).parameters(), lr=1), "it was not given"),
         (lambda params: torch.optim.SGD(params, lr=-1), "raised ValueError: Invalid learning rate"),
         (lambda: torch.optim.SGD([], lr=1), "raised TypeError"),
+        (torch.optim.SGD(dense(8, 3).parameters(), lr=1), "is made already, of type SGD"),
         (lambda params: torch.optim.SGD(params, lr=1, nesterov=True), "raised ValueError"),
     ],
 )
-def test_an_optimizer_that_cannot_be_used_is_refused(optimizer, said):
+def test_an_optimizer_that_cannot_be_used_is_refused(optimizer, said, unchecked):
     problem = classify(dense(8, 3), optimizer)
     with pytest.raises(ProblemError) as refusal:
         made_optimizer(problem.copied())

@@ -112,7 +112,8 @@ def _show(examination: Examination, written: Path, as_json: bool) -> None:
         return
     console = Console()
     print_page(examination.page(), console)
-    console.print(f"\nThe page with its pictures: [bold]{escape(str(written))}[/bold]")
+    shown = f"\nThe page with its pictures: [bold]{escape(str(written))}[/bold]"
+    console.print(shown, soft_wrap=True, highlight=False)
 
 
 def _device(name: str) -> torch.device:

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from thalweg._errors import ProblemError
+from thalweg._errors import ProblemError, ThalwegError
 from thalweg._problem import Problem
 
 
@@ -104,7 +104,8 @@ def _is_own(module: ModuleType, name: str, value: Any) -> bool:
 def _called(factory: Any, target: str) -> Any:
     if not callable(factory):
         raise ProblemError(
-            f"{target} is a {type(factory).__name__}; name a function that returns a Problem"
+            f"{target} is a value of type {type(factory).__name__}; name a function that returns a "
+            f"Problem"
         )
     try:
         inspect.signature(factory).bind()
@@ -117,6 +118,8 @@ def _called(factory: Any, target: str) -> Any:
         pass  # a callable written in C has no signature to ask
     try:
         return factory()
+    except ThalwegError as error:
+        raise ProblemError(f"in {target}: {error}") from error
     except (Exception, SystemExit) as error:
         raise ProblemError(
             f"{target} raised {_short(error)}; mend it there, or run with --debug to see the "

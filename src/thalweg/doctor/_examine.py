@@ -38,6 +38,9 @@ from thalweg.surface import Point, Surface
 TOLERATED_EXCESS = 1.5
 """Trials that look to take this many times the time that is left are shortened."""
 
+MAX_SEED = 2**32 - 1
+"""Every generator takes seeds up to here."""
+
 
 def examine(
     problem: Problem,
@@ -73,6 +76,7 @@ def examine(
         ProblemError: if the problem cannot be read; see `Problem.check`.
         SecondDerivativeError: if an operation of the network has no second derivative.
         BudgetError: if the budget does not allow even the shortest trial.
+        ThalwegError: if the seed is negative or above 2³² − 1.
 
     Cost:
         About the budget. A remedy counts as proved if its held-out loss is lower than the
@@ -85,6 +89,8 @@ def examine(
         True
     """
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
+    if not 0 <= seed <= MAX_SEED:
+        raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
     ledger = Ledger(progress or (lambda stage, share: None), budget)
     problem, batch_size = _completed(problem, optimizer, batch_size, ledger)
     surface = Surface(problem, params)

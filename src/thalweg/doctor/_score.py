@@ -42,8 +42,9 @@ def score(problem: Problem, batches: Sequence[Batch], reduction: Reduction) -> S
     hits = total = 0
     try:
         with torch.no_grad():
-            for batch in batches:
-                evaluation = problem.evaluate(problem.model, batch)
+            for index, batch in enumerate(batches):
+                where = f"held-out batch {index}"
+                evaluation = problem.evaluate(problem.model, batch, where)
                 counts.append(reduction.count(batch, evaluation.output))
                 losses.append(float(evaluation.loss))
                 target = call_of(batch, problem.model).target

@@ -148,6 +148,12 @@ def made_optimizer(problem: Problem) -> torch.optim.Optimizer:
     """
     if problem.optimizer is None:
         raise ProblemError("a trial needs Problem(..., optimizer=lambda params: ...)")
+    if isinstance(problem.optimizer, torch.optim.Optimizer):
+        name = type(problem.optimizer).__name__
+        raise ProblemError(
+            f"the problem's optimizer is made already, of type {name}, and would train your model "
+            f"and no copy; give a function: optimizer=lambda params: torch.optim.{name}(params, ...)"
+        )
     own = parameters_of(problem.model)
     try:
         optimizer = problem.optimizer(own)
