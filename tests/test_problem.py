@@ -12,6 +12,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, Dataset, IterableDataset, TensorDataset
 
 from problems import SHELF, cut, draw, draw_classes, initialised, mlp_model
@@ -174,6 +175,9 @@ REFUSED = {
     "mixed dtypes": (
         lambda: Problem(moved(initialised(mlp_model()), "2", dtype=torch.float32), MSE, (X, Y)),
         LayoutError, r"'0\.weight' is torch\.float64, '2\.weight' is torch\.float32", "convert"),
+    "no numbers yet": (
+        lambda: Problem(net().to("meta"), MSE, (X, Y)), ProblemError,
+        r"'layer\.weight' is on the meta device", "load the weights"),
     "mixed devices": (
         lambda: Problem(moved(initialised(mlp_model()), "2", device="meta"), MSE, (X, Y)),
         LayoutError, r"'0\.weight' is on cpu, '2\.weight' on meta", r"model\.to\('cpu'\)"),
@@ -228,6 +232,9 @@ REFUSED = {
     "a loss that is no function": (
         lambda: Problem(net(), "mse", (X, Y)), ProblemError, "the loss is a str",
         r"function of \(output, target\)"),
+    "a class as loss": (
+        lambda: Problem(net(), nn.MSELoss, (X, Y)), ProblemError, "the loss is the class MSELoss",
+        r"MSELoss\(\)"),
     "a loss of many values": (
         lambda: Problem(net(), nn.MSELoss(reduction="none"), (X, Y)), ProblemError,
         r"shape \(7, 2\)", r"reduction='mean'"),
@@ -334,6 +341,11 @@ REFUSED = {
     "a negative class": (
         lambda: Problem(net(), cross(), (X, CLASSES - 1)), ProblemError,
         r"allows 0\.\.1 .*from -1 to 0", "mend the targets"),
+    "classes in the last dimension": (
+        lambda: Problem(initialised(nn.Linear(3, 5)), cross(), (draw(7, 4, 3),
+                        draw_classes(5, 7, 4))), ProblemError,
+        r"the loss raised RuntimeError on batch 0: Expected target size \[7, 5\], got \[7, 4\]",
+        "call it by hand"),
     "no probability": (
         lambda: Problem(net(), nn.BCEWithLogitsLoss(), (X, 3 * Y)), ProblemError,
         "the loss allows between 0 and 1", "mend the targets"),
@@ -448,7 +460,44 @@ def hooked():
     return model
 
 
+class Sparse(nn.Module):
+    """An embedding whose gradient torch keeps sparse."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table, self.head = nn.Embedding(5, 3, sparse=True), nn.Linear(3, 2)
+
+    def forward(self, x):
+        return self.head(self.table((x[:, 0] > 0).long()).tanh())
+
+
+class Attention(nn.Module):
+    """Default attention, run again by an activation checkpoint in every backward pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(1, 12)
+
+    def block(self, x):
+        q, k, v = self.qkv(x[:, :, None]).reshape(7, 3, 3, 2, 2).permute(2, 0, 3, 1, 4)
+        return F.scaled_dot_product_attention(q, k, v).mean((1, 2))
+
+    def forward(self, x):
+        return checkpoint(self.block, x, use_reentrant=False)
+
+
+def partly_compiled():
+    """torch.compile with autograd refuses double backward; aot_eager needs no compiler."""
+    model = initialised(Outer(Net()))
+    model.block = torch.compile(model.block, backend="aot_eager")
+    model(X)
+    return model
+
+
 MODELS = {
+    "sparse gradients": lambda: initialised(Sparse()),
+    "activation checkpoint": lambda: initialised(Attention()),
+    "partly compiled": partly_compiled,
     "stash": stashing,
     "spectral norm": spectral(nn.utils.parametrizations.spectral_norm),
     "old spectral norm": spectral(nn.utils.spectral_norm),
@@ -497,6 +546,56 @@ def test_a_loss_with_a_state_is_left_alone_and_read_as_it_is(unchecked):
     assert_no_trace(before, loss)
     assert first == second == loss(model(X), Y).item()
     assert value_of(problem) != first  # the owner's own call moved the mean
+
+
+def test_reentrant_checkpoints_are_refused():
+    class Reentrant(Attention):
+        def forward(self, x):
+            return checkpoint(self.block, x.requires_grad_(), use_reentrant=True)
+
+    problem = Problem(initialised(Reentrant()), MSE, (X, Y))
+    with pytest.raises(ProblemError, match=r"backward pass raised.*use_reentrant=False"):
+        value_of(problem)
+
+
+def target_by_name(output, target=None):
+    return MSE(output, target)
+
+
+def many(*tensors):
+    return MSE(*tensors)
+
+
+def alone(output, reduction="mean"):
+    return output.square().mean()
+
+
+@pytest.mark.parametrize("loss", [target_by_name, many, nn.MSELoss(), partial(MSE), torch.dist])
+def test_losses_that_take_a_target(loss):
+    problem = Problem(net(), loss, (X, Y))
+    assert value_of(problem) == pytest.approx(loss(problem.model(X), Y).item(), rel=1e-12)
+
+
+@pytest.mark.parametrize("loss", [alone, torch.mean, lambda z: z.mean()])
+def test_losses_of_the_output_alone(loss):
+    problem = Problem(net(), loss, (X, Y))
+    assert value_of(problem) == pytest.approx(loss(problem.model(X)).item(), rel=1e-12)
+
+
+class TimeFirst(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(2, 1)
+
+    def forward(self, x):
+        return self.lstm(x)[0][-1]
+
+
+def test_time_first_batches_are_not_cut_in_time(generator):
+    problem = Problem(initialised(TimeFirst()), MSE, (draw(4, 7, 2), draw(7, 1)))
+    assert problem.num_samples == 7
+    with pytest.raises(ProblemError, match=r"broadcast|shape"):
+        problem.evaluate(problem.model, epoch(problem, 3, generator, 1)[0])
 
 
 FORMS = {

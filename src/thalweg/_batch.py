@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from thalweg._errors import ProblemError
 
@@ -50,7 +51,7 @@ def call_of(batch: Batch, model: nn.Module) -> Call:
         inputs, target = batch
         if isinstance(inputs, Mapping):
             return Call((), dict(inputs), target)
-        if isinstance(inputs, Sequence):
+        if isinstance(inputs, Sequence) and not isinstance(inputs, PackedSequence):
             return Call(tuple(inputs), {}, target)
         return Call((inputs,), {}, target)
     size = f" of {len(batch)}" if isinstance(batch, Sequence) else ""
@@ -92,16 +93,22 @@ def tensors_in(tree: Any) -> list[Tensor]:
     """The tensors of a nest of dicts, lists and tuples, in order."""
     if isinstance(tree, Tensor):
         return [tree]
+    return [tensor for branch in _parts(tree) for tensor in tensors_in(branch)]
+
+
+def _parts(tree: Any) -> Sequence[Any]:
     if isinstance(tree, Mapping):
-        tree = tuple(tree.values())
-    if not isinstance(tree, list | tuple):
-        return []
-    return [tensor for branch in tree for tensor in tensors_in(branch)]
+        return tuple(tree.values())
+    return tree if isinstance(tree, list | tuple) else ()
 
 
 def num_samples(batch: Batch) -> int:
-    """The leading dimension that most tensors share, the first in doubt; 0 without tensors."""
-    lengths = Counter(len(tensor) for tensor in tensors_in(batch) if tensor.ndim)
+    """The leading dimension that most tensors share; 0 without tensors.
+
+    In doubt that of the last, since targets come last and run over samples even where the inputs
+    run over time first.
+    """
+    lengths = Counter(len(tensor) for tensor in reversed(tensors_in(batch)) if tensor.ndim)
     return lengths.most_common(1)[0][0] if lengths else 0
 
 
@@ -115,8 +122,10 @@ def concatenate(batches: Sequence[Batch]) -> Batch:
     """One batch of all samples; what does not run over samples must be equal in all batches.
 
     Raises:
-        ValueError: if their shapes or forms do not allow it (ragged sequences).
+        ValueError: if their shapes or forms do not allow it (ragged or packed sequences).
     """
+    if any(isinstance(part, PackedSequence) for batch in batches for part in _parts(batch)):
+        raise ValueError("packed sequences, which are neither joined nor divided")
     if len(batches) == 1:
         return batches[0]
     columns = [tensors_in(batch) for batch in batches]

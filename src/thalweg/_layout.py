@@ -156,12 +156,17 @@ def select(params: Params, patterns: str | Iterable[str]) -> dict[str, Tensor]:
     if not globs:
         raise LayoutError(f"no glob was given; '*' means all of {', '.join(params)}")
     for glob in globs:
-        if not any(fnmatchcase(name, glob) for name in params):
+        if not any(_matches(name, glob) for name in params):
             raise LayoutError(
                 f"no trainable parameter matches {glob!r}; the names are {', '.join(params)}"
             )
     return {
         name: tensor
         for name, tensor in params.items()
-        if any(fnmatchcase(name, glob) for glob in globs)
+        if any(_matches(name, glob) for glob in globs)
     }
+
+
+def _matches(name: str, glob: str) -> bool:
+    # A name may itself hold brackets, which a glob would read.
+    return name == glob or fnmatchcase(name, glob)

@@ -89,7 +89,10 @@ class KnownLoss:
         if self.kind in (Kind.SQUARED, Kind.ELEMENTWISE):
             _refuse_broadcasting(output, target, where)
         if self.kind in (Kind.CLASSES, Kind.LOG_CLASSES) and not target.is_floating_point():
-            num_classes = output.shape[_class_axis(output)]
+            axis = _class_axis(output)
+            num_classes = output.shape[axis]
+            if target.shape != (*output.shape[:axis], *output.shape[axis + 1 :]):
+                return  # the loss itself will refuse
             counted = target[target != self.ignore_index]
             allowed, highest = f"0..{num_classes - 1}", num_classes - 1
         elif self.kind in (Kind.BINARY, Kind.BINARY_LOGITS):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from thalweg._batch import (
+    TARGET_KEYS,
     Batch,
     Call,
     call_of,
@@ -65,6 +66,7 @@ class Problem:
     Args:
         model: any `nn.Module`. It is never changed, neither its mode nor its `.grad`; compiled
             and distributed wrappers are taken off. The mode it is in is the mode it is read in.
+            Its hooks run as in any forward pass.
         loss: `loss(output, target)` returning a scalar, for instance
             `torch.nn.functional.cross_entropy`; None where the model returns it as `output.loss`.
             A loss with a single argument gets the output alone.
@@ -107,6 +109,11 @@ class Problem:
             raise ProblemError(
                 f"the model is a {type(self.model).__name__}; Problem(model, loss, data) takes an "
                 f"nn.Module first"
+            )
+        if isinstance(self.loss, type):
+            raise ProblemError(
+                f"the loss is the class {self.loss.__name__}; give one of it: "
+                f"{self.loss.__name__}()"
             )
         if self.loss is not None and not callable(self.loss):
             raise ProblemError(
@@ -329,6 +336,11 @@ class Problem:
             DetachedLossError: if the loss does not depend on any parameter.
         """
         vars(self).pop("shadow", None)
+        if hollow := [name for name, p in self.parameters.items() if p.is_meta]:
+            raise ProblemError(
+                f"parameter {hollow[0]!r} is on the meta device, where tensors hold no numbers; "
+                f"load the weights in your factory before returning the Problem"
+            )
         refuse_random_modes(self.shadow)
         with reading():
             attached = {n: p.detach().requires_grad_() for n, p in self.parameters.items()}
@@ -445,6 +457,7 @@ def _num_arguments(loss: Callable[..., Any]) -> int:
         return 2
     positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     required = [p for p in positional if p.default is p.empty]
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
+    names_target = len(positional) > 1 and positional[1].name in TARGET_KEYS
+    if names_target or any(p.kind is p.VAR_POSITIONAL for p in parameters):
         return 2
     return max(len(required), min(len(positional), 1))

@@ -80,7 +80,11 @@ def shadow_of(model: nn.Module) -> nn.Module:
         ProblemError: if the model cannot be copied.
     """
     model = unwrapped(model)
-    return _copied(model, [*model.parameters(), *model.buffers()])
+    shadow = _copied(model, [*model.parameters(), *model.buffers()])
+    for module in shadow.modules():
+        if isinstance(module, nn.Embedding | nn.EmbeddingBag):
+            module.sparse = False  # the same gradient, in a form that can be differentiated
+    return shadow
 
 
 def copy_of(model: nn.Module) -> nn.Module:

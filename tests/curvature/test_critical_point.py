@@ -52,7 +52,9 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "f", "theta", "verdict", "index"), CASES, ids=[case[0] for case in CASES])
+@pytest.mark.parametrize(
+    ("name", "f", "theta", "verdict", "index"), CASES, ids=[case[0] for case in CASES]
+)
 def test_verdicts(name, f, theta, verdict, index):
     card = critical_point(point_of(f, theta))
     assert card.verdict is verdict, card.reason

@@ -21,12 +21,12 @@ from thalweg.doctor.remedies import Remedy
 from thalweg.signal import Signal
 
 
-def run_of(after, before=1.0, seed=0):
+def run_of(after, before=1e6, seed=0):
     failure = "" if math.isfinite(after) else "the loss is nan at step 3"
     return Run(seed, (10,), (after,), Score(before, None), Score(after, None), failure, 0.0)
 
 
-def runs_of(values, before=1.0):
+def runs_of(values, before=1e6):
     return [run_of(float(value), before, seed) for seed, value in enumerate(values)]
 
 
@@ -77,8 +77,10 @@ def test_one_pair_proves_nothing():
 
 
 INF = math.inf
-BREAKDOWNS = [
+DIVERGED = [
     # control, remedied (all began at 1), proved
+    ([1.1, 9.0, 300.0], [0.5, 0.55, 0.6], True),
+    ([0.9, 9.0, 300.0], [0.89, 0.95, 0.99], False),
     ([INF, INF, INF], [0.1, 0.2, 0.15], True),
     ([INF, INF, INF], [1.2, 1.1, 1.3], False),
     ([INF, INF, INF], [0.1, 0.2, INF], False),
@@ -90,12 +92,25 @@ BREAKDOWNS = [
 ]
 
 
-@pytest.mark.parametrize(("control", "remedied", "is_proved"), BREAKDOWNS)
-def test_breakdowns(control, remedied, is_proved):
-    """A control that breaks down counts as one that has not moved; one breakdown is chance."""
-    gain = paired_gain(runs_of(control), runs_of(remedied))
+@pytest.mark.parametrize(("control", "remedied", "is_proved"), DIVERGED)
+def test_how_far_a_control_diverges_does_not_count(control, remedied, is_proved):
+    """It counts as one that has not moved; a single breakdown is chance."""
+    gain = paired_gain(runs_of(control, before=1.0), runs_of(remedied, before=1.0))
     assert gain.is_proved is is_proved
-    assert (gain.mean == INF) == is_proved
+    has_broken = any(not math.isfinite(c) for c in control)
+    assert (gain.mean == INF) == (is_proved and has_broken)
+    if math.isfinite(gain.mean) and all(map(math.isfinite, remedied)):
+        capped = [min(c, 1.0) for c in control]
+        assert gain.mean == pytest.approx(np.mean(np.subtract(capped, remedied)))
+
+
+def test_a_trained_network_that_is_destroyed_counts_up_to_a_blind_answer():
+    """Began at 0.01; what keeps it at 0.1 is a remedy, though 0.1 is worse than 0.01."""
+    control, remedied = runs_of([0.9, 0.8, 5.0], 0.01), runs_of([0.1, 0.12, 0.11], 0.01)
+    assert not paired_gain(control, remedied).is_proved
+    gain = paired_gain(control, remedied, blind_loss=1.1)
+    assert gain.is_proved
+    assert gain.mean == pytest.approx((0.8 + 0.68 + 0.99) / 3)
 
 
 # -- the whole contest ----------------------------------------------------------------------

@@ -79,6 +79,11 @@ PATIENTS = {
         Ailment.LR_TOO_LARGE,
         [],
     ),
+    "lr 100 times the limit, then dead": (
+        lambda: classify(dense(8, 24, 24, 3), adam(2.0)),
+        Ailment.LR_TOO_LARGE,
+        [],
+    ),
     "lr a millionth": (lambda: classify(dense(*SMALL), sgd(1e-6)), Ailment.LR_TOO_SMALL, []),
     "all weights zero": (
         lambda: classify(scaled(tanh(8, 24, 24, 3), 0.0), sgd(0.1)),
@@ -105,6 +110,7 @@ TWINS = {
     "tanh, weights × 50": lambda: classify(tanh(8, 24, 24, 3), sgd(0.3)),
     "rectifiers, biases −10": lambda: classify(gaussian(dense(8, 24, 24, 3), 2.0), sgd(0.1)),
     "lr 50 times the limit": lambda: classify(tanh(*SMALL), sgd(0.5)),
+    "lr 100 times the limit, then dead": lambda: classify(dense(8, 24, 24, 3), adam(0.02)),
     "lr a millionth": lambda: classify(dense(*SMALL), sgd(0.3)),
     "all weights zero": lambda: classify(tanh(8, 24, 24, 3), sgd(0.3)),
     "linear, huge lr": lambda: regress(dense(8, 1), sgd(0.03)),

@@ -398,9 +398,10 @@ def over_sequences():
 @pytest.mark.parametrize(
     ("proposal", "build", "optimizer", "reason"),
     [
-        (relu, Functional, sgd(0.1), "make them modules"),
+        (relu, Functional, sgd(0.1), "a module of its own"),
+        (relu, lambda: dense(8, 5, 3, activation=nn.GELU), sgd(0.1), "GELU is as good"),
         (relu, lambda: dense(8, 5, 3), sgd(0.1), "has this activation already"),
-        (relu, lambda: nn.Linear(8, 3), sgd(0.1), "make them modules"),
+        (relu, lambda: nn.Linear(8, 3), sgd(0.1), "no layer follows an activation"),
         (edge_of_chaos, lambda: nn.Linear(8, 3), sgd(0.1), "no activation"),
         (edge_of_chaos, lambda: dense(8, 5, 3, activation=nn.GELU), sgd(0.1), "no weight variance"),
         (batch_norm, normalised, sgd(0.1), "normalised already"),

@@ -1,5 +1,7 @@
 """What a Pass records, against the same numbers taken by hand with plain torch."""
 
+import itertools
+
 import pytest
 import torch
 from torch import nn
@@ -11,7 +13,7 @@ from thalweg.passes import Pass
 def mlp(activation=nn.Tanh, sizes=(5, 7, 6, 3), seed=0):
     torch.manual_seed(seed)
     layers = []
-    for fan_in, fan_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for fan_in, fan_out in itertools.pairwise(sizes):
         layers += [nn.Linear(fan_in, fan_out), activation()]
     return nn.Sequential(*layers[:-1]).double()
 

@@ -93,7 +93,7 @@ def contest(
         except Exception as error:
             failed.append(_failed(remedy, screening, error))
             continue
-        gain = paired_gain(control, runs)
+        gain = paired_gain(control, runs, readings.blind_loss)
         outcome = "proved to help" if gain.is_proved else "not proved to help"
         if gain.is_proved and _fits_less(runs, control):
             gain = replace(gain, is_proved=False)
@@ -118,16 +118,19 @@ def _failed(remedy: Remedy, screening: Run | None, error: Exception) -> TriedRem
     return TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome)
 
 
-def paired_gain(control: Sequence[Run], remedied: Sequence[Run]) -> Gain:
+def paired_gain(
+    control: Sequence[Run], remedied: Sequence[Run], blind_loss: float | None = None
+) -> Gain:
     """Control minus remedied held-out loss, seed by seed, with Student's one-sided t at 95 %.
 
-    A control run that breaks down is taken at the loss it began with, so that a single breakdown
-    among sound runs proves nothing. A remedy that breaks down once is not proved.
+    How far a run diverges is chance, and would pass for doubt: a control run counts at most at the
+    loss it began with, or that a blind answer gets where that is higher. So one that breaks down
+    among sound ones proves nothing. A remedy that breaks down once is not proved.
     """
     if any(not isfinite(after.final_loss) for after in remedied):
         return Gain(-inf, -inf, False)
     has_broken = any(not isfinite(before.final_loss) for before in control)
-    without = [run.final_loss if isfinite(run.final_loss) else run.before.loss for run in control]
+    without = [min(run.final_loss, max(run.before.loss, blind_loss or -inf)) for run in control]
     differences = [w - after.final_loss for w, after in zip(without, remedied, strict=True)]
     mean = fmean(differences)
     if len(differences) < 2 or not isfinite(mean):

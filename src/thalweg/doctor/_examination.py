@@ -20,6 +20,8 @@ SCHEMA = "thalweg/examination/1"
 class Gain:
     """A paired comparison of held-out losses: control minus remedied, seed by seed.
 
+    A control run that diverges counts at the loss it began with, or at a blind answer's.
+
     Args:
         mean: of the differences [loss]; inf where the control breaks down and the remedy is proved.
         low: lower end of the one-sided 95 % confidence interval, by Student's t.

@@ -76,6 +76,11 @@ class Run:
         return self.steps[-1] if self.steps else 0
 
     @property
+    def peak(self) -> float:
+        """The highest mean training loss of a stretch; inf where the run broke off."""
+        return inf if self.failure or not self.losses else max(self.losses)
+
+    @property
     def last_loss(self) -> float:
         """Mean training loss over the last stretches; inf where the run broke off."""
         if self.failure or not self.losses:
@@ -151,8 +156,8 @@ def made_optimizer(problem: Problem) -> torch.optim.Optimizer:
     if isinstance(problem.optimizer, torch.optim.Optimizer):
         name = type(problem.optimizer).__name__
         raise ProblemError(
-            f"the problem's optimizer is made already, of type {name}, and would train your model "
-            f"and no copy; give a function: optimizer=lambda params: torch.optim.{name}(params, ...)"
+            f"the problem's optimizer is made already, of type {name}, and would train your own "
+            f"model; give a function: optimizer=lambda params: torch.optim.{name}(params, ...)"
         )
     own = parameters_of(problem.model)
     try:

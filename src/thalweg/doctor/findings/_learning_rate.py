@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import isfinite
+from statistics import median
 
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import UNTRAINED, Readings
@@ -16,14 +17,21 @@ PATIENCE = 500
 
 
 def lr_too_large(readings: Readings) -> Finding | None:
-    """The step overshoots along the sharpest direction, and the loss rises or breaks down."""
+    """The step overshoots along the sharpest direction, and the loss rises or breaks down.
+
+    Or it falls back to where it began, and no lower: an overshoot may end on a plateau.
+    """
     stability = readings.card.stability if readings.card else None
-    start, end = readings.passed.value, readings.end
     if stability is None or stability.ratio <= 1:
         return None
-    if end <= start + RISE * max(abs(start), readings.blind_loss or 0.0):
+    start, end = readings.passed.value, readings.end
+    peak = median(run.peak for run in readings.control)
+    blind = readings.blind_loss
+    height = start + RISE * max(abs(start), blind or 0.0)
+    learns_nothing = end > (1 - RISE) * (start if blind is None else min(start, blind))
+    if end <= height and not (peak > height and learns_nothing):
         return None
-    ending = f"ends at {end:.3g}" if isfinite(end) else "breaks down"
+    ending = f"rises to {peak:.3g} and ends at {end:.3g}" if isfinite(end) else "breaks down"
     return Finding(
         Ailment.LR_TOO_LARGE,
         f"The learning rate {stability.rule.lr:g} is {stability.ratio:.3g} times too large for the "
@@ -35,11 +43,12 @@ def lr_too_large(readings: Readings) -> Finding | None:
             "sharpness": stability.sharpness,
             "stability limit": stability.rule.limit,
             "loss at the point": start,
+            "highest training loss, median over seeds": peak,
             "training loss at the end, median over seeds": end,
         },
-        f"the sharpness is above the optimizer's stability limit, and the training loss ends above "
-        f"where it began, by {RISE:.0%} at least (a run above the limit that still converges is no "
-        f"finding)",
+        f"the sharpness is above the optimizer's stability limit, and the training loss ends "
+        f"{RISE:.0%} above where it began at least, or rises so far and ends no better than an "
+        f"answer that ignores the input (a run above the limit that converges is no finding)",
         stability.ratio,
     )
 

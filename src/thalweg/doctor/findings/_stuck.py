@@ -24,14 +24,14 @@ def stuck(readings: Readings) -> Finding | None:
     if moved > MOVED or not is_blind:
         return None
     place = f" The point is a {readings.card.headline}." if readings.card and is_held else ""
-    known = "" if blind is None else f"; {blind:.4g} is what {_described(readings)}"
+    known = "" if blind is None else f", and {blind:.4g} is what {_described(readings)}"
     evidence = {"loss at the point": start, "training loss at the end, best seed": min(ends)}
     if blind is not None:
         evidence[f"loss that {_described(readings)}"] = blind
     return Finding(
         Ailment.STUCK,
-        f"The training is stuck: the loss is {start:.4g} at the start, {min(ends):.4g} at best "
-        f"after {readings.plan.num_steps} steps{known}.{place}",
+        f"The training is stuck: it begins at {start:.4g}, after {readings.plan.num_steps} steps "
+        f"the loss is {min(ends):.4g} at best{known}.{place}",
         (),
         evidence,
         f"no control run ends further than {MOVED:.0%} from where it began or from an answer that "

@@ -41,11 +41,7 @@ def _swapped(readings: Readings, activation: nn.Module, name: str) -> Remedy | N
     model = readings.problem.model
     hidden = _hidden_activations(readings)
     if not hidden:
-        return NotApplicable(
-            name,
-            "the activations are called as functions in forward(), where thalweg cannot replace "
-            "them; make them modules (nn.Sigmoid()) to have this tried",
-        )
+        return NotApplicable(name, _why_none(readings))
     if all(type(model.get_submodule(n)) is type(activation) for n in hidden):
         return NotApplicable(name, "the network has this activation already")
     critical = critical_weight_variance(activation)
@@ -61,6 +57,22 @@ def _swapped(readings: Readings, activation: nn.Module, name: str) -> Remedy | N
     if variances:
         code += f"\n{initialisation_code(model, variances)}"
     return Remedy(name, code, apply)
+
+
+def _why_none(readings: Readings) -> str:
+    last = len(readings.passed.layers) - 1
+    used = [a for a in readings.passed.activations if a.layer < last]
+    if not used:
+        return "no layer follows an activation that torch names"
+    modules = dict(readings.problem.model.named_modules())
+    kinds = {type(modules.get(a.name)) for a in used}
+    good = sorted(k.__name__ for k in kinds if k.__module__ == nn.modules.activation.__name__)
+    if good and not kinds & set(MODULES):
+        return f"{', '.join(good)} is as good"
+    return (
+        "the activations are called as functions in forward(), or make the output too, where "
+        "thalweg cannot replace them; make each a module of its own to have this tried"
+    )
 
 
 def _hidden_activations(readings: Readings) -> list[str]:
