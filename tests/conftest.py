@@ -24,15 +24,6 @@ def generator():
 
 
 @pytest.fixture
-def float64():
-    """The default dtype, for a test that asks."""
-    before = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(before)
-
-
-@pytest.fixture
 def unchecked():
     """A call as a user makes it.
 

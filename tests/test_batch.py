@@ -30,7 +30,7 @@ CALLS = {
     "list": ([X, Y], (X,), {}, Y),
     "namedtuple": (Pair(X, Y), (X,), {}, Y),
     "tensor": (X, (X,), {}, X),
-    "packed": ((PACKED, Y[:3]), (PACKED,), {}, Y[:3]),
+    "packed": ((PACKED, Y), (PACKED,), {}, Y),
     "two inputs": (((X, Z), Y), (X, Z), {}, Y),
     "list of inputs": ([[X, Z], Y], (X, Z), {}, Y),
     "inputs by name": (({"a": X, "b": Z}, Y), (), {"a": X, "b": Z}, Y),

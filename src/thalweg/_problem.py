@@ -30,13 +30,18 @@ from thalweg._errors import (
     DetachedLossError,
     NonFiniteError,
     ProblemError,
-    RandomModelError,
     ThalwegError,
 )
 from thalweg._layout import Params
 from thalweg._loss import known_loss, logits_of
 from thalweg._nonfinite import birthplace
-from thalweg._randomness import Trace, culprit, refuse_random_modes, tracing
+from thalweg._randomness import (
+    Trace,
+    refuse_difference,
+    refuse_random_modes,
+    refuse_running_again,
+    tracing,
+)
 from thalweg._reading import copy_of, reading, shadow_of, unwrapped
 from thalweg._reduction import Reduction, reduction_of
 
@@ -326,7 +331,7 @@ class Problem:
         return Evaluation(_scalar(loss), output)
 
     def check(self) -> None:
-        """Refuses what cannot be read: see Raises. Costs two forward passes of one batch.
+        """Refuses what cannot be read: see Raises. Costs two gradients of one batch at most.
 
         The model is read as it is from now on: in this mode, with these Python attributes.
 
@@ -364,16 +369,10 @@ class Problem:
                     "detaches it (detach(), .data, .item(), torch.no_grad(), numpy, argmax); keep "
                     "the whole way from parameters to loss in torch operations"
                 )
+            refuse_running_again(self.shadow, first.loss, tuple(attached.values()))
             second, again = evaluated()
-        values = float(first.loss.detach()), float(second.loss.detach())
-        # Some sums run in no fixed order on a GPU: that much is rounding.
-        if abs(values[0] - values[1]) > 100 * torch.finfo(first.loss.dtype).eps * abs(values[0]):
-            raise RandomModelError(
-                f"the same parameters gave two losses, {values[0]} and {values[1]}: "
-                f"{culprit(self.shadow, trace, again)} is random in its mode, or remembers; call "
-                f"model.eval() in your factory, or return Problem(...).in_eval_mode(); a "
-                f"functional dropout needs training=self.training for that"
-            )
+        losses = first.loss.detach(), second.loss.detach()
+        refuse_difference(self.shadow, losses, (trace, again))
 
     @cached_property
     def shadow(self) -> nn.Module:

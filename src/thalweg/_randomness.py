@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from thalweg._batch import tensors_in
-from thalweg._errors import RandomModelError
+from thalweg._errors import ProblemError, RandomModelError
+from thalweg._graph import custom_functions, explaining
 
 Trace = dict[str, tuple[float, float]]
 """A fingerprint of what each module received and returned, in the order of returning."""
@@ -37,7 +39,43 @@ def tracing(model: nn.Module) -> Iterator[Trace]:
             handle.remove()
 
 
-def culprit(model: nn.Module, trace: Trace, again: Trace) -> str:
+def refuse_difference(
+    model: nn.Module, losses: tuple[Tensor, Tensor], traces: tuple[Trace, Trace]
+) -> None:
+    """Refuses two losses that differ for the same parameters and data, by more than rounding.
+
+    Raises:
+        RandomModelError: names the module.
+    """
+    first, second = map(float, losses)
+    # Some sums run in no fixed order on a GPU: that much is rounding.
+    if abs(first - second) > 100 * torch.finfo(losses[0].dtype).eps * abs(first):
+        raise RandomModelError(
+            f"the same parameters gave two losses, {first} and {second}: "
+            f"{_culprit(model, *traces)} is random in its mode, or remembers; call model.eval() in "
+            f"your factory, or return Problem(...).in_eval_mode(); a functional dropout needs "
+            f"training=self.training for that"
+        )
+
+
+def refuse_running_again(model: nn.Module, loss: Tensor, inputs: tuple[Tensor, ...]) -> None:
+    """Refuses a model that runs in its own backward pass: that run sees other parameters.
+
+    Raises:
+        ProblemError: if it does.
+    """
+    with explaining(), tracing(model) as trace:
+        torch.autograd.grad(loss, inputs, allow_unused=True)
+    # A reentrant checkpoint does not run here at all: it hides the parameters from autograd.grad.
+    if trace or any("Checkpoint" in function.__name__ for function in custom_functions(loss)):
+        raise ProblemError(
+            "the model runs again in the backward pass (activation checkpoints), with the "
+            "parameters that it holds by then and not those it is read at; switch that off for "
+            "the reading, for instance model.gradient_checkpointing_disable()"
+        )
+
+
+def _culprit(model: nn.Module, trace: Trace, again: Trace) -> str:
     """The innermost module that returned something else for the same input, in words."""
     for name, (received, returned) in trace.items():
         received_again, returned_again = again.get(name, (received, returned))

@@ -26,8 +26,7 @@ def differentiating() -> Iterator[None]:
 
     Attention takes the math kernel, since the fused ones have no second derivative
     (pytorch#116350), and no inference shortcut, which treats padding otherwise. Compiled parts run
-    eagerly, since torch.compile refuses double backward (pytorch#91469). A graph that stands needs
-    all this too: activation checkpoints run the network again.
+    eagerly, since torch.compile refuses double backward (pytorch#91469).
     """
     shortcut = torch.backends.mha.get_fastpath_enabled()
     with ExitStack() as stack:

@@ -148,6 +148,25 @@ def test_shuffled_targets_of_every_form_of_data():
     assert shuffled_loss(bare, generator()) == pytest.approx(expected, rel=0.5)
 
 
+class NextToken(nn.Module):
+    """Perfect at the next token, and so never right about the one that is there."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, ids, labels):
+        logits = 10 * self.scale * F.one_hot(ids.roll(-1, 1), 5).float()
+        loss = F.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten())
+        return {"loss": loss, "logits": logits}
+
+
+def test_a_language_model_has_no_accuracy_place_by_place():
+    ids = torch.arange(5).repeat(3, 2)
+    problem = Problem(NextToken(), None, {"ids": ids, "labels": ids})
+    assert score(problem, problem.batches, problem.reduction).accuracy is None
+
+
 def test_where_there_are_no_targets_nothing_is_shuffled():
     assert shuffled_loss(of(lambda output: output.square().mean(), CLASSES), generator()) is None
     dicts = Problem(nn.Linear(4, 3), lambda out: out.square().mean(), {"input": X})

@@ -173,6 +173,7 @@ def _completed(
     if batch_size is None:
         largest = max(num_samples(batch) for batch in problem.batches)
         batch_size = largest if len(problem.batches) > 1 else min(largest, 64)
+        problem = replace(problem, data=problem.batches, batch_size=batch_size)
         ledger.assume(f"No batch size was named, so minibatches of {batch_size} were assumed.")
     return problem, batch_size
 

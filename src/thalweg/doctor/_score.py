@@ -69,6 +69,9 @@ def _hits(problem: Problem, logits: Any, target: Any) -> Tensor | None:
         return (logits > middle) == (target > 0.5)
     if target.is_floating_point() or logits.ndim != target.ndim + 1:
         return None
+    if problem.loss is None and target.ndim > 1:
+        # A language model compares each place with the next one, and does not say so.
+        return None
     # Cross-entropy keeps classes in dimension 1, language models in the last.
     classes = 1 if known or logits.ndim == 2 else -1
     counted = target != (known.ignore_index if known else -100)

@@ -9,10 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from thalweg._graph import explaining
 from thalweg._layout import Layout
 from thalweg._reading import differentiating, reading
 from thalweg.linalg import SymmetricOperator
-from thalweg.surface._second_derivative import explaining
 
 BatchProduct = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
 """v ↦ A_b v for one batch, both as one tensor a parameter."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from thalweg._batch import Batch
 from thalweg._errors import UnusedParameterError
+from thalweg._graph import explaining, refuse_once_differentiable
 from thalweg._layout import Layout, Params
 from thalweg._problem import Evaluation, Problem
 from thalweg._reading import reading
@@ -18,7 +19,6 @@ from thalweg.surface._fisher import fisher_product
 from thalweg.surface._ggn import ggn_product
 from thalweg.surface._hessian import hessian_product
 from thalweg.surface._operator import BatchProduct, SurfaceOperator
-from thalweg.surface._second_derivative import explaining, refuse_once_differentiable
 
 MAX_GRAPH_BYTES = 2 * 2**30
 """Above this estimate of their memory, autograd graphs are rebuilt for each product."""

@@ -28,7 +28,7 @@ def lr_too_large(readings: Readings) -> Finding | None:
     peak = median(run.peak for run in readings.control)
     blind = readings.blind_loss
     height = start + RISE * max(abs(start), blind or 0.0)
-    learns_nothing = end > (1 - RISE) * (start if blind is None else min(start, blind))
+    learns_nothing = end > (1 - RISE) * (start if blind is None else blind)
     if end <= height and not (peak > height and learns_nothing):
         return None
     ending = f"rises to {peak:.3g} and ends at {end:.3g}" if isfinite(end) else "breaks down"
@@ -37,7 +37,7 @@ def lr_too_large(readings: Readings) -> Finding | None:
         f"The learning rate {stability.rule.lr:g} is {stability.ratio:.3g} times too large for the "
         f"curvature: sharpness {stability.sharpness:.3g} against a limit of "
         f"{stability.rule.limit:.3g} for {stability.rule.name}. Trained as it is, the loss "
-        f"starts at {start:.3g} and {ending}.",
+        f"starts at {start:.3g}, then {ending}.",
         (),
         {
             "sharpness": stability.sharpness,

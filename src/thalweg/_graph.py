@@ -1,4 +1,4 @@
-"""Operations that cannot be differentiated twice, refused before they give a wrong number."""
+"""What the autograd graph of a loss holds that cannot be differentiated, or not twice."""
 
 from __future__ import annotations
 
@@ -17,6 +17,20 @@ _WAY_OUT = (
 )
 
 
+def custom_functions(loss: Tensor) -> list[Any]:
+    """The classes of all `torch.autograd.Function`s in the graph of a loss."""
+    seen, rest, found = set(), [loss.grad_fn], []
+    while rest:
+        node = rest.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        rest += [before for before, _ in node.next_functions]
+        if (function := getattr(node, "_forward_cls", None)) is not None:
+            found.append(function)
+    return found
+
+
 def refuse_once_differentiable(loss: Tensor) -> None:
     """Looks for `@once_differentiable` functions in the graph of a loss.
 
@@ -26,14 +40,7 @@ def refuse_once_differentiable(loss: Tensor) -> None:
     Raises:
         SecondDerivativeError: names the function.
     """
-    seen, rest = set(), [loss.grad_fn]
-    while rest:
-        node = rest.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        rest += [before for before, _ in node.next_functions]
-        function: Any = getattr(node, "_forward_cls", None)
+    for function in custom_functions(loss):
         code = getattr(getattr(function, "backward", None), "__code__", None)
         # The decorator wraps `backward` into a function of torch's own file.
         if code is not None and code.co_filename == torch.autograd.function.__file__:
@@ -63,6 +70,5 @@ def explaining() -> Iterator[None]:
             raise
         raise ProblemError(
             f"the backward pass raised {type(error).__name__}: {message}; every operation must "
-            f"allow torch.autograd.grad (activation checkpoints with use_reentrant=False), and "
-            f"none may write in place into what the backward pass needs"
+            f"allow torch.autograd.grad, and none may write in place into what its backward needs"
         ) from error
