@@ -12,7 +12,7 @@ TARGET = "thalweg.problems:deep_sigmoid_digits"
 
 def test_the_demo_finds_the_vanishing_gradient_and_proves_a_remedy(tmp_path):
     out = tmp_path / "report.html"
-    arguments = ["examine", TARGET, "--budget", "360g", "--json", "--out", str(out)]
+    arguments = ["examine", TARGET, "--budget", "240g", "--json", "--out", str(out)]
     result = CliRunner().invoke(app, arguments)
     assert result.exit_code == 1
     told = json.loads(result.stdout)

@@ -146,6 +146,15 @@ def test_the_sums_add_up(examination):
     assert examination.num_parameters == sum(p.numel() for p in stuck().model.parameters())
 
 
+def test_curvature_on_fewer_samples_costs_less():
+    """A gradient is one over all the data, and the card counts those of its own."""
+    examination = examined(classify(dense(8, 24, 24, 3), sgd(0.3)))
+    (cost,) = [m.gradients for m in examination.measurements if m.name.startswith("curvature")]
+    assert "32 of 256 samples" in examination.omissions[0].reason
+    assert cost == pytest.approx(examination.card.num_gradients * 32 / 256)
+    assert cost < 0.3 * examination.budget.amount
+
+
 def test_proved_remedies_come_first(examination):
     flags = [remedy.is_proved for remedy in examination.remedies]
     assert flags == sorted(flags, reverse=True)

@@ -132,6 +132,7 @@ HEALTHY = {
         own_loss(gaussian(tanh(8, 24, 24, 3), 30.0), sgd(0.01)), 800
     ),
     "trained before, at its minimum": lambda: trained(regress(tanh(8, 24, 1), sgd(0.05)), 800),
+    "trained before, resting there": lambda: trained(regress(dense(8, 1), sgd(0.01)), 600, 0.1),
     "batch norm": lambda: classify(
         seeded(
             lambda: nn.Sequential(

@@ -85,6 +85,16 @@ def test_more_budget_trains_longer_and_keeps_to_its_share():
         assert num_steps * NUM_RUNS / 8 <= TRIAL_SHARE * amount
 
 
+@pytest.mark.parametrize(
+    ("amount", "batch_size", "num_steps"),
+    [(340, 32, 100), (160, 32, 50), (160, 8, 200), (700, 64, 100)],
+)
+def test_lengths_by_hand(amount, batch_size, num_steps):
+    """0.55 of the budget for 14 runs, of which a step costs B/256: for instance 340 · 0.55 / 14 · 8
+    = 107 steps."""
+    assert length(amount, batch_size) == num_steps
+
+
 @pytest.mark.parametrize("amount", [1e-3, 0.7, 9, 41, 79])
 @pytest.mark.parametrize("batch_size", [16, 48, 256])
 def test_a_budget_that_is_too_small_names_one_that_would_do(amount, batch_size):

@@ -33,6 +33,7 @@ def test_a_seed_decides_a_run_to_the_bit(build):
     problem = classify(build(), adam(0.01))
 
     def run(seed):
+        torch.seed()
         own = problem.copied()
         return replace(train(own, plan_of(problem), seed), seconds=0.0), own.model.state_dict()
 
