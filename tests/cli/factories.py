@@ -130,3 +130,8 @@ def no_second_derivative():
 def greedy_optimizer():
     other = net()
     return problem(optimizer=lambda params: torch.optim.SGD(other.parameters(), lr=0.1))
+
+
+def talkative():
+    print("building the network")
+    return healthy()

@@ -56,6 +56,13 @@ def test_the_same_seed_and_budget_in_gradients_give_the_same_examination(tmp_pat
     assert told() == told()
 
 
+def test_what_a_factory_prints_is_no_part_of_the_json(tmp_path):
+    arguments = ("--out", tmp_path / "p.html", "--budget", "1500g", "--json")
+    result = examine(f"{FACTORIES}:talkative", *arguments)
+    assert json.loads(result.stdout)["is_healthy"]
+    assert "building the network" in result.stderr
+
+
 def without_seconds(value):
     if isinstance(value, dict):
         return {k: without_seconds(v) for k, v in value.items() if k != "seconds"}

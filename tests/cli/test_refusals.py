@@ -92,7 +92,26 @@ def test_files_that_cannot_be_imported(text, said, tmp_path):
     sys.modules.pop("broken_file", None)
 
 
-def test_debug_shows_the_traceback():
+def test_debug_shows_the_traceback_too():
     result = examine(f"{FACTORIES}:raises", "--debug")
-    assert result.exit_code != 0
-    assert type(result.exception.__cause__) is KeyError
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr
+    assert "KeyError: 'no such key'" in result.stderr
+
+
+def test_what_nobody_foresaw_is_no_finding(monkeypatch, tmp_path):
+    def fails(*arguments, **settings):
+        raise RuntimeError("a wheel came off")
+
+    monkeypatch.setattr("thalweg.cli._app.examine", fails)
+    result = examine(f"{FACTORIES}:healthy", "--out", tmp_path / "page.html")
+    assert result.exit_code == 2
+    assert "RuntimeError: a wheel came off" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_device_that_torch_only_names_is_refused():
+    result = examine(f"{FACTORIES}:healthy", "--device", "privateuseone")
+    assert result.exit_code == 2
+    assert "give one of cpu" in result.stderr

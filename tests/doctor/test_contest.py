@@ -44,6 +44,17 @@ def test_the_gain_is_that_of_scipys_paired_t_test(num_seeds):
         assert gain.is_proved == (oracle.pvalue < 0.05 and is_large)
 
 
+def test_three_finalists_share_the_level():
+    """Of 1,500 contests in which no remedy differs from their one control, at most 5 % may prove
+    any, and the binomial error is 0.6 %."""
+    generator = np.random.default_rng(1)
+    any_proved = 0
+    for _ in range(1500):
+        control, *remedied = (runs_of(generator.normal(1, 0.3, 3)) for _ in range(4))
+        any_proved += any(paired_gain(control, r, num_compared=3).is_proved for r in remedied)
+    assert 0.01 < any_proved / 1500 <= 0.065
+
+
 def test_nothing_is_proved_more_often_than_the_level_where_nothing_differs():
     """A/A: 1,500 pairs of equal distributions. The level is 5 %, its binomial error 0.6 %; on the
     last two Student's t is not exact."""

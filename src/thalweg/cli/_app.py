@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -94,10 +95,11 @@ def examine_command(
     with _refusals(debug):
         limit = Budget.parse(budget)
         check_writable(out)
-        problem = problem_from(target)
-        if device is not None:
-            problem = problem.to(device=_device(device))
-        with _progress(is_silent=as_json) as progress:
+        # What somebody's factory or model prints is no part of the answer on stdout.
+        with redirect_stdout(sys.stderr), _progress(is_silent=as_json) as progress:
+            problem = problem_from(target)
+            if device is not None:
+                problem = problem.to(device=_device(device))
             examination = examine(
                 problem, params=params or "*", budget=limit, seed=seed, progress=progress
             )
@@ -125,7 +127,7 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
         raise ThalwegError(
             f"device {name!r} cannot be used here; give one of {', '.join(there)}"
@@ -135,19 +137,30 @@ def _device(name: str) -> torch.device:
 
 @contextmanager
 def _refusals(debug: bool) -> Iterator[None]:
-    """An error on purpose becomes one sentence on stderr and exit code 2."""
+    """What goes wrong becomes one sentence on stderr and exit code 2; a traceback if asked for."""
     try:
         yield
-    except ThalwegError as error:
+    except typer.Exit:
+        raise
+    except Exception as error:
         if debug:
-            raise
+            traceback.print_exception(error)
+        said = str(error) if isinstance(error, ThalwegError) else _unexpected(error)
         Console(stderr=True, soft_wrap=True).print(
-            f"[bold red]thalweg:[/bold red] {escape(str(error))}", highlight=False
+            f"[bold red]thalweg:[/bold red] {escape(said)}", highlight=False
         )
         raise typer.Exit(FAILED) from error
     except KeyboardInterrupt as error:
         Console(stderr=True).print("thalweg: interrupted; nothing was written")
         raise typer.Exit(130) from error
+
+
+def _unexpected(error: Exception) -> str:
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    return (
+        f"could not examine: {type(error).__name__}: {first}; nobody foresaw this, so run again "
+        f"with --debug and report the traceback"
+    )
 
 
 @contextmanager

@@ -26,6 +26,9 @@ SCREENING = 4
 MOVED = 0.1
 """A screening run that does not lower the loss by this share is given a smaller step."""
 
+RISK = 0.05
+"""Of calling any remedy proved that does nothing, over all that are compared (Bonferroni)."""
+
 MIN_GAIN = 0.02
 """A remedy must lower the held-out loss by this share of the control's at least."""
 
@@ -81,9 +84,10 @@ def contest(
         except Exception as error:
             failed.append(_failed(remedy, None, error))
     entered.sort(key=lambda entry: entry[1].last_loss)
+    finalists = entered[:NUM_FINALISTS]
     tried: list[TriedRemedy] = []
     late: list[TriedRemedy] = []
-    for remedy, screening in entered[:NUM_FINALISTS]:
+    for remedy, screening in finalists:
         if tried and ledger.seconds_left < sum(each.seconds for each in control):
             outcome = "not proved: the time was up before its full runs"
             late.append(TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome))
@@ -93,7 +97,7 @@ def contest(
         except Exception as error:
             failed.append(_failed(remedy, screening, error))
             continue
-        gain = paired_gain(control, runs, readings.blind_loss)
+        gain = paired_gain(control, runs, readings.blind_loss, len(finalists))
         outcome = "proved to help" if gain.is_proved else "not proved to help"
         if gain.is_proved and _fits_less(runs, control):
             gain = replace(gain, is_proved=False)
@@ -119,9 +123,14 @@ def _failed(remedy: Remedy, screening: Run | None, error: Exception) -> TriedRem
 
 
 def paired_gain(
-    control: Sequence[Run], remedied: Sequence[Run], blind_loss: float | None = None
+    control: Sequence[Run],
+    remedied: Sequence[Run],
+    blind_loss: float | None = None,
+    num_compared: int = 1,
 ) -> Gain:
-    """Control minus remedied held-out loss, seed by seed, with Student's one-sided t at 95 %.
+    """Control minus remedied held-out loss, seed by seed, with Student's one-sided t.
+
+    The level is 5 % over all remedies that are compared with this control, divided evenly.
 
     How far a run diverges is chance, and would pass for doubt: a control run counts at most at the
     loss it began with, or that a blind answer gets where that is higher. So one that breaks down
@@ -136,6 +145,6 @@ def paired_gain(
     if len(differences) < 2 or not isfinite(mean):
         return Gain(mean, -inf, False)
     error = stdev(differences) / sqrt(len(differences))
-    low = mean - float(stats.t.ppf(0.95, len(differences) - 1)) * error
+    low = mean - float(stats.t.ppf(1 - RISK / num_compared, len(differences) - 1)) * error
     is_proved = low > 0 and mean > MIN_GAIN * abs(fmean(without))
     return Gain(inf if has_broken and is_proved else mean, low, is_proved)

@@ -24,7 +24,8 @@ class Gain:
 
     Args:
         mean: of the differences [loss]; inf where the control breaks down and the remedy is proved.
-        low: lower end of the one-sided 95 % confidence interval, by Student's t.
+        low: lower end of the one-sided confidence interval by Student's t, at 95 % for all
+            finalists together.
         is_proved: whether `low` is above zero and the mean above 2 % of the control's loss.
     """
 

@@ -115,8 +115,9 @@ def _remedy_section(examination: Examination) -> Section | None:
     if proved:
         sentence = (
             f"{_counted(len(proved), 'remedy', 'remedies')} of {len(examination.remedies)} tried "
-            f"proved to help: the held-out loss is lower than without by a paired t test at 95 %, "
-            f"over {len(examination.control)} seeds with the same data order and steps."
+            f"proved to help: the held-out loss is lower than without by a paired t test over "
+            f"{len(examination.control)} seeds with the same data order and steps, at 95 % for all "
+            f"finalists together."
         )
     else:
         sentence = (
@@ -149,7 +150,7 @@ def _remedy_table(examination: Examination) -> Table:
         tuple(rows),
         f"After {examination.num_steps} steps: mean ± standard deviation over "
         f"{len(examination.control)} seeds. Gain: held-out loss without minus with, and the lower "
-        f"end of its one-sided 95 % interval.",
+        f"end of its one-sided interval.",
     )
 
 
