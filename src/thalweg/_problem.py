@@ -138,12 +138,12 @@ class Problem:
         Raises:
             ProblemError: if they are empty, an iterator, or larger than memory allows.
         """
-        return read(self.data, "data", self._loss_takes_target)
+        return read(self.data, "data", self.loss_takes_target)
 
     @cached_property
     def test_batches(self) -> tuple[Batch, ...]:
         """The held-out data, read once; empty where there are none."""
-        return () if self.test is None else read(self.test, "test", self._loss_takes_target)
+        return () if self.test is None else read(self.test, "test", self.loss_takes_target)
 
     @property
     def num_samples(self) -> int:
@@ -322,7 +322,7 @@ class Problem:
             known = known_loss(self.loss)
             if known and isinstance(logits, Tensor):
                 known.check_target(logits, call.target, where)
-            compared = (logits, call.target) if self._loss_takes_target else (logits,)
+            compared = (logits, call.target) if self.loss_takes_target else (logits,)
             try:
                 loss = self._loss_function(*compared)
             except Exception as error:
@@ -376,6 +376,7 @@ class Problem:
 
     @cached_property
     def shadow(self) -> nn.Module:
+        """The modules that readings run: they share the owner's tensors, and nothing else."""
         return shadow_of(self.model)
 
     @cached_property
@@ -394,7 +395,8 @@ class Problem:
         return call
 
     @property
-    def _loss_takes_target(self) -> bool:
+    def loss_takes_target(self) -> bool:
+        """Whether the loss compares the output with a target, or looks at the output alone."""
         return self.loss is None or _num_arguments(self.loss) != 1
 
     def _explained(self, who: str, error: Exception, call: Call, where: str) -> str:

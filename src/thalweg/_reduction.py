@@ -56,6 +56,10 @@ class Reduction:
             )
         return tuple(count / total for count in counts)
 
+    def total(self, losses: Sequence[float], counts: Sequence[float]) -> float:
+        """L, of the losses of the batches and their numbers of terms."""
+        return sum(w * loss for w, loss in zip(self.weights(counts), losses, strict=True))
+
 
 def reduction_of(
     model: nn.Module,

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 import thalweg
+from examinations import without_seconds
 from thalweg.cli._app import app
 from thalweg.cli._factory import problem_from
 
@@ -61,14 +62,6 @@ def test_what_a_factory_prints_is_no_part_of_the_json(tmp_path):
     result = examine(f"{FACTORIES}:talkative", *arguments)
     assert json.loads(result.stdout)["is_healthy"]
     assert "building the network" in result.stderr
-
-
-def without_seconds(value):
-    if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if k != "seconds"}
-    if isinstance(value, list):
-        return [without_seconds(v) for v in value]
-    return value
 
 
 def test_params_choose_whose_curvature_is_read(tmp_path):

@@ -28,16 +28,9 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves as leaves
 from torch.utils.data import DataLoader, TensorDataset
 
+from examinations import without_seconds
 from thalweg import BudgetError, LayoutError, Problem, ProblemError, ThalwegError, examine
 from thalweg.doctor import Ailment
-
-
-def without_seconds(value):
-    if isinstance(value, dict):
-        return {k: without_seconds(v) for k, v in value.items() if k != "seconds"}
-    if isinstance(value, list):
-        return [without_seconds(v) for v in value]
-    return value
 
 
 def told(examination):

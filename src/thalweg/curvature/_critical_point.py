@@ -120,6 +120,15 @@ class CriticalPoint:
         count = self.density.count_below(-self.inertia.null_tol)
         return count.low, count.high
 
+    @property
+    def null_interval(self) -> tuple[float, float]:
+        """Between which numbers of eigenvalues are zero to the tolerance."""
+        if self.density is None:
+            return self.inertia.null, self.inertia.null
+        tol, n = self.inertia.null_tol, self.num_parameters
+        share = self.density.mass(-tol, tol)
+        return n * share.low, n * share.high
+
     def __str__(self) -> str:
         top, bottom = self.extremes.top, self.extremes.bottom
         lines = [
@@ -207,7 +216,8 @@ def critical_point(
         num_products = hessian.size
         ends = extremes(operator, generator=generator)
         counts = inertia(operator)
-        frobenius = float(operator.to_dense().norm())
+        assert counts.eigenvalues is not None, "counted, not estimated"
+        frobenius = float(counts.eigenvalues.norm())
     else:
         ends = extremes(operator, generator=generator)
         spectrum = density(

@@ -10,7 +10,7 @@ from thalweg.curvature import CriticalPoint
 from thalweg.doctor._budget import Budget
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._trial import Run
-from thalweg.report import Page
+from thalweg.report import Page, to_json
 from thalweg.signal import Signal
 
 SCHEMA = "thalweg/examination/1"
@@ -162,7 +162,5 @@ class Examination:
 
     def to_json(self) -> str:
         """The examination as JSON, with the name and version of its schema."""
-        from thalweg.report import to_json
-
         fields: dict[str, Any] = {"schema": SCHEMA, "is_healthy": self.is_healthy}
         return to_json(fields | {name: getattr(self, name) for name in self.__dataclass_fields__})

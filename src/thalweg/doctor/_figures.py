@@ -140,7 +140,7 @@ def _density_figure(card: CriticalPoint) -> Figure:
     ]
     caption = (
         f"The density of the Hessian's {card.num_parameters:,} eigenvalues by stochastic Lanczos "
-        f"quadrature, with two standard errors. About {card.inertia.negative:,.0f} are negative."
+        f"quadrature, with two standard errors."
     )
     layout = _axes("eigenvalue λ", "density", {"type": "log", "exponentformat": "power"})
     return Figure(data, layout, caption, "Spectral density of the Hessian")

@@ -227,16 +227,14 @@ def _surface_section(examination: Examination) -> Section | None:
 
 def _surface_facts(card: CriticalPoint) -> Facts:
     top, bottom = card.extremes.top, card.extremes.bottom
-    low, high = card.index_interval
-    count = f"{card.inertia.negative:,.0f} of {card.num_parameters:,}"
-    doubt = "exact" if low == high else f"{low:,.0f} to {high:,.0f}"
-    null = f"{card.inertia.null:,.0f} within {card.inertia.null_tol:.1g} of zero"
+    negative = _number(*card.index_interval)
+    null = f"{_number(*card.null_interval)} within {card.inertia.null_tol:.1g} of zero"
     facts = [
         Fact("loss", f"{card.value:.6g}"),
         Fact("gradient norm", f"{card.gradient_norm:.3g}", f"zero below {card.gradient_tol:.2g}"),
         Fact("λ_max, sharpness", f"{card.sharpness:.4g}", _bounds(top.bounds[0].tolist())),
         Fact("λ_min", f"{card.lowest:.4g}", _bounds(bottom.bounds[0].tolist())),
-        Fact("negative eigenvalues", count, doubt, null),
+        Fact("negative eigenvalues", negative, f"of {card.num_parameters:,}", null),
         Fact("gradient-flatness r", f"{card.flatness:.3f}", "", "near 1: no critical point near"),
     ]
     if card.stability:
@@ -273,6 +271,11 @@ def _omission_section(examination: Examination) -> Section | None:
     if not blocks:
         return None
     return Section("What was not measured, and what was assumed", "", tuple(blocks))
+
+
+def _number(low: float, high: float) -> str:
+    """A count of eigenvalues: itself where it is exact, its interval where it is estimated."""
+    return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
 
 
 def _bounds(bounds: Sequence[float]) -> str:

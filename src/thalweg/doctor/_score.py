@@ -54,9 +54,7 @@ def score(problem: Problem, batches: Sequence[Batch], reduction: Reduction) -> S
     finally:
         for module, mode in modes:
             module.training = mode
-    weights = reduction.weights(counts)
-    loss = sum(w * value for w, value in zip(weights, losses, strict=True))
-    return Score(loss, hits / total if total else None)
+    return Score(reduction.total(losses, counts), hits / total if total else None)
 
 
 def _hits(problem: Problem, logits: Any, target: Any) -> Tensor | None:
@@ -117,7 +115,7 @@ def shuffled_loss(problem: Problem, generator: torch.Generator) -> float | None:
     targets; of one that knows nothing yet the two losses are alike. Cost: one forward pass.
     """
     targets = [call_of(batch, problem.model).target for batch in problem.batches]
-    if not (problem._loss_takes_target and all(isinstance(t, Tensor) and t.ndim for t in targets)):
+    if not (problem.loss_takes_target and all(isinstance(t, Tensor) and t.ndim for t in targets)):
         return None
     if len({t.shape[1:] for t in targets}) != 1:
         return None
@@ -140,8 +138,7 @@ def _mean_loss(problem: Problem, reduction: Reduction) -> float:
             evaluation = problem.forward(problem.parameters, batch)
             counts.append(reduction.count(batch, evaluation.output))
             losses.append(float(evaluation.loss))
-    weights = reduction.weights(counts)
-    return sum(w * value for w, value in zip(weights, losses, strict=True))
+    return reduction.total(losses, counts)
 
 
 def _with_target(batch: Batch, target: Tensor) -> Batch:

@@ -157,8 +157,7 @@ class Point:
             weights = reduction.weights(counts)
             slope = total if reduction.is_sum else total / sum(counts)
         _refuse_unused([name for name in self.layout.names if name not in used])
-        value = sum(w * loss for w, loss in zip(weights, losses, strict=True))
-        return value, slope, weights
+        return reduction.total(losses, counts), slope, weights
 
     @cached_property
     def _hessian(self) -> SurfaceOperator:
