@@ -26,7 +26,6 @@ from thalweg import (
     RandomModelError,
     Surface,
     ThalwegError,
-    UnusedParameterError,
 )
 from traces import assert_no_trace, trace_of
 
@@ -70,12 +69,6 @@ def filled(model, name, value):
 
 def frozen(model):
     return model.requires_grad_(False)
-
-
-def with_spare():
-    model = net()
-    model.spare = nn.Linear(3, 2).double()
-    return model
 
 
 def with_phase():
@@ -166,9 +159,6 @@ REFUSED = {
     "raising": (
         lambda: Problem(net(), MSE, (Y, Y)), ProblemError,
         r"model raised RuntimeError on batch 0: mat1 .*given float64 \(7, 2\)", "call it by"),
-    "an unused parameter": (
-        lambda: Problem(with_spare(), MSE, (X, Y)), UnusedParameterError,
-        r"'spare\.weight', 'spare\.bias'", r"requires_grad_\(False\).*Surface\(problem, params="),
     "complex": (
         lambda: Problem(with_phase(), MSE, (X, Y)), LayoutError,
         r"'phase' is torch\.complex128", "freeze it"),

@@ -11,7 +11,6 @@ from thalweg._errors import (
     RandomModelError,
     SecondDerivativeError,
     ThalwegError,
-    UnusedParameterError,
 )
 from thalweg._problem import Problem
 from thalweg.curvature import critical_point
@@ -36,7 +35,6 @@ __all__ = [
     "SecondDerivativeError",
     "Surface",
     "ThalwegError",
-    "UnusedParameterError",
     "critical_point",
     "curvature",
     "density",

@@ -4,8 +4,7 @@
     ├── ProblemError            the model, the loss or the data cannot be read as a Problem
     │   ├── RandomModelError    the same parameters give different values
     │   ├── NonFiniteError      a value is NaN or infinite; names the layer where it was born
-    │   ├── DetachedLossError   the loss does not depend on the parameters
-    │   └── UnusedParameterError  a parameter does not enter the loss
+    │   └── DetachedLossError   the loss does not depend on the parameters
     ├── SecondDerivativeError   an operation of the network has no second derivative
     ├── LayoutError             names, shapes, dtypes or devices of parameters do not fit
     ├── OperatorError           an operator was given something it cannot multiply
@@ -33,10 +32,6 @@ class NonFiniteError(ProblemError):
 
 class DetachedLossError(ProblemError):
     """The loss does not depend on the parameters."""
-
-
-class UnusedParameterError(ProblemError):
-    """A parameter does not enter the loss."""
 
 
 class SecondDerivativeError(ThalwegError):

@@ -48,6 +48,15 @@ def test_findings_end_with_1_and_json_is_strict(tmp_path):
     assert out.exists()
 
 
+def test_parameters_that_do_not_enter_are_said_not_refused(tmp_path):
+    arguments = ("--out", tmp_path / "p.html", "--budget", "1500g", "--json")
+    result = examine(f"{FACTORIES}:unused", *arguments)
+    assert result.exit_code in (0, 1), result.output
+    (said,) = [s for s in json.loads(result.stdout)["assumptions"] if "do not enter" in s]
+    assert said.startswith("2 parameter(s)")
+    assert "'forgotten.weight', 'forgotten.bias'" in said
+
+
 def test_the_same_seed_and_budget_in_gradients_give_the_same_examination(tmp_path):
     def told():
         out = tmp_path / "page.html"
@@ -106,10 +115,10 @@ def test_python_m_thalweg_knows_its_version():
 
 
 def test_a_real_process_says_one_sentence_and_ends_with_2(tmp_path):
-    result = run("examine", f"{FACTORIES}:unused", "--out", str(tmp_path / "page.html"))
+    result = run("examine", f"{FACTORIES}:mixed_dtypes", "--out", str(tmp_path / "page.html"))
     assert result.returncode == 2
     assert result.stdout == ""
-    assert result.stderr.startswith("thalweg: 2 parameter(s) do not enter the loss")
+    assert result.stderr.startswith("thalweg: parameters mix dtypes")
     assert result.stderr.count("\n") == 1
 
 

@@ -23,7 +23,6 @@ PROBLEMS = [
     ("target_out_of_range", "batch 1", "mend the targets"),
     ("dropout", "'1' (Dropout)", "model.eval()"),
     ("batch_statistics", "'0' (BatchNorm1d)", "model.eval()"),
-    ("unused", "'forgotten.weight'", "requires_grad_(False)"),
     ("mixed_dtypes", "'0.weight' is torch.float64", "convert the model"),
     ("mixed_devices", "'2.weight' on meta", "move the model"),
     ("no_second_derivative", "Once", "replace it"),

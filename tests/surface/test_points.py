@@ -15,7 +15,6 @@ from thalweg import (
     ProblemError,
     SecondDerivativeError,
     Surface,
-    UnusedParameterError,
 )
 
 
@@ -179,10 +178,25 @@ def spare_problem(uses_both: bool) -> Problem:
 
 
 @pytest.mark.parametrize("params", ["*", "spare.*"])
-def test_unused_parameters_are_named(params):
-    point = Surface(spare_problem(True), params).here()
-    with pytest.raises(UnusedParameterError, match=r"'spare\.weight'.*requires_grad_\(False\)"):
-        _ = point.value
+def test_unused_parameters_are_named_and_flat(params):
+    """Zero slope and zero rows; the rest is what it is without them."""
+    problem = spare_problem(True)
+    whole, used = Surface(problem, params).here(), Surface(problem, "experts.*").here()
+    assert whole.unused == ("spare.weight", "spare.bias")
+    assert used.unused == ()
+    assert whole.value == used.value
+    for op, oracle in [
+        (whole.hessian(), used.hessian()),
+        (whole.ggn(), used.ggn()),
+        (whole.fisher(), used.fisher()),
+    ]:
+        A = op.to_dense()
+        assert not A[:8].any()
+        assert not A[:, :8].any()
+        if params == "*":
+            torch.testing.assert_close(A[8:, 8:], oracle.to_dense(), rtol=1e-12, atol=1e-14)
+            assert A[8:, 8:].any()
+    assert not whole.gradient_vector[:8].any()
 
 
 @pytest.mark.parametrize("params", ["experts.*", "experts.0.*", "experts.1.*"])

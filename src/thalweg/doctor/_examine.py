@@ -186,6 +186,8 @@ def _card(
     problem = surface.problem
     with ledger.measuring("curvature: eigenvalues, index, verdict", 0.05) as gradients:
         point = surface.here()
+        if point.unused:
+            ledger.assume(_said_unused(point.unused))
         seconds = _seconds_per_product(point)
         plan = plan_curvature(budget, seconds, surface.layout.size, problem.num_samples)
         if plan is None:
@@ -226,6 +228,14 @@ def _card(
         share = point.problem.num_samples / problem.num_samples
         gradients.append(share * card.num_gradients)
     return card
+
+
+def _said_unused(names: tuple[str, ...]) -> str:
+    some = ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
+    return (
+        f"{len(names)} parameter(s) do not enter the loss: {some}; their gradient and curvature "
+        f"were counted as zero. Remove them, or freeze them with requires_grad_(False)."
+    )
 
 
 def _seconds_per_product(point: Point, num_products: int = 3) -> float:

@@ -10,7 +10,6 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._batch import Batch
-from thalweg._errors import UnusedParameterError
 from thalweg._graph import explaining, refuse_once_differentiable
 from thalweg._layout import Layout, Params
 from thalweg._problem import Evaluation, Problem
@@ -77,6 +76,14 @@ class Point:
         """∇L(θ) as one vector, in the layout's order [loss/param]."""
         return self._value_and_gradient[1]
 
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Names of the parameters that no batch's loss is computed from.
+
+        Their gradient, rows and columns are zero. Cost: one gradient, which is kept.
+        """
+        return self._value_and_gradient[3]
+
     def hessian(self) -> SurfaceOperator:
         """H = ∇²L(θ) [loss/param²]: the exact Hessian, one double backward pass a product.
 
@@ -131,7 +138,9 @@ class Point:
         return self._value_and_gradient[2]
 
     @cached_property
-    def _value_and_gradient(self) -> tuple[float, Float[Tensor, " n"], tuple[float, ...]]:
+    def _value_and_gradient(
+        self,
+    ) -> tuple[float, Float[Tensor, " n"], tuple[float, ...], tuple[str, ...]]:
         reduction = self.problem.reduction
         counts: list[float] = []
         losses: list[float] = []
@@ -156,8 +165,8 @@ class Point:
                 total += scale * self.layout.flatten(_filled(leaves, gradients))
             weights = reduction.weights(counts)
             slope = total if reduction.is_sum else total / sum(counts)
-        _refuse_unused([name for name in self.layout.names if name not in used])
-        return reduction.total(losses, counts), slope, weights
+        unused = tuple(name for name in self.layout.names if name not in used)
+        return reduction.total(losses, counts), slope, weights, unused
 
     @cached_property
     def _hessian(self) -> SurfaceOperator:
@@ -206,12 +215,3 @@ def _filled(leaves: dict[str, Tensor], gradients: tuple[Tensor | None, ...]) -> 
         name: torch.zeros_like(leaf) if gradient is None else gradient
         for (name, leaf), gradient in zip(leaves.items(), gradients, strict=True)
     }
-
-
-def _refuse_unused(names: list[str]) -> None:
-    if names:
-        raise UnusedParameterError(
-            f"{len(names)} parameter(s) do not enter the loss: {', '.join(map(repr, names[:5]))}"
-            f"{', …' if len(names) > 5 else ''}; freeze them with requires_grad_(False), remove "
-            f"them, or leave them out: Surface(problem, params=...) or --params"
-        )
