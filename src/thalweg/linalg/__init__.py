@@ -8,6 +8,7 @@ from thalweg.linalg._estimate import Estimate
 from thalweg.linalg._extremes import Extremes, extremes
 from thalweg.linalg._inertia import Inertia, inertia
 from thalweg.linalg._lanczos import Tridiagonal, lanczos
+from thalweg.linalg._linear_operator import LinearOperator
 from thalweg.linalg._matrix_operator import MatrixOperator
 from thalweg.linalg._matvec_operator import MatvecOperator
 from thalweg.linalg._minres import least_residual
@@ -22,6 +23,7 @@ __all__ = [
     "Estimate",
     "Extremes",
     "Inertia",
+    "LinearOperator",
     "MatrixOperator",
     "MatvecOperator",
     "Solution",
