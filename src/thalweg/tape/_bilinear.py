@@ -1,0 +1,201 @@
+"""Products: of matrices, of elements, and convolutions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.tape._rule import Adjoints, Call, Linear, Rule, Tangents, summed_to
+
+aten = torch.ops.aten
+
+
+class MatrixProduct(Rule):
+    """Y = A B (+ c), for matrices or stacks of them.
+
+    Ẏ = Ȧ B + A Ḃ + ċ,   Ā' = Ȳ' Bᵀ + Ȳ Ḃᵀ,   B̄' = Aᵀ Ȳ' + Ȧᵀ Ȳ,   c̄' = Σ Ȳ'
+    """
+
+    def __init__(self, call: Call) -> None:
+        offset = 1 if call.function is aten.addmm.default else 0
+        self._A, self._B = call.args[offset].detach(), call.args[offset + 1].detach()
+        self._has_A, self._has_B = call.is_active(offset), call.is_active(offset + 1)
+        self._c = call.args[0].shape if offset and call.is_active(0) else None
+        # The transpose of a weight matrix: its adjoint is laid out like the weight itself.
+        self._is_flipped = self._B.mT.is_contiguous() and not self._B.is_contiguous()
+        self._anchored: Tensor | None = None
+        self.is_linear = not (self._has_A and self._has_B)
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """Ȧ B + A Ḃ + ċ."""
+        c, A, B = self._named(tangents)
+        if A is None and B is None:
+            assert c is not None
+            return c.expand(*self._A.shape[:-1], self._B.shape[-1])
+        first, second = (A, self._B) if B is None else (self._A, B)
+        total = first @ second if c is None else torch.addmm(c, first, second)
+        return total if A is None or B is None else _plus(total, A, self._B)
+
+    def pull(self, adjoint: Any) -> Adjoints:
+        """Ȳ Bᵀ, Aᵀ Ȳ, Σ Ȳ."""
+        return self._listed(
+            None if self._c is None else summed_to(adjoint, self._c),
+            adjoint @ self._B.mT if self._has_A else None,
+            self._right(self._A, adjoint, None, None) if self._has_B else None,
+        )
+
+    def anchor(self, adjoint: Any) -> None:
+        """Keeps Ȳ."""
+        self._anchored = adjoint
+
+    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+        """The adjoints' derivative, see above."""
+        _, A, B = self._named(tangents)
+        anchored = self._anchored if not self.is_linear else None
+        left: Tensor | None = None
+        if self._has_A:
+            left = _plus(None, turned, self._B.mT)
+            left = _plus(left, anchored, None if B is None else B.mT)
+        right = self._right(self._A, turned, A, anchored) if self._has_B else None
+        offset = None if self._c is None or turned is None else summed_to(turned, self._c)
+        return self._listed(offset, left, right)
+
+    def _right(
+        self, A: Tensor, Y: Tensor | None, A2: Tensor | None, Y2: Tensor | None
+    ) -> Tensor | None:
+        """Aᵀ Y + A2ᵀ Y2, each where it is there."""
+        if self._is_flipped:
+            total = _plus(None, None if Y is None else Y.mT, A)
+            total = _plus(total, None if Y2 is None else Y2.mT, A2)
+            return None if total is None else total.mT
+        total = _plus(None, A.mT, Y)
+        return _plus(total, None if A2 is None else A2.mT, Y2)
+
+    def _named(self, tangents: Tangents) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        rest = iter(tangents)
+        c = next(rest) if self._c is not None else None
+        A = next(rest) if self._has_A else None
+        B = next(rest) if self._has_B else None
+        return c, A, B
+
+    def _listed(self, c: Tensor | None, A: Tensor | None, B: Tensor | None) -> Adjoints:
+        flags = (self._c is not None, self._has_A, self._has_B)
+        return tuple(t for t, there in zip((c, A, B), flags, strict=True) if there)
+
+
+def _plus(total: Tensor | None, A: Tensor | None, B: Tensor | None) -> Tensor | None:
+    """total += A B, where total is None or a tensor of this file's own; what is None is zero."""
+    if A is None or B is None:
+        return total
+    if total is None:
+        return A @ B
+    return total.addmm_(A, B) if A.ndim == 2 else total.baddbmm_(A, B)
+
+
+class ElementProduct(Rule):
+    """y = a b, with broadcasting."""
+
+    def __init__(self, call: Call) -> None:
+        self._a, self._b = call.args[0].detach(), call.args[1].detach()
+        self._anchored: Tensor | None = None
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """ȧ b + a ḃ."""
+        return torch.addcmul(tangents[0] * self._b, self._a, tangents[1])
+
+    def pull(self, adjoint: Any) -> Adjoints:
+        """b ȳ, a ȳ."""
+        a, b = self._a, self._b
+        return summed_to(adjoint * b, a.shape), summed_to(adjoint * a, b.shape)
+
+    def anchor(self, adjoint: Any) -> None:
+        """Keeps ȳ."""
+        self._anchored = adjoint
+
+    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+        """b ȳ' + ḃ ȳ, a ȳ' + ȧ ȳ."""
+        anchored = self._anchored
+        assert anchored is not None
+        left, right = anchored * tangents[1], anchored * tangents[0]
+        if turned is not None:
+            left, right = left.addcmul_(turned, self._b), right.addcmul_(turned, self._a)
+        return summed_to(left, self._a.shape), summed_to(right, self._b.shape)
+
+
+def element_product(call: Call) -> Rule | None:
+    """The rule of a · b, linear where one of them is constant."""
+    a, b = call.args[0], call.args[1]
+    if len(call.active) == 2:
+        return ElementProduct(call)
+    if len(call.active) == 1 and a is not b:
+        x, factor = (a, b) if call.is_active(0) else (b, a)
+        return _times(x.shape, factor.detach() if isinstance(factor, Tensor) else factor)
+    return None  # a square
+
+
+def quotient(call: Call) -> Rule | None:
+    """The rule of a / b for a constant b."""
+    if len(call.active) != 1 or not call.is_active(0):
+        return None
+    b = call.args[1]
+    return _times(call.args[0].shape, 1 / (b.detach() if isinstance(b, Tensor) else b))
+
+
+def _times(shape: torch.Size, factor: Any) -> Rule:
+    return Linear(lambda t: t * factor, lambda a: (summed_to(a * factor, shape),))
+
+
+class Convolution(Rule):
+    """Y = W ∗ X + c, or its transpose: bilinear, like a product of matrices."""
+
+    def __init__(self, call: Call) -> None:
+        self._x, self._w = call.args[0].detach(), call.args[1].detach()
+        self._settings = call.args[3:]
+        bias = call.args[2]
+        self._bias_sizes = None if bias is None else list(bias.shape)
+        self._mask = [call.is_active(place) for place in range(3)]
+        self._anchored: Tensor | None = None
+        self.is_linear = not (self._mask[0] and self._mask[1])
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """W ∗ Ẋ + Ẇ ∗ X + ċ."""
+        rest = iter(tangents)
+        x, w, c = (next(rest) if there else None for there in self._mask)
+        total: Tensor | None = None
+        if w is not None:
+            total = aten.convolution(self._x, w, c, *self._settings)
+        if x is not None:
+            bias = c if w is None else None
+            moved = aten.convolution(x, self._w, bias, *self._settings)
+            total = moved if total is None else total.add_(moved)
+        if total is None:
+            zero = torch.zeros_like(self._w)
+            total = aten.convolution(self._x, zero, c, *self._settings)
+        return total
+
+    def pull(self, adjoint: Any) -> Adjoints:
+        """Convolutions of the adjoint with W and with X."""
+        return self._kept(self._backward(adjoint, self._x, self._w, self._mask))
+
+    def anchor(self, adjoint: Any) -> None:
+        """Keeps Ȳ."""
+        self._anchored = adjoint
+
+    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+        """The pull of Ȳ', and that of Ȳ with Ẋ and Ẇ in the places of X and W."""
+        first = None if turned is None else self.pull(turned)
+        if self.is_linear:
+            return first or ()
+        x, w = tangents[0], tangents[1]
+        second = self._kept(self._backward(self._anchored, x, w, [True, True, False]))
+        if first is None:
+            return second
+        return tuple(a if b is None else a.add_(b) for a, b in zip(first, second, strict=True))
+
+    def _backward(self, adjoint: Any, x: Tensor, w: Tensor, mask: list[bool]) -> Any:
+        return aten.convolution_backward(adjoint, x, w, self._bias_sizes, *self._settings, mask)
+
+    def _kept(self, found: Any) -> Adjoints:
+        return tuple(t for t, there in zip(found, self._mask, strict=True) if there)

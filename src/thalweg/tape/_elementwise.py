@@ -1,0 +1,117 @@
+"""Functions that act on every element alone, and losses that sum them up."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.tape._rule import Adjoints, Call, Rule, Tangents
+
+aten = torch.ops.aten
+
+
+class Elementwise(Rule):
+    """yᵢ = φ(xᵢ): ẏ = φ' ẋ,   x̄' = φ' ȳ' + φ'' ȳ ẋ.
+
+    φ' and φ'' are computed once, by autograd; a product then costs three multiplications.
+    """
+
+    def __init__(self, call: Call) -> None:
+        (x,) = call.active
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            args = tuple(leaf if a is x else a for a in call.args)
+            y = call.function(*args, **call.kwargs)
+            (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y), create_graph=True)
+            self._curve: Tensor | None = None
+            if slope.requires_grad:
+                (self._curve,) = torch.autograd.grad(slope, leaf, torch.ones_like(slope))
+        self._slope = slope.detach()
+        self._bend: Tensor | None = None
+        self.is_linear = self._curve is None
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """φ' ẋ."""
+        return self._slope * tangents[0]
+
+    def pull(self, adjoint: Any) -> Adjoints:
+        """φ' ȳ."""
+        return (self._slope * adjoint,)
+
+    def anchor(self, adjoint: Any) -> None:
+        """φ'' ȳ."""
+        if self._curve is not None:
+            self._bend = self._curve * adjoint
+
+    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+        """φ' ȳ' + φ'' ȳ ẋ."""
+        if self._bend is None:
+            return (None,) if turned is None else (self._slope * turned,)
+        bent = self._bend * tangents[0]
+        return (bent if turned is None else bent.addcmul_(self._slope, turned),)
+
+
+class Separable(Rule):
+    """y = Σᵢ φᵢ(xᵢ), a loss against a fixed target: a gradient φ' and a diagonal Hessian φ''."""
+
+    def __init__(self, call: Call) -> None:
+        (x,) = call.active
+        with torch.enable_grad():
+            leaf = x.detach().requires_grad_()
+            args = tuple(leaf if a is x else a for a in call.args)
+            (slope,) = torch.autograd.grad(
+                call.function(*args, **call.kwargs), leaf, create_graph=True
+            )
+            self._curve: Tensor | None = None
+            if slope.requires_grad:
+                (self._curve,) = torch.autograd.grad(slope, leaf, torch.ones_like(slope))
+        self._slope = slope.detach()
+        self._bend: Tensor | None = None
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """φ'ᵀ ẋ."""
+        return (self._slope * tangents[0]).sum()
+
+    def pull(self, adjoint: Any) -> Adjoints:
+        """ȳ φ'."""
+        return (adjoint * self._slope,)
+
+    def anchor(self, adjoint: Any) -> None:
+        """ȳ φ''."""
+        if self._curve is not None:
+            self._bend = adjoint * self._curve
+
+    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+        """ȳ' φ' + ȳ φ'' ẋ."""
+        if self._bend is None:
+            return (None,) if turned is None else (turned * self._slope,)
+        bent = self._bend * tangents[0]
+        return (bent if turned is None else bent.add_(turned * self._slope),)
+
+
+ELEMENTWISE = (
+    aten.tanh.default, aten.sigmoid.default, aten.relu.default, aten.gelu.default,
+    aten.silu.default, aten.elu.default, aten.leaky_relu.default, aten.softplus.default,
+    aten.hardtanh.default, aten.hardswish.default, aten.hardsigmoid.default, aten.mish.default,
+    aten.exp.default, aten.expm1.default, aten.log.default, aten.log1p.default,
+    aten.sqrt.default, aten.rsqrt.default, aten.reciprocal.default, aten.sin.default,
+    aten.cos.default, aten.erf.default, aten.abs.default, aten.pow.Tensor_Scalar,
+    aten.clamp.default, aten.clamp_min.default, aten.clamp_max.default,
+)  # fmt: skip
+
+LOSSES = (
+    aten.mse_loss.default, aten.huber_loss.default, aten.smooth_l1_loss.default,
+    aten.binary_cross_entropy.default, aten.binary_cross_entropy_with_logits.default,
+)  # fmt: skip
+"""Their reduction is an argument: without one they are elementwise, with one separable."""
+
+
+def loss(call: Call) -> Rule | None:
+    """The rule of a loss, where it is the output that depends on the parameters, not the target."""
+    if len(call.active) != 1 or not call.is_active(0):
+        return None
+    if call.output.ndim:
+        return Elementwise(call)
+    return Separable(call)

@@ -1,0 +1,246 @@
+"""Tape: the operations between parameters and loss, with their derivatives ready to multiply by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from thalweg.tape._record import Entry, UntapedError, record, tensors_of
+from thalweg.tape._rule import Call, Rule
+from thalweg.tape._rules import rule_of
+
+Tensors = tuple[Tensor, ...]
+Slots = list[Tensor | None]
+"""One tangent or adjoint for every value on the tape; None is zero."""
+
+
+class Tape:
+    """A forward pass as the list of its operations, at one point.
+
+    Recorded once, it multiplies by the Hessian and the generalised Gauss-Newton matrix with every
+    coefficient computed beforehand: a product runs through the list forwards and backwards.
+
+        forwards     ẏ = f'(x) ẋ
+        backwards    x̄' = f'(x)ᵀ ȳ' + (∂(f'(x)ᵀȳ)/∂x) ẋ
+
+    Args:
+        forward: runs the model; returns the scalar loss and the output tensor.
+        leaves: the tensors to differentiate by, which require gradients.
+
+    Raises:
+        UntapedError: where an operation cannot be followed.
+
+    Source: Pearlmutter 1994, "Fast exact multiplication by the Hessian" (the R-operator).
+    """
+
+    def __init__(
+        self, forward: Callable[[], tuple[Tensor, Tensor]], leaves: Sequence[Tensor]
+    ) -> None:
+        entries, (loss, output) = record(forward)
+        # Which value is which is told by identity, for as long as the recording is held.
+        slots = {id(leaf): place for place, leaf in enumerate(leaves)}
+        calls = [call for entry in entries if (call := _placed(entry, slots))]
+        if id(loss) not in slots:
+            raise UntapedError("the loss is not the result of an operation on record")
+        self._leaves = [leaf.detach() for leaf in leaves]
+        self._loss = slots[id(loss)]
+        self._output = slots.get(id(output))
+        self._one = torch.ones_like(loss)
+        self._count = len(slots)
+        with torch.no_grad():
+            self._nodes = _live(calls, slots, {self._loss, self._output})
+
+    @property
+    def gradient(self) -> Tensors:
+        """∂L/∂θ, one tensor a leaf."""
+        return self._filled(self._whole.adjoints)
+
+    def hessian(self, v: Tensors) -> Tensors:
+        """∇²L v."""
+        with torch.no_grad():
+            return self._filled(self._whole.turned(self._seeded(dict(enumerate(v)))))
+
+    def ggn(self, v: Tensors) -> Tensors:
+        """Jᵀ(∇²_z L)J v, with J = ∂z/∂θ and z the output."""
+        output = self._output
+        assert output is not None
+        with torch.no_grad():
+            tangents = self._network.pushed(self._seeded(dict(enumerate(v))))
+            curved = self._tail.turned(self._seeded({output: tangents[output]}))[output]
+            return self._filled(self._network.pulled(self._seeded({output: curved})))
+
+    # -- how it is computed -----------------------------------------------------------------
+
+    @cached_property
+    def _whole(self) -> _Bent:
+        """All operations that lead to the loss."""
+        return self._bent(_leading_to(self._nodes, {self._loss}))
+
+    @cached_property
+    def _network(self) -> _Path:
+        """The operations that lead to the output."""
+        if self._output is None:
+            raise UntapedError("the output is not the result of an operation on record")
+        return _Path(_leading_to(self._nodes, {self._output}), {self._output})
+
+    @cached_property
+    def _tail(self) -> _Bent:
+        """The operations from the output to the loss."""
+        reached = {self._output}
+        nodes = []
+        for node in _leading_to(self._nodes, {self._loss}):
+            if reached.isdisjoint(node.inputs):
+                continue
+            if not reached.issuperset(node.inputs):
+                raise UntapedError("the loss depends on the parameters beside the output")
+            nodes.append(node)
+            reached |= set(node.outputs)
+        return self._bent(nodes)
+
+    def _bent(self, nodes: list[_Node]) -> _Bent:
+        with torch.no_grad():
+            return _Bent(_Path(nodes), self._seeded({self._loss: self._one}))
+
+    def _seeded(self, values: dict[int, Tensor | None]) -> Slots:
+        slots: Slots = [None] * self._count
+        for slot, value in values.items():
+            slots[slot] = value
+        return slots
+
+    def _filled(self, slots: Slots) -> Tensors:
+        return tuple(
+            torch.zeros_like(leaf) if found is None else found
+            for leaf, found in zip(self._leaves, slots, strict=False)
+        )
+
+
+class _Node:
+    """One operation: its rule, and the slots that it reads and writes."""
+
+    def __init__(self, call: Call, slots: dict[int, int]) -> None:
+        self.rule: Rule = rule_of(call)
+        self.inputs = tuple(slots[id(tensor)] for tensor in call.active)
+        self.is_single = isinstance(call.output, Tensor)
+        self.outputs = _output_slots(call, slots)
+
+    def read(self, slots: Slots) -> Any:
+        """What the slots of its outputs hold: one tensor, or a tuple; None where all are zero."""
+        if self.is_single:
+            return slots[self.outputs[0]]  # type: ignore[index]
+        found = tuple(None if slot is None else slots[slot] for slot in self.outputs)
+        return None if all(value is None for value in found) else found
+
+    def write(self, slots: Slots, pushed: Any) -> None:
+        """Puts a tangent into the slots of its outputs."""
+        for slot, value in zip(self.outputs, (pushed,) if self.is_single else pushed, strict=True):
+            if slot is not None:
+                slots[slot] = value
+
+    def add(self, slots: Slots, adjoints: Iterable[Tensor | None]) -> None:
+        """Adds adjoints to the slots of its inputs."""
+        for slot, adjoint in zip(self.inputs, adjoints, strict=False):
+            if adjoint is not None:
+                before = slots[slot]
+                slots[slot] = adjoint if before is None else before + adjoint
+
+
+class _Path:
+    """Operations in order, and which of their tangents somebody needs."""
+
+    def __init__(self, nodes: list[_Node], needed: Iterable[int] = ()) -> None:
+        self.nodes = nodes
+        self.pushing: list[_Node] = []
+        wanted = set(needed)
+        for node in reversed(nodes):
+            reads = not node.rule.is_linear
+            if node.rule.needs_pushed or not wanted.isdisjoint(node.outputs):
+                self.pushing.append(node)
+                reads = True
+            if reads:
+                wanted |= set(node.inputs)
+        self.pushing.reverse()
+
+    def pushed(self, slots: Slots) -> Slots:
+        """Runs tangents forwards."""
+        for node in self.pushing:
+            node.write(slots, node.rule.push(tuple(slots[i] for i in node.inputs)))  # type: ignore[arg-type]
+        return slots
+
+    def pulled(self, slots: Slots) -> Slots:
+        """Runs adjoints backwards."""
+        for node in reversed(self.nodes):
+            if (adjoint := node.read(slots)) is not None:
+                node.add(slots, node.rule.pull(adjoint))
+        return slots
+
+
+class _Bent:
+    """A path around the adjoints of one point: multiplies by a second derivative."""
+
+    def __init__(self, path: _Path, adjoints: Slots) -> None:
+        self._path = path
+        for node in reversed(path.nodes):
+            if (adjoint := node.read(adjoints)) is not None:
+                node.rule.anchor(adjoint)
+                node.add(adjoints, node.rule.pull(adjoint))
+        self._backwards = [n for n in reversed(path.nodes) if n.read(adjoints) is not None]
+        self.adjoints = adjoints
+
+    def turned(self, tangents: Slots) -> Slots:
+        """The derivative of all adjoints along tangents."""
+        self._path.pushed(tangents)
+        slots: Slots = [None] * len(tangents)
+        for node in self._backwards:
+            turned, rule = node.read(slots), node.rule
+            if rule.is_linear:
+                if turned is not None:
+                    node.add(slots, rule.pull(turned))
+            else:
+                inputs = tuple(tangents[i] for i in node.inputs)
+                pushed = node.read(tangents) if rule.needs_pushed else None
+                node.add(slots, rule.repull(inputs, pushed, turned))  # type: ignore[arg-type]
+        return slots
+
+
+def _placed(entry: Entry, slots: dict[int, int]) -> Call | None:
+    """A recorded operation whose result depends on the leaves, its outputs given slots."""
+    reads = [t for t in tensors_of(entry.args) if t.requires_grad and id(t) in slots]
+    writes = [t for t in tensors_of(entry.output) if t.requires_grad]
+    if not writes:
+        return None
+    if not reads:
+        raise UntapedError(f"{entry.function} returned a derivative that nobody passed to it")
+    for tensor in writes:
+        slots[id(tensor)] = len(slots)
+    unique = tuple({id(t): t for t in reads}.values())
+    return Call(entry.function, entry.args, entry.kwargs, entry.output, unique, len(reads) > len(unique))
+
+
+def _output_slots(call: Call, slots: dict[int, int]) -> tuple[int | None, ...]:
+    outputs = (call.output,) if isinstance(call.output, Tensor) else call.output
+    return tuple(
+        slots.get(id(y)) if isinstance(y, Tensor) and y.requires_grad else None for y in outputs
+    )
+
+
+def _live(calls: list[Call], slots: dict[int, int], ends: set[int | None]) -> list[_Node]:
+    """The nodes of the calls that lead to one of the ends; the others need no rule."""
+    wanted, kept = set(ends), []
+    for call in reversed(calls):
+        if not wanted.isdisjoint(_output_slots(call, slots)):
+            wanted |= {slots[id(tensor)] for tensor in call.active}
+            kept.append(call)
+    return [_Node(call, slots) for call in reversed(kept)]
+
+
+def _leading_to(nodes: list[_Node], ends: set[int]) -> list[_Node]:
+    wanted, kept = set(ends), []
+    for node in reversed(nodes):
+        if not wanted.isdisjoint(node.outputs):
+            wanted |= set(node.inputs)
+            kept.append(node)
+    return kept[::-1]
