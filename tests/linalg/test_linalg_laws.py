@@ -15,6 +15,7 @@ from thalweg.linalg import (
     inertia,
     lanczos,
     least_residual,
+    nearest,
     trace,
 )
 from thalweg.linalg._sphere import unit_vectors
@@ -30,6 +31,7 @@ READINGS = {
     "conjugate_gradient": lambda op, g, b: conjugate_gradient(op, b),
     "least_residual": lambda op, g, b: least_residual(op, b, num_steps=20),
     "inertia": lambda op, g, b: inertia(op),
+    "nearest": lambda op, g, b: nearest(op, 18.0, generator=g),
 }
 
 
@@ -70,7 +72,7 @@ def test_one_seed_is_one_result_and_the_global_state_stands(name):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("name", ["eigenpairs", "extremes", "density", "trace"])
+@pytest.mark.parametrize("name", ["eigenpairs", "extremes", "density", "trace", "nearest"])
 def test_another_seed_is_another_result(name):
     op = rotated_operator(EIGENVALUES)
     pairs = zip(leaves(read(name, op, 0)), leaves(read(name, op, 1)), strict=True)
@@ -106,6 +108,7 @@ def test_float32_stays_float32_on_its_device_and_agrees(name):
         "conjugate_gradient": lambda r: torch.as_tensor(r.curvature is None),
         "least_residual": lambda r: r.x,
         "inertia": lambda r: torch.as_tensor(r.negative),
+        "nearest": lambda r: r.values,
     }[name]
     if name in ("lanczos", "least_residual"):
         a, b = tell(result).double(), tell(read(name, double)).double()

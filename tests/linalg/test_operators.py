@@ -6,7 +6,7 @@ import scipy.sparse.linalg
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from spectra import F64, generator, symmetric_matrices
+from spectra import F64, Diagonal, generator, symmetric_matrices
 
 from thalweg._errors import OperatorError
 from thalweg.linalg import MatrixOperator, MatvecOperator
@@ -134,3 +134,49 @@ def test_function_of_the_wrong_shape_is_named():
         MatvecOperator(lambda v: v[:2], 3) @ torch.ones(3)
     with pytest.raises(OperatorError, match="float64"):
         MatvecOperator(lambda v: v.double(), 3) @ torch.ones(3)
+
+
+@settings(max_examples=25, deadline=None)
+@given(symmetric_matrices(), st.integers(0, 99), st.integers(0, 3))
+def test_submatrix_is_that_of_the_matrix(A, seed, k):
+    op = MatrixOperator(A)
+    n = len(A)
+    order = torch.randperm(n, generator=generator(seed))
+    index = order[: 1 + seed % n]
+    part = op.submatrix(index)
+    V = torch.randn(len(index), k, generator=generator(1), dtype=F64)
+    torch.testing.assert_close(part @ V, A[index][:, index] @ V)
+    torch.testing.assert_close(part.to_dense(), A[index][:, index])
+    half = slice(n // 2, None)
+    torch.testing.assert_close(op.submatrix(half).to_dense(), A[half, half])
+    again = part.submatrix(slice(None, None, 2)).shifted(2.0) + part.submatrix(slice(None, None, 2))
+    chosen = index[::2]
+    expected = 2 * A[chosen][:, chosen] + 2 * torch.eye(len(chosen), dtype=F64)
+    torch.testing.assert_close(again.to_dense(), expected)
+
+
+@pytest.mark.parametrize(
+    ("index", "words"),
+    [
+        (torch.tensor([0, 4]), "4 is no row.*0 to 3"),
+        (torch.tensor([-1]), "-1 is no row"),
+        (torch.tensor([], dtype=torch.int64), "empty"),
+        (slice(4, None), "empty"),
+        (torch.tensor([2, 0, 2]), "row 2 is named twice"),
+    ],
+)
+def test_wrong_index_is_refused_with_the_way_out(index, words):
+    with pytest.raises(OperatorError, match=words):
+        MatrixOperator(torch.eye(4)).submatrix(index)
+
+
+def test_submatrix_takes_any_integer_dtype_and_costs_one_product():
+    op = Diagonal(torch.arange(6.0))
+    part = op.submatrix(torch.tensor([5, 1], dtype=torch.int32))
+    assert (part @ torch.ones(2)).tolist() == [5.0, 1.0]
+    assert op.calls == 1
+
+
+def test_a_mask_is_no_index(unchecked):
+    with pytest.raises(OperatorError, match=r"torch\.bool.*mask\.nonzero"):
+        MatrixOperator(torch.eye(2)).submatrix(torch.tensor([True, False]))

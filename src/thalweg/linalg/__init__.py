@@ -12,6 +12,7 @@ from thalweg.linalg._linear_operator import LinearOperator
 from thalweg.linalg._matrix_operator import MatrixOperator
 from thalweg.linalg._matvec_operator import MatvecOperator
 from thalweg.linalg._minres import least_residual
+from thalweg.linalg._nearest import nearest
 from thalweg.linalg._operator import SymmetricOperator
 from thalweg.linalg._solution import Solution
 from thalweg.linalg._trace import trace
@@ -36,5 +37,6 @@ __all__ = [
     "inertia",
     "lanczos",
     "least_residual",
+    "nearest",
     "trace",
 ]

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 import scipy.sparse.linalg
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from thalweg._errors import OperatorError
@@ -19,7 +19,8 @@ class SymmetricOperator(ABC):
     A subclass says its size, dtype and device once and implements one method, `_apply`, for
     blocks of columns. Operators add, subtract and scale like the matrices they stand for:
 
-        (A + B) v = A v + B v,   (c A) v = c (A v),   A.shifted(σ) v = A v + σ v
+        (A + B) v = A v + B v,   (c A) v = c (A v),   A.shifted(σ) v = A v + σ v,
+        A.submatrix(I) v = (A Eᵀv)_I,   E: the rows I of the identity
 
     Products are detached: nothing here records a graph, whatever the caller's grad mode.
 
@@ -154,6 +155,39 @@ class SymmetricOperator(ABC):
         """Return A + σI."""
         return _Shifted(self, float(sigma))
 
+    def submatrix(self, index: Int[Tensor, "m"] | slice) -> "SymmetricOperator":
+        """Return the principal submatrix A[I, I]: A as seen from some of its coordinates.
+
+        Its eigenvalues interlace those of A (Cauchy).
+
+        Args:
+            index: I, m different row numbers from 0 to n − 1 in any order, or a slice of them.
+
+        Returns:
+            The m×m operator, its rows and columns in the order of `index`.
+
+        Raises:
+            OperatorError: The index is empty, repeats itself, is out of range, or holds no row
+                numbers.
+
+        Cost: a product with it is one product with A.
+
+        Example:
+            >>> import torch
+            >>> from thalweg.linalg import MatrixOperator
+            >>> op = MatrixOperator(torch.diag(torch.tensor([1.0, 2.0, 3.0])))
+            >>> op.submatrix(slice(1, None)) @ torch.ones(2)
+            tensor([2., 3.])
+        """
+        if isinstance(index, slice):
+            index = torch.arange(self._size)[index]
+        if index.ndim != 1 or index.dtype.is_floating_point or index.dtype == torch.bool:
+            raise OperatorError(
+                f"op.submatrix(index): index has shape {tuple(index.shape)} and {index.dtype}; "
+                "give row numbers of shape (m,), of a mask mask.nonzero()[:, 0]."
+            )
+        return _Submatrix(self, index.detach().to(device=self._device, dtype=torch.int64))
+
     def to_dense(self, *, chunk_size: int = 64, max_bytes: int = _FOUR_GIB) -> Float[Tensor, "n n"]:
         """Return the matrix itself, (A + Aᵀ)/2, multiplied out by blocks of columns.
 
@@ -267,3 +301,36 @@ class _Shifted(SymmetricOperator):
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         return (self._op @ V) + self._sigma * V
+
+
+class _Submatrix(SymmetricOperator):
+    """A[I, I]."""
+
+    def __init__(self, op: SymmetricOperator, index: Int64[Tensor, "m"]) -> None:
+        _check_index(index, op)
+        super().__init__(len(index), op.dtype, op.device)
+        self._op, self._index = op, index
+
+    def _apply(self, V: Float[Tensor, "m k"]) -> Float[Tensor, "m k"]:
+        whole = torch.zeros(self._op.size, V.shape[1], dtype=V.dtype, device=V.device)
+        whole[self._index] = V
+        return (self._op @ whole)[self._index]
+
+
+def _check_index(index: Int64[Tensor, "m"], op: SymmetricOperator) -> None:
+    if len(index) == 0:
+        raise OperatorError(
+            f"op.submatrix(index): the index is empty; give row numbers from 0 to {op.size - 1}."
+        )
+    outside = index[(index < 0) | (index >= op.size)]
+    if len(outside) > 0:
+        raise OperatorError(
+            f"op.submatrix(index): {int(outside[0])} is no row of {op!r}; give numbers from 0 to "
+            f"{op.size - 1}."
+        )
+    numbers, counts = index.unique(return_counts=True)
+    if len(numbers) < len(index):
+        raise OperatorError(
+            f"op.submatrix(index): row {int(numbers[counts > 1][0])} is named twice; give each "
+            "row once, index.unique()."
+        )
