@@ -34,6 +34,7 @@ from thalweg._errors import (
 )
 from thalweg._layout import Params
 from thalweg._loss import known_loss, logits_of
+from thalweg._microbatches import divided, parts_of
 from thalweg._nonfinite import birthplace
 from thalweg._randomness import (
     Trace,
@@ -44,6 +45,7 @@ from thalweg._randomness import (
 )
 from thalweg._reading import copy_of, reading, shadow_of, unwrapped
 from thalweg._reduction import Reduction, reduction_of
+from thalweg._sampling import drawn
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -194,6 +196,55 @@ class Problem:
         """The same problem on other batches of the same form."""
         return replace(self, data=Batches(batches))
 
+    def subsampled(self, num_samples: int, generator: torch.Generator) -> Problem:
+        """The problem on some of its samples, drawn without replacement, as one batch.
+
+        What is read there differs from the whole by a sampling error, which
+        `thalweg.surface.sample_estimate` estimates. Batches that cannot be joined (ragged
+        sequences) are drawn whole, until `num_samples` is reached.
+
+        Raises:
+            ProblemError: if `num_samples` is not between 1 and N.
+        """
+        if not 1 <= num_samples <= self.num_samples:
+            raise ProblemError(
+                f"subsampled({num_samples}): the problem has {self.num_samples} samples; give a "
+                f"number from 1 to {self.num_samples}"
+            )
+        return self.with_data(drawn(self.batches, num_samples, generator)[0])
+
+    def in_microbatches(self, size: int) -> Problem:
+        """The same problem in batches of `size` samples at most: the same numbers, less memory.
+
+        Value, gradient and every curvature are those of the larger batches to rounding, since each
+        part weighs by its number of loss terms. A part that is all padding stays with a neighbour.
+
+        Raises:
+            ProblemError: if samples interact (batch statistics, a contrastive loss), so that the
+                parts are another problem; or if they are packed sequences.
+            RandomModelError: if the model is random in its mode.
+
+        Cost: two forward passes over the data, which prove that the loss stays the same.
+
+        Example:
+            >>> import torch
+            >>> x, y = torch.randn(7, 3), torch.randn(7, 1)
+            >>> problem = Problem(torch.nn.Linear(3, 1), torch.nn.functional.mse_loss, (x, y))
+            >>> [len(x) for x, _ in problem.in_microbatches(3).batches]
+            [3, 3, 1]
+        """
+        if size < 1:
+            raise ProblemError(f"in_microbatches({size}); give a whole number of 1 or more")
+        refuse_random_modes(self.shadow)
+        cut = self.with_data(part for batch in self.batches for part in parts_of(batch, size))
+        reduction = cut.reduction
+        with reading(), torch.no_grad():
+            dtype = next(iter(self.parameters.values())).dtype
+            parts = [divided(b, size, self._evaluated, reduction, dtype) for b in self.batches]
+        smaller = self.with_data(part for whole in parts for part in whole)
+        vars(smaller)["reduction"] = reduction
+        return smaller
+
     def copied(self) -> Problem:
         """The same problem with a model of its own, free to be trained."""
         return self.with_model(copy_of(self.model))
@@ -264,12 +315,12 @@ class Problem:
             num_terms = self.num_terms
             return Reduction(lambda batch, _: float(num_terms(batch)), False, "num_terms, as given")
 
-        def evaluate(batch: Batch) -> tuple[float, Any]:
-            evaluation = self.forward(self.parameters, batch)
-            return float(evaluation.loss.detach()), evaluation.output
-
         with reading(), torch.no_grad():
-            return reduction_of(self.model, self.loss, evaluate, self.batches)
+            return reduction_of(self.model, self.loss, self._evaluated, self.batches)
+
+    def _evaluated(self, batch: Batch) -> tuple[float, Any]:
+        evaluation = self.forward(self.parameters, batch)
+        return float(evaluation.loss.detach()), evaluation.output
 
     def forward(self, params: Params, batch: Batch, where: str = "a batch") -> Evaluation:
         """One forward pass at given parameters, without touching the model or its buffers.

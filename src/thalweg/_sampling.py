@@ -1,4 +1,4 @@
-"""A random part of a problem's data, and the rest of it."""
+"""A random part of some data, and the rest of it."""
 
 from __future__ import annotations
 

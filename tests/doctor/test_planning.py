@@ -19,7 +19,6 @@ from thalweg.doctor._planning import (
     plan_curvature,
     plan_trials,
     shortened,
-    subset,
 )
 
 AMOUNTS = [10 * 1.3**k for k in range(40)]
@@ -177,15 +176,3 @@ def test_where_nothing_can_be_held_out_test_data_are_asked_for():
     tested = Problem(dense(8, 3), F.cross_entropy, (x[:1], y[:1]), test=(x[1:9], y[1:9]))
     _, training = plan_trials(tested, 1, Budget(1e4, False), 0)
     assert training.num_samples == 1
-
-
-def test_a_subset_is_drawn_by_the_generator():
-    whole = problem()
-
-    def drawn(seed):
-        part = subset(whole, 40, torch.Generator().manual_seed(seed))
-        assert part.num_samples == 40
-        assert rows(part.batches) <= rows(whole.batches)
-        return rows(part.batches)
-
-    assert drawn(0) == drawn(0) != drawn(1)

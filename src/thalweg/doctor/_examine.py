@@ -24,7 +24,6 @@ from thalweg.doctor._planning import (
     plan_curvature,
     plan_trials,
     shortened,
-    subset,
 )
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._score import constant_loss, shuffled_loss
@@ -200,7 +199,7 @@ def _card(
             return None
         generator = torch.Generator().manual_seed(seed)
         if plan.num_samples is not None:
-            part = subset(problem, plan.num_samples, generator)
+            part = problem.subsampled(plan.num_samples, generator)
             point = Surface(part, surface.layout.names).here()
             ledger.omit(
                 "curvature on all data",

@@ -11,9 +11,9 @@ from torch import nn
 from thalweg._batch import Batch, num_samples
 from thalweg._errors import BudgetError, ProblemError
 from thalweg._problem import Problem
+from thalweg._sampling import drawn
 from thalweg.doctor._budget import Budget
 from thalweg.doctor._contest import NUM_FINALISTS, SCREENING
-from thalweg.doctor._sampling import drawn
 from thalweg.doctor._trial import Plan, train
 
 NUM_SEEDS = 3
@@ -148,12 +148,6 @@ def _prices(training: Problem, plan: Plan, seed: int) -> tuple[float, float]:
         # A run that breaks down takes fewer steps than planned.
         steps.append(run.seconds / max(run.num_steps, 1))
     return max(min(steps), 1e-6), min(arounds)
-
-
-def subset(problem: Problem, size: int, generator: torch.Generator) -> Problem:
-    """The problem on about `size` of its samples, drawn at random."""
-    chosen, _ = drawn(problem.batches, size, generator)
-    return problem.with_data(chosen)
 
 
 def _split(problem: Problem, generator: torch.Generator) -> tuple[Problem, tuple[Batch, ...]]:

@@ -17,7 +17,7 @@ from thalweg._nonfinite import birthplace
 from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg._reduction import Reduction
-from thalweg.doctor._sampling import drawn
+from thalweg._sampling import drawn
 from thalweg.doctor._score import Score, parameters_of, score
 
 CURVE_POINTS = 60
