@@ -194,7 +194,11 @@ class Problem:
 
     def with_data(self, batches: Iterable[Batch]) -> Problem:
         """The same problem on other batches of the same form."""
-        return replace(self, data=Batches(batches))
+        with torch.inference_mode(False):  # what is cut under it cannot be saved for a derivative
+            usable = [
+                map_tensors(b, lambda t: t.clone() if t.is_inference() else t) for b in batches
+            ]
+        return replace(self, data=Batches(usable))
 
     def subsampled(self, num_samples: int, generator: torch.Generator) -> Problem:
         """The problem on some of its samples, drawn without replacement, as one batch.
@@ -222,9 +226,10 @@ class Problem:
         Raises:
             ProblemError: if samples interact (batch statistics, a contrastive loss), so that the
                 parts are another problem; or if they are packed sequences.
-            RandomModelError: if the model is random in its mode.
+            RandomModelError: if the model is random in its mode; see `check`.
 
-        Cost: two forward passes over the data, which prove that the loss stays the same.
+        Cost: `check`, and two forward passes over the data, which prove that the loss stays the
+        same.
 
         Example:
             >>> import torch
@@ -235,7 +240,7 @@ class Problem:
         """
         if size < 1:
             raise ProblemError(f"in_microbatches({size}); give a whole number of 1 or more")
-        refuse_random_modes(self.shadow)
+        self.check()
         cut = self.with_data(part for batch in self.batches for part in parts_of(batch, size))
         reduction = cut.reduction
         with reading(), torch.no_grad():

@@ -1,7 +1,8 @@
 """The problem as a function of its parameters: values, gradients and curvature operators."""
 
+from thalweg.surface._jacobian import Jacobian
 from thalweg.surface._operator import SurfaceOperator
 from thalweg.surface._point import Point
 from thalweg.surface._surface import Surface
 
-__all__ = ["Point", "Surface", "SurfaceOperator"]
+__all__ = ["Jacobian", "Point", "Surface", "SurfaceOperator"]
