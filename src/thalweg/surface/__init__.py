@@ -3,6 +3,7 @@
 from thalweg.surface._jacobian import Jacobian
 from thalweg.surface._operator import SurfaceOperator
 from thalweg.surface._point import Point
+from thalweg.surface._sample_estimate import SampleEstimate, sample_estimate
 from thalweg.surface._surface import Surface
 
-__all__ = ["Jacobian", "Point", "Surface", "SurfaceOperator"]
+__all__ = ["Jacobian", "Point", "SampleEstimate", "Surface", "SurfaceOperator", "sample_estimate"]
