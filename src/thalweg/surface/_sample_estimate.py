@@ -91,9 +91,9 @@ def sample_estimate(
         >>> abs(estimate.value - read(problem)) < 4 * estimate.stderr
         True
 
-    Source: Wolter 2007, "Introduction to variance estimation", ch. 2 (random groups), with the whole
-    of them as the value; the bias is Quenouille's 1956 argument, "Notes on bias in estimation",
-    between n and n/K samples.
+    Source: Wolter 2007, "Introduction to variance estimation", ch. 2 (random groups), with the
+    reading on all of them as the value; the bias is Quenouille's argument of 1956, "Notes on bias
+    in estimation", between n and n/K samples.
     """
     total = problem.num_samples
     if num_parts < 2:
