@@ -18,6 +18,7 @@ from thalweg.linalg import (
     inertia,
     lanczos,
     least_residual,
+    log_determinant,
     nearest,
     trace,
 )
@@ -37,6 +38,9 @@ READINGS = {
     "nearest": lambda op, g, b: nearest(op, 18.0, generator=g),
     "diagonal": lambda op, g, b: diagonal(op, generator=g),
     "frobenius_norm": lambda op, g, b: frobenius_norm(op, generator=g),
+    "log_determinant": lambda op, g, b: log_determinant(
+        op.shifted(11.0), 1.0, generator=g, num_probes=2, num_steps=8
+    ),
     "effective_rank": lambda op, g, b: effective_rank(op.shifted(11.0), generator=g),
 }
 
@@ -119,6 +123,7 @@ def test_float32_stays_float32_on_its_device_and_agrees(name):
         "nearest": lambda r: r.values,
         "diagonal": lambda r: r.values,
         "frobenius_norm": lambda r: torch.as_tensor(r.value > 0),
+        "log_determinant": lambda r: torch.as_tensor(r.value > 0),
         "effective_rank": lambda r: torch.as_tensor(r.value > 1),
     }[name]
     if name in ("lanczos", "least_residual"):

@@ -13,6 +13,7 @@ from thalweg.linalg._frobenius_norm import frobenius_norm
 from thalweg.linalg._inertia import Inertia, inertia
 from thalweg.linalg._lanczos import Tridiagonal, lanczos
 from thalweg.linalg._linear_operator import LinearOperator
+from thalweg.linalg._log_determinant import log_determinant
 from thalweg.linalg._matrix_operator import MatrixOperator
 from thalweg.linalg._matvec_operator import MatvecOperator
 from thalweg.linalg._minres import least_residual
@@ -46,6 +47,7 @@ __all__ = [
     "inertia",
     "lanczos",
     "least_residual",
+    "log_determinant",
     "nearest",
     "trace",
 ]
