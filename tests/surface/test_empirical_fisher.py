@@ -48,6 +48,8 @@ def terms_by_hand(name, known):
             return lambda z: -(y * z.log() + (1 - y) * (1 - z).log()).sum(1), 14
         case "logistic":
             return lambda z: ((1 + z.exp()).log() - y * z).sum(1), 7
+        case "causal_attention":
+            return lambda z: picked(z.transpose(1, 2), y), 28
         case "next_token":
             return lambda z: picked(z[:, :-1], y[:, 1:]), float((y[:, 1:] != -100).sum())
         case "token_classes":
