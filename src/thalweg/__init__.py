@@ -15,7 +15,16 @@ from thalweg._errors import (
 from thalweg._problem import Problem
 from thalweg.curvature import critical_point
 from thalweg.doctor import examine
-from thalweg.linalg import density, eigenpairs, trace
+from thalweg.linalg import (
+    density,
+    eigenpairs,
+    from_curvlinops,
+    from_matvec,
+    load,
+    nearest,
+    save,
+    trace,
+)
 from thalweg.passes import Pass
 from thalweg.surface import Point, Surface
 
@@ -41,10 +50,15 @@ __all__ = [
     "doctor",
     "eigenpairs",
     "examine",
+    "from_curvlinops",
+    "from_matvec",
     "linalg",
+    "load",
+    "nearest",
     "passes",
     "problems",
     "report",
+    "save",
     "signal",
     "surface",
     "trace",

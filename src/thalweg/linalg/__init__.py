@@ -22,6 +22,7 @@ from thalweg.linalg._minres import least_residual
 from thalweg.linalg._nearest import nearest
 from thalweg.linalg._operator import SymmetricOperator
 from thalweg.linalg._solution import Solution
+from thalweg.linalg._storage import load, save
 from thalweg.linalg._trace import trace
 
 __all__ = [
@@ -53,7 +54,9 @@ __all__ = [
     "inertia",
     "lanczos",
     "least_residual",
+    "load",
     "log_determinant",
     "nearest",
+    "save",
     "trace",
 ]
