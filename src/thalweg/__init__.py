@@ -1,6 +1,6 @@
 """thalweg reads the loss surface under a neural network and walks it."""
 
-from thalweg import curvature, doctor, linalg, passes, problems, report, signal, surface
+from thalweg import curvature, doctor, linalg, passes, problems, report, signal, surface, tape
 from thalweg._errors import (
     BudgetError,
     DetachedLossError,
@@ -47,5 +47,6 @@ __all__ = [
     "report",
     "signal",
     "surface",
+    "tape",
     "trace",
 ]
