@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 RUN_TIME := $(BIN)/.installed
 DEVELOPMENT := $(BIN)/.installed-dev
+PEERS := $(BIN)/.installed-peers
 
-.PHONY: help demo test check format clean
+.PHONY: help demo test check bench bench-gpt2 format clean
 help:
 	@echo "make demo    set up, examine a network that does not train, write report.html"
 	@echo "make test    set up, run the tests"
 	@echo "make check   format, lint, types, import contracts"
+	@echo "make bench   set up the neighbours, measure all (QUICK=1: a fifth of it)"
 	@echo "make format  put the code into form"
 
 # Exit code 1 of thalweg means that something was found, which the demo network is there for.
@@ -24,6 +26,14 @@ check: $(DEVELOPMENT)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# Writes benchmarks/RESULTS.md and results.json; needs a quiet machine for 25 minutes (QUICK=1: 5).
+bench: $(PEERS)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+# The same readings of a transformer of GPT-2's size on an accelerator, small where there is none.
+bench-gpt2: $(RUN_TIME)
+	$(BIN)/python -m benchmarks.gpt2
+
 format: $(DEVELOPMENT)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
@@ -38,4 +48,9 @@ $(RUN_TIME): pyproject.toml constraints.txt
 
 $(DEVELOPMENT): $(RUN_TIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+# constraints.txt holds torch where it is: no neighbour brings another.
+$(PEERS): $(RUN_TIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[peers]'
 	@touch $@

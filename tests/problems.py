@@ -260,6 +260,55 @@ def conv() -> Known:
     return Known(problem, output, classes(y), "classes")
 
 
+def rectified_conv() -> Known:
+    """Strides, groups, and a rectifier that writes over what it is given."""
+    x, y = draw(7, 2, 5, 5), draw_classes(3, 7)
+    model = nn.Sequential(
+        nn.Conv2d(2, 4, 3, stride=2, groups=2),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(4, 3, 2, bias=False),
+        nn.Flatten(),
+    )
+    problem = Problem(initialised(model), F.cross_entropy, (x, y))
+
+    def output(p: Params) -> Tensor:
+        first, second = F.unfold(x, 3, stride=2).chunk(2, 1)  # the patches of each group
+        w = p["0.weight"].reshape(4, -1)
+        h = torch.cat([w[:2] @ first, w[2:] @ second], 1) + p["0.bias"][:, None]
+        h = h * (h > 0)
+        return h.reshape(7, -1) @ p["2.weight"].reshape(3, -1).T
+
+    return Known(problem, output, classes(y), "classes")
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gru = nn.GRU(2, 3, batch_first=True)
+        self.head = nn.Linear(3, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.gru(x)[1][0])
+
+
+def gru() -> Known:
+    x, y = draw(7, 4, 2), draw(7, 1, seed=1)
+    problem = Problem(initialised(Gated()), F.mse_loss, (x, y))
+
+    def output(p: Params) -> Tensor:
+        h = torch.zeros(7, 3, dtype=torch.float64)
+        for step in x.unbind(1):
+            of_x = step @ p["gru.weight_ih_l0"].T + p["gru.bias_ih_l0"]
+            of_h = h @ p["gru.weight_hh_l0"].T + p["gru.bias_hh_l0"]
+            (r_x, z_x, n_x), (r_h, z_h, n_h) = of_x.chunk(3, 1), of_h.chunk(3, 1)
+            z = (z_x + z_h).sigmoid()
+            n = (n_x + (r_x + r_h).sigmoid() * n_h).tanh()
+            h = (1 - z) * n + z * h
+        return affine(p, "head.", h)
+
+    return Known(problem, output, squares(y), "gaussian")
+
+
 class Recurrent(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -320,6 +369,76 @@ def transformer() -> Known:
         return affine(p, "head.", h.mean(1))
 
     return Known(problem, output, classes(y), "classes")
+
+
+def attention(q: Tensor, k: Tensor, v: Tensor, hidden: Tensor) -> Tensor:
+    """softmax(qkᵀ/√d) v over what is not hidden; heads before positions."""
+    scores = (q @ k.transpose(-2, -1) / q.shape[-1] ** 0.5).exp() * ~hidden
+    return scores / scores.sum(-1, keepdim=True) @ v
+
+
+class Causal(nn.Module):
+    """The attention of a language model, by torch's function; its output is (N, C, T)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.qkv = nn.Linear(3, 12, bias=False)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (t.unflatten(-1, (2, 2)).transpose(1, 2) for t in self.qkv(x).chunk(3, -1))
+        h = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return self.head(h.transpose(1, 2).flatten(2)).transpose(1, 2)
+
+
+def causal_attention() -> Known:
+    x, y = draw(7, 4, 3), draw_classes(3, 7, 4)
+    problem = Problem(initialised(Causal()), nn.CrossEntropyLoss(), (x, y))
+    later = torch.ones(4, 4, dtype=torch.bool).triu(1)
+
+    def output(p: Params) -> Tensor:
+        qkv = (x @ p["qkv.weight"].T).reshape(7, 4, 3, 2, 2)
+        q, k, v = (t.transpose(1, 2) for t in qkv.unbind(2))
+        h = attention(q, k, v, later).transpose(1, 2).reshape(7, 4, 4)
+        return affine(p, "head.", h).transpose(1, 2)
+
+    def loss(z: Tensor) -> Tensor:
+        return -pick(log_softmax(z.transpose(1, 2)), y).sum() / 28
+
+    return Known(problem, output, loss)
+
+
+class Pooled(nn.Module):
+    """torch's own attention module in training mode, with padding hidden from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.attention = nn.MultiheadAttention(4, 2, kdim=3, vdim=3, batch_first=True)
+        self.query = nn.Parameter(torch.zeros(1, 4))
+
+    def forward(self, x: Tensor, padding: Tensor) -> Tensor:
+        query = self.query.expand(len(x), 1, 4)
+        return self.attention(query, x, x, key_padding_mask=padding, need_weights=False)[0][:, 0]
+
+
+def multihead_attention() -> Known:
+    x, y = draw(7, 5, 3), draw(7, 4, seed=1)
+    padding = torch.arange(5) >= torch.tensor([5, 2, 4, 3, 5, 1, 2])[:, None]
+    batch = {"x": x, "padding": padding, "labels": y}
+    problem = Problem(initialised(Pooled()), F.mse_loss, batch)
+
+    def output(p: Params) -> Tensor:
+        biases = p["attention.in_proj_bias"].chunk(3)
+        inputs = (p["query"].expand(7, 1, 4), x, x)
+        projected = (
+            t @ p[f"attention.{n}_proj_weight"].T + b
+            for n, t, b in zip("qkv", inputs, biases, strict=True)
+        )
+        q, k, v = (t.reshape(7, -1, 2, 2).transpose(1, 2) for t in projected)
+        h = attention(q, k, v, padding[:, None, None]).transpose(1, 2).reshape(7, 4)
+        return affine(p, "attention.out_proj.", h)
+
+    return Known(problem, output, squares(y), "gaussian", 28)
 
 
 class Tied(nn.Module):
@@ -437,6 +556,7 @@ SHELF: dict[str, Callable[[], Known]] = {
             padded,
         ),
         *(smoothed, log_classes, probabilities, autoencoder, frozen, conv, lstm, transformer),
+        *(rectified_conv, gru, causal_attention, multihead_attention),
         *(tied, batch_norm, next_token, token_classes),
     )
 }

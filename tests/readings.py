@@ -28,6 +28,25 @@ def product(operator: str) -> Reading:
     return read
 
 
+def gram(problem: Problem, generator: torch.Generator) -> Tensor:
+    """JᵀJv, which does not depend on the order of the outputs."""
+    J = Surface(problem).here().jacobian()
+    return J.T @ (J @ torch.randn(J.shape[1], generator=generator, dtype=J.dtype))
+
+
+def blocks(problem: Problem, generator: torch.Generator) -> Tensor:
+    parts = Surface(problem).here().blocks().values()
+    return torch.cat([part.ggn() @ torch.ones_like(part.vector) for part in parts])
+
+
+def microbatches(problem: Problem, generator: torch.Generator) -> Tensor:
+    return value_and_gradient(problem.in_microbatches(2), generator)
+
+
+def subsampled(problem: Problem, generator: torch.Generator) -> Tensor:
+    return value_and_gradient(problem.subsampled(4, generator), generator)
+
+
 def check(problem: Problem, generator: torch.Generator) -> Tensor:
     problem.check()
     return torch.zeros(())
@@ -56,6 +75,11 @@ READINGS: dict[str, Reading] = {
     "hessian": product("hessian"),
     "ggn": product("ggn"),
     "fisher": product("fisher"),
+    "empirical fisher": product("empirical_fisher"),
+    "jacobian": gram,
+    "blocks": blocks,
+    "microbatches": microbatches,
+    "subsampled": subsampled,
     "check": check,
     "minibatches": minibatches,
     "pass": passed,
@@ -66,10 +90,12 @@ READINGS: dict[str, Reading] = {
     ),
 }
 
-RANDOM = {"minibatches", "hessian", "ggn", "fisher", "trace", "density"}
+PRODUCTS = {"hessian", "ggn", "fisher", "empirical fisher", "jacobian"}
+
+RANDOM = {"minibatches", "subsampled", "trace", "density", *PRODUCTS}
 """Whose numbers are the generator's draw, not only their rounding."""
 
-PER_BATCH = {"minibatches", "check"}
+PER_BATCH = {"minibatches", "subsampled", "check"}
 """Whose numbers are of the batches themselves, or none."""
 
 

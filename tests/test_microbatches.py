@@ -93,13 +93,21 @@ def test_float32_rounding_is_no_interaction():
     assert len(Problem(model, F.mse_loss, (x, y)).in_microbatches(7).batches) == 86
 
 
-def test_batch_statistics_and_packed_sequences_are_refused():
+def test_batch_statistics_are_refused():
     model = initialised(nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2)))
     with pytest.raises(RandomModelError, match="BatchNorm1d"):
         Problem(model, F.mse_loss, (draw(7, 3), draw(7, 2))).in_microbatches(2)
+
+
+class Packed(nn.LSTM):
+    def forward(self, sequences):
+        return super().forward(sequences)[1][0][0]
+
+
+def test_packed_sequences_and_no_size_are_refused():
     packed = pack_padded_sequence(draw(2, 4, 3), torch.tensor([4, 2]), batch_first=True)
     with pytest.raises(ProblemError, match="packed sequences cannot be divided"):
-        Problem(nn.LSTM(3, 2), F.mse_loss, (packed, draw(2, 2))).in_microbatches(1)
+        Problem(Packed(3, 2).double(), F.mse_loss, (packed, draw(2, 2))).in_microbatches(1)
     with pytest.raises(ProblemError, match=r"in_microbatches\(0\).*1 or more"):
         SHELF["mlp"]().problem.in_microbatches(0)
 

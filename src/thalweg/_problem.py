@@ -32,6 +32,7 @@ from thalweg._errors import (
     ProblemError,
     ThalwegError,
 )
+from thalweg._frozen import freeze_dropout, freeze_statistics
 from thalweg._layout import Params
 from thalweg._loss import known_loss, logits_of
 from thalweg._microbatches import divided, parts_of
@@ -39,6 +40,7 @@ from thalweg._nonfinite import birthplace
 from thalweg._randomness import (
     Trace,
     refuse_difference,
+    refuse_dropout,
     refuse_random_modes,
     refuse_running_again,
     tracing,
@@ -179,6 +181,48 @@ class Problem:
         """The same problem read in evaluation mode; the owner's model keeps its own mode."""
         return self._seen_through(shadow_of(self.model).eval())
 
+    def with_frozen_statistics(self) -> Problem:
+        """The same problem with the batch statistics of its data held as constants.
+
+        Batch normalisation in training mode normalises every batch by its own mean and variance.
+        Here they are those of all the training data together, at the parameters of now, and stay
+        what they are when parameters move: samples no longer interact. On a single batch the loss
+        is that of training mode; its gradient leaves out the way through the statistics.
+
+        Raises:
+            RandomModelError: if the model also drops units at random; freeze these first.
+            ProblemError: if a normalisation layer runs more than once in a pass.
+
+        Cost: one forward pass over the data; one for each normalisation layer if there are several
+        batches.
+        """
+        frozen = shadow_of(self.model)
+        refuse_dropout(frozen)
+        problem = self._seen_through(frozen)
+        vars(problem)["shadow"] = frozen
+
+        def run(batch: Batch) -> None:
+            problem.forward(problem.parameters, batch)
+
+        with reading(), torch.no_grad():
+            freeze_statistics(frozen, run, problem.batches)
+        return self._seen_through(frozen)
+
+    def with_frozen_dropout(self, generator: torch.Generator) -> Problem:
+        """The same problem with one draw of its dropout masks, held.
+
+        Every module that drops units at random drops the same ones for every sample, whatever the
+        batch: one thinned network out of those that training samples. (Inputs of another shape have
+        another mask; samples run along the first dimension.) Dropout inside recurrent and
+        attention modules and functional dropout cannot be held, and are refused when read.
+
+        Source: Srivastava et al. 2014, "Dropout: a simple way to prevent neural networks from
+        overfitting", for thinned networks; they draw a mask for each sample.
+        """
+        frozen = shadow_of(self.model)
+        freeze_dropout(frozen, generator)
+        return self._seen_through(frozen)
+
     def held(self) -> Problem:
         """The same problem, its modules in the mode and with the attributes of the last check.
 
@@ -194,7 +238,11 @@ class Problem:
 
     def with_data(self, batches: Iterable[Batch]) -> Problem:
         """The same problem on other batches of the same form."""
-        return replace(self, data=Batches(batches))
+        with torch.inference_mode(False):  # what is cut under it cannot be saved for a derivative
+            usable = [
+                map_tensors(b, lambda t: t.clone() if t.is_inference() else t) for b in batches
+            ]
+        return replace(self, data=Batches(usable))
 
     def subsampled(self, num_samples: int, generator: torch.Generator) -> Problem:
         """The problem on some of its samples, drawn without replacement, as one batch.
@@ -222,9 +270,10 @@ class Problem:
         Raises:
             ProblemError: if samples interact (batch statistics, a contrastive loss), so that the
                 parts are another problem; or if they are packed sequences.
-            RandomModelError: if the model is random in its mode.
+            RandomModelError: if the model is random in its mode; see `check`.
 
-        Cost: two forward passes over the data, which prove that the loss stays the same.
+        Cost: `check`, and two forward passes over the data, which prove that the loss stays the
+        same.
 
         Example:
             >>> import torch
@@ -235,7 +284,7 @@ class Problem:
         """
         if size < 1:
             raise ProblemError(f"in_microbatches({size}); give a whole number of 1 or more")
-        refuse_random_modes(self.shadow)
+        self.check()
         cut = self.with_data(part for batch in self.batches for part in parts_of(batch, size))
         reduction = cut.reduction
         with reading(), torch.no_grad():

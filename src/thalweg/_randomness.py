@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from thalweg._batch import tensors_in
 from thalweg._errors import ProblemError, RandomModelError
+from thalweg._frozen import uses_batch_statistics
 from thalweg._graph import custom_functions, explaining
 
 Trace = dict[str, tuple[float, float]]
@@ -89,20 +90,38 @@ def _fingerprint(tree: Any) -> float:
     return sum(float(t.detach().double().nan_to_num().sum()) for t in tensors_in(tree))
 
 
+_IN_EVAL_MODE = "call model.eval() in your factory, or return Problem(...).in_eval_mode()"
+
+
 def refuse_random_modes(model: nn.Module) -> None:
     """Refuses modules that are known to be random, or to mix samples, in the mode they are in."""
-    way_out = "call model.eval() in your factory, or return Problem(...).in_eval_mode()"
     for name, module in model.named_modules():
-        kind = type(module).__name__
-        place = f"module {name!r} ({kind})" if name else f"the model itself ({kind})"
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            neighbours = "uses the statistics of the batch: a sample's loss depends on the others"
-            if module.running_mean is None:
-                raise RandomModelError(f"{place} {neighbours}; set track_running_stats=True")
-            if module.training:
-                raise RandomModelError(f"{place} {neighbours}; {way_out}")
+        if uses_batch_statistics(module):
+            way_out = (
+                "set track_running_stats=True" if module.running_mean is None else _IN_EVAL_MODE
+            )
+            raise RandomModelError(
+                f"{_place(name, module)} uses the statistics of the batch: a sample's loss depends "
+                f"on the others; {way_out}, or hold them: Problem(...).with_frozen_statistics()"
+            )
+    refuse_dropout(model)
+
+
+def refuse_dropout(model: nn.Module) -> None:
+    """Refuses modules that are known to drop units at random in the mode they are in."""
+    for name, module in model.named_modules():
         rate = getattr(module, "p" if isinstance(module, nn.modules.dropout._DropoutNd) else "", 0)
         if isinstance(module, nn.MultiheadAttention | nn.RNNBase):
             rate = module.dropout
         if module.training and isinstance(rate, float | int) and rate > 0:
-            raise RandomModelError(f"{place} drops units at random, p = {rate}; {way_out}")
+            can_be_held = isinstance(module, nn.modules.dropout._DropoutNd)
+            held = ", or hold one mask: Problem(...).with_frozen_dropout(generator)"
+            raise RandomModelError(
+                f"{_place(name, module)} drops units at random, p = {rate}; {_IN_EVAL_MODE}"
+                f"{held if can_be_held else ''}"
+            )
+
+
+def _place(name: str, module: nn.Module) -> str:
+    kind = type(module).__name__
+    return f"module {name!r} ({kind})" if name else f"the model itself ({kind})"

@@ -10,11 +10,15 @@ import thalweg.linalg
 from thalweg.linalg import (
     conjugate_gradient,
     density,
+    diagonal,
+    effective_rank,
     eigenpairs,
     extremes,
+    frobenius_norm,
     inertia,
     lanczos,
     least_residual,
+    log_determinant,
     nearest,
     trace,
 )
@@ -32,6 +36,12 @@ READINGS = {
     "least_residual": lambda op, g, b: least_residual(op, b, num_steps=20),
     "inertia": lambda op, g, b: inertia(op),
     "nearest": lambda op, g, b: nearest(op, 18.0, generator=g),
+    "diagonal": lambda op, g, b: diagonal(op, generator=g),
+    "frobenius_norm": lambda op, g, b: frobenius_norm(op, generator=g),
+    "log_determinant": lambda op, g, b: log_determinant(
+        op.shifted(11.0), 1.0, generator=g, num_probes=2, num_steps=8
+    ),
+    "effective_rank": lambda op, g, b: effective_rank(op.shifted(11.0), generator=g),
 }
 
 
@@ -72,7 +82,9 @@ def test_one_seed_is_one_result_and_the_global_state_stands(name):
         assert torch.equal(a, b)
 
 
-@pytest.mark.parametrize("name", ["eigenpairs", "extremes", "density", "trace", "nearest"])
+@pytest.mark.parametrize(
+    "name", ["eigenpairs", "extremes", "density", "trace", "nearest", "diagonal"]
+)
 def test_another_seed_is_another_result(name):
     op = rotated_operator(EIGENVALUES)
     pairs = zip(leaves(read(name, op, 0)), leaves(read(name, op, 1)), strict=True)
@@ -109,6 +121,10 @@ def test_float32_stays_float32_on_its_device_and_agrees(name):
         "least_residual": lambda r: r.x,
         "inertia": lambda r: torch.as_tensor(r.negative),
         "nearest": lambda r: r.values,
+        "diagonal": lambda r: r.values,
+        "frobenius_norm": lambda r: torch.as_tensor(r.value > 0),
+        "log_determinant": lambda r: torch.as_tensor(r.value > 0),
+        "effective_rank": lambda r: torch.as_tensor(r.value > 1),
     }[name]
     if name in ("lanczos", "least_residual"):
         a, b = tell(result).double(), tell(read(name, double)).double()

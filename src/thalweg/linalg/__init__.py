@@ -1,14 +1,19 @@
 """Symmetric operators and what can be read from products with them alone."""
 
+from thalweg.linalg._block_diagonal import BlockDiagonalOperator
 from thalweg.linalg._conjugate_gradient import conjugate_gradient
 from thalweg.linalg._count import Count
 from thalweg.linalg._density import Density, density
+from thalweg.linalg._diagonal import Diagonal, diagonal
+from thalweg.linalg._effective_rank import effective_rank
 from thalweg.linalg._eigenpairs import EigenPairs, eigenpairs
 from thalweg.linalg._estimate import Estimate
 from thalweg.linalg._extremes import Extremes, extremes
+from thalweg.linalg._frobenius_norm import frobenius_norm
 from thalweg.linalg._inertia import Inertia, inertia
 from thalweg.linalg._lanczos import Tridiagonal, lanczos
 from thalweg.linalg._linear_operator import LinearOperator
+from thalweg.linalg._log_determinant import log_determinant
 from thalweg.linalg._matrix_operator import MatrixOperator
 from thalweg.linalg._matvec_operator import MatvecOperator
 from thalweg.linalg._minres import least_residual
@@ -18,8 +23,10 @@ from thalweg.linalg._solution import Solution
 from thalweg.linalg._trace import trace
 
 __all__ = [
+    "BlockDiagonalOperator",
     "Count",
     "Density",
+    "Diagonal",
     "EigenPairs",
     "Estimate",
     "Extremes",
@@ -32,11 +39,15 @@ __all__ = [
     "Tridiagonal",
     "conjugate_gradient",
     "density",
+    "diagonal",
+    "effective_rank",
     "eigenpairs",
     "extremes",
+    "frobenius_norm",
     "inertia",
     "lanczos",
     "least_residual",
+    "log_determinant",
     "nearest",
     "trace",
 ]

@@ -3,17 +3,15 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Float64
 from torch import Tensor
 
 from thalweg._errors import OperatorError
 from thalweg.linalg._counted import CountedOperator
 from thalweg.linalg._estimate import Estimate
 from thalweg.linalg._operator import SymmetricOperator
+from thalweg.linalg._sketch import ROUNDINGS, Sketch
 from thalweg.linalg._sphere import unit_vectors
-
-# Roundings allowed to a number summed from products: as in a Lanczos run.
-_ROUNDINGS = 10.0
 
 
 def trace(op: SymmetricOperator, *, num_products: int = 30, generator: torch.Generator) -> Estimate:
@@ -49,10 +47,8 @@ def trace(op: SymmetricOperator, *, num_products: int = 30, generator: torch.Gen
         6.0
 
     Source: Epperly, Tropp and Webber 2024, SIAM J. Matrix Anal. Appl. 45, sec. 2 (XTrace) and
-    its normalisation ("resphering"). We differ: QᵢQᵢᵀ = Q(I − sᵢsᵢᵀ)Qᵀ is taken from a singular
-    value decomposition of R instead of R⁻ᵀ, so that a rank-deficient Y, where dropping a column
-    loses nothing (sᵢ = 0), needs no other algorithm; the stderr carries a rounding floor; from n
-    products on we multiply the matrix out.
+    its normalisation ("resphering"). We differ: a rank-deficient Y needs no other
+    algorithm; the stderr carries a rounding floor; from n products on we multiply the matrix out.
     """
     if num_products < 2:
         raise OperatorError(
@@ -69,44 +65,24 @@ def trace(op: SymmetricOperator, *, num_products: int = 30, generator: torch.Gen
 def _exact(op: CountedOperator) -> Estimate:
     """Sum the diagonal of the matrix."""
     diagonal = op.to_dense().diagonal().double()
-    floor = _ROUNDINGS * torch.finfo(op.dtype).eps * float(diagonal.abs().sum())
+    floor = ROUNDINGS * torch.finfo(op.dtype).eps * float(diagonal.abs().sum())
     return Estimate(float(diagonal.sum()), floor, op.num_products)
 
 
 def _exchangeable(op: CountedOperator, omega: Float[Tensor, "n m"]) -> Estimate:
     """Average the m leave-one-out estimates."""
     m = omega.shape[1]
-    Y = op @ omega
-    Q, S = _leave_one_out(Y)
-    Z = op @ Q
-    H = Q.T @ Z
-    # xᵢ = (I − sᵢsᵢᵀ)Qᵀωᵢ, so that Pᵢωᵢ = ωᵢ − Q xᵢ.
-    X = Q.T @ omega
-    X = X - S * (S * X).sum(dim=0)
-    rest = omega - Q @ X
-    sample = (rest * (Y - Z @ X)).sum(dim=0)
-    # Rank of Pᵢ: one more where leaving column i out shrinks the space.
-    rank = op.size - Q.shape[1] + (S * S).sum(dim=0)
-    scaled = sample * rank / (rest * rest).sum(dim=0)
-    each = (H.trace() - (S * (H @ S)).sum(dim=0) + scaled).double()
-    size = float(H.diagonal().abs().sum()) + float((omega.norm(dim=0) * Y.norm(dim=0)).mean())
-    floor = _ROUNDINGS * torch.finfo(op.dtype).eps * size
+    sketch = Sketch(op, omega)
+    each = traces(sketch)
+    size = float(sketch.H.diagonal().abs().sum())
+    size += float((omega.norm(dim=0) * sketch.Y.norm(dim=0)).mean())
+    floor = ROUNDINGS * torch.finfo(op.dtype).eps * size
     spread = float(each.std()) / math.sqrt(m) if m > 1 else math.inf
     return Estimate(float(each.mean()), math.hypot(spread, floor), op.num_products)
 
 
-def _leave_one_out(Y: Float[Tensor, "n m"]) -> tuple[Float[Tensor, "n r"], Float[Tensor, "r m"]]:
-    """Return Q = orth Y and S, whose column sᵢ spans what Q loses when column i of Y is left out.
-
-    With Y = QΣVᵀ of full rank, sᵢ ⟂ Σ V_j for j ≠ i, that is sᵢ ∝ Σ⁻¹Vᵀeᵢ; a Y of lower rank
-    loses nothing.
-    """
-    Q, R = torch.linalg.qr(Y)
-    U, sigma, Vh = torch.linalg.svd(R)
-    m = Y.shape[1]
-    is_kept = sigma > m * torch.finfo(Y.dtype).eps * sigma[0]
-    Q = Q @ U[:, is_kept]
-    if not bool(is_kept.all()):
-        return Q, torch.zeros(Q.shape[1], m, dtype=Y.dtype, device=Y.device)
-    S = Vh / sigma[:, None]
-    return Q, S / S.norm(dim=0)
+def traces(sketch: Sketch) -> Float64[Tensor, "m"]:
+    """Return the m leave-one-out estimates of tr A."""
+    rest = sketch.rest
+    sample = sketch.rank * (rest * sketch.image).sum(dim=0) / (rest * rest).sum(dim=0)
+    return (sketch.captured_trace() + sample).double()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import torch
@@ -11,21 +12,17 @@ from torch import Tensor
 from thalweg._batch import Batch, num_samples, take
 from thalweg._errors import ThalwegError
 from thalweg._graph import explaining
-from thalweg._layout import Layout, Params
+from thalweg._layout import Layout, Params, select
 from thalweg._problem import Evaluation, Problem
 from thalweg._reading import reading
 from thalweg.surface._choice import MIN_PROBED_BYTES, PROBED_SHARE, choose
+from thalweg.surface._empirical_fisher import empirical_fisher_of
 from thalweg.surface._fisher import fisher_of
-from thalweg.surface._ggn import GGN
+from thalweg.surface._ggn import GGN, output_of
 from thalweg.surface._hessian import HESSIAN
+from thalweg.surface._jacobian import Jacobian, Linearised, linearised
 from thalweg.surface._operator import SurfaceOperator
-from thalweg.surface._route import (
-    Curvature,
-    RebuiltGraph,
-    RetainedGraph,
-    Route,
-    Task,
-)
+from thalweg.surface._route import Curvature, RebuiltGraph, RetainedGraph, Route, Task
 
 MAX_GRAPH_BYTES = 2 * 2**30
 """Above this estimate of their memory, autograd graphs are rebuilt for each product."""
@@ -146,6 +143,74 @@ class Point:
         """
         return self._operator(fisher_of(self.problem), route)
 
+    def empirical_fisher(self) -> SurfaceOperator:
+        """F̂ = (1/M) Σ_i ∇s_i ∇s_iᵀ [loss²/(terms·param²)]: the slopes of single samples, squared.
+
+        s_i is the sum of the loss terms of sample i (one for a class, c for c squares, one for each
+        token that is not padding) and M the number of terms in the mean, 1 where the loss is a sum.
+        So L = Σ_i s_i / M, whatever the batches. A mean over samples gives (1/N) Σ_i ∇ℓ_i ∇ℓ_iᵀ;
+        targets drawn from the model give `fisher()` in expectation. It is no second derivative.
+
+        Raises:
+            ProblemError: at the first product, if the loss is not the mean or the sum of what the
+                samples add to it.
+
+        Source: Kunstner, Balles and Hennig 2019, "Limitations of the empirical Fisher approximation
+        for natural gradient descent", §2; the scale is ours.
+        """
+        return self._operator(empirical_fisher_of(self.problem, self._forward_on), None)
+
+    def jacobian(self) -> Jacobian:
+        """J = ∂z/∂θ [output/param]: of the model's outputs, or its `.logits`, over all batches.
+
+        `J @ v` and `J.T @ u` are products from either side, `J.gram()` is JᵀJ over parameters, and
+        `J.T.gram()` is JJᵀ over outputs: the empirical neural tangent kernel.
+
+        Raises:
+            ProblemError: if the output is not one real tensor that carries its graph.
+
+        Cost: 1 forward pass for the shapes; J v 2/3 and Jᵀu 2/3 of a gradient, one gradient more
+        where the graphs are too large to be kept.
+
+        Source: Jacot, Gabriel and Hongler 2018, "Neural tangent kernel", for JJᵀ.
+        """
+        return self._jacobian
+
+    def restricted(self, params: str | Iterable[str]) -> Point:
+        """The same place as a point of fewer parameters; the others are held.
+
+        Its operators are the submatrices of this point's, and cost less: only the chosen parameters
+        are differentiated by.
+
+        Args:
+            params: globs over this point's parameters, such as `"layers.0.*"`.
+
+        Raises:
+            LayoutError: if a glob matches nothing; lists the names there are.
+        """
+        with torch.inference_mode(False), torch.no_grad():
+            chosen = select(self.params, params)
+            held = {name: tensor for name, tensor in self.params.items() if name not in chosen}
+            layout = Layout.of(chosen)
+            part = Point(self.problem, layout, layout.flatten(chosen), {**self._others, **held})
+            if "_value_and_gradient" in vars(self):
+                value, _, weights, unused = self._value_and_gradient
+                slope = layout.flatten({name: self.gradient[name] for name in layout.names})
+                unused = tuple(name for name in unused if name in chosen)
+                vars(part)["_value_and_gradient"] = value, slope, weights, unused
+        return part
+
+    def blocks(self) -> dict[str, Point]:
+        """One restricted point for each module that owns parameters, by its name, in order.
+
+        `{name: part.hessian() for name, part in point.blocks().items()}` are the blocks on the
+        diagonal of the Hessian; `thalweg.linalg.BlockDiagonalOperator` puts them together.
+        """
+        names: dict[str, list[str]] = {}
+        for name in self.layout.names:
+            names.setdefault(name.rpartition(".")[0], []).append(name)
+        return {module: self.restricted(owned) for module, owned in names.items()}
+
     # -- how it is computed -----------------------------------------------------------------
 
     def leaves(self) -> dict[str, Tensor]:
@@ -195,6 +260,21 @@ class Point:
         unused = tuple(name for name in self.layout.names if name not in used)
         return reduction.total(losses, counts), slope, weights, unused
 
+    @cached_property
+    def _jacobian(self) -> Jacobian:
+        def output(leaves: dict[str, Tensor], index: int) -> Tensor:
+            return output_of(self.forward(leaves, index))
+
+        def linearised_at(index: int) -> Linearised:
+            leaves = self.leaves()
+            return linearised(leaves, output(leaves, index))
+
+        with reading(), torch.no_grad():
+            shapes = tuple(
+                output(self.params, index).shape for index in range(len(self.problem.batches))
+            )
+        return Jacobian(self.layout, shapes, linearised_at, self._graph_bytes <= MAX_GRAPH_BYTES)
+
     def _operator(self, kind: Curvature, route: Route | None) -> SurfaceOperator:
         key = (kind.name, route)
         if key not in self._operators:
@@ -209,11 +289,13 @@ class Point:
             )
         return self._operators[key]
 
-    def _task(self, kind: Curvature, batch: Batch, where: str) -> Task:
-        def forward(leaves: dict[str, Tensor]) -> Evaluation:
-            return self.problem.forward({**self._others, **leaves}, batch, where)
+    def _forward_on(
+        self, leaves: dict[str, Tensor], batch: Batch, where: str = "a batch"
+    ) -> Evaluation:
+        return self.problem.forward({**self._others, **leaves}, batch, where)
 
-        return Task(kind, self.leaves, forward, batch)
+    def _task(self, kind: Curvature, batch: Batch, where: str) -> Task:
+        return Task(kind, self.leaves, lambda leaves: self._forward_on(leaves, batch, where), batch)
 
     def _chosen(self, kind: Curvature) -> Route:
         """The route by a probe, which all points of the surface share."""
@@ -224,7 +306,7 @@ class Point:
     def _probed(self, kind: Curvature) -> Route:
         if self._graph_bytes > MAX_GRAPH_BYTES:
             return RebuiltGraph()
-        if self._graph_bytes < MIN_PROBED_BYTES:
+        if self._graph_bytes < MIN_PROBED_BYTES or kind.by_tape is None:
             return RetainedGraph()
         with reading(), explaining():
             return choose(self._task(kind, self._part, "a part of batch 0"))

@@ -32,14 +32,14 @@ class Curvature:
         name: Hessian, GGN, ...
         cost: gradients a product, by count of operations, with the pass kept.
         by_autograd: the product on a retained graph.
-        by_tape: the product on a tape.
+        by_tape: the product on a tape, None where there is none.
         is_hessian: whether differences of gradients give it.
     """
 
     name: str
     cost: float
     by_autograd: Callable[[dict[str, Tensor], Evaluation, Batch], BatchProduct]
-    by_tape: Callable[[Tape, Evaluation, Batch], BatchProduct]
+    by_tape: Callable[[Tape, Evaluation, Batch], BatchProduct] | None
     is_hessian: bool = False
 
 
@@ -227,6 +227,8 @@ def norm(v: tuple[Tensor, ...]) -> float:
 
 def taped(task: Task) -> BatchProduct:
     """Records the forward pass; raises UntapedError where it cannot be."""
+    if task.kind.by_tape is None:
+        raise UntapedError(f"its {task.kind.name} needs more than one pass")
     leaves = task.leaves()
     evaluations: list[Evaluation] = []
 

@@ -84,10 +84,9 @@ class Recorder(TorchDispatchMode):
     def _twin(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The operation that returns what this one writes, and the arguments as they were."""
         name = func._schema.name.split("::")[1]
-        packet = getattr(aten, name.removesuffix("_"), None)
-        twin = getattr(packet, func._overloadname, None)
+        twin = _out_of_place(func, name)
         target = args[0] if args else None
-        if twin is None or not name.endswith("_") or not isinstance(target, Tensor):
+        if twin is None or not isinstance(target, Tensor):
             self.obstacle = f"{name} writes into its arguments"
             return func, args
         if target._is_view() or any(other is target for other in args[1:]):
@@ -124,6 +123,17 @@ def tensors_of(tree: Any) -> list[Tensor]:
     if isinstance(tree, tuple | list):
         return [tensor for part in tree for tensor in tensors_of(part)]
     return []
+
+
+def _out_of_place(func: Any, name: str) -> Any:
+    """The overload of `relu` that takes what this overload of `relu_` takes."""
+    packet = getattr(aten, name.removesuffix("_"), None) if name.endswith("_") else None
+    wanted = [(a.name, str(a.type)) for a in func._schema.arguments]
+    for overload in packet.overloads() if packet else ():
+        twin = getattr(packet, overload)
+        if [(a.name, str(a.type)) for a in twin._schema.arguments] == wanted:
+            return twin
+    return None
 
 
 def _exchanged(tree: Any, exchange: Callable[[Tensor], Tensor]) -> Any:
