@@ -1,5 +1,6 @@
 """Symmetric operators and what can be read from products with them alone."""
 
+from thalweg.linalg._alignment import Alignment, alignment
 from thalweg.linalg._block_diagonal import BlockDiagonalOperator
 from thalweg.linalg._conjugate_gradient import conjugate_gradient
 from thalweg.linalg._count import Count
@@ -9,6 +10,7 @@ from thalweg.linalg._effective_rank import effective_rank
 from thalweg.linalg._eigenpairs import EigenPairs, eigenpairs
 from thalweg.linalg._estimate import Estimate
 from thalweg.linalg._extremes import Extremes, extremes
+from thalweg.linalg._foreign_operator import from_curvlinops, from_matvec
 from thalweg.linalg._frobenius_norm import frobenius_norm
 from thalweg.linalg._inertia import Inertia, inertia
 from thalweg.linalg._lanczos import Tridiagonal, lanczos
@@ -23,6 +25,7 @@ from thalweg.linalg._solution import Solution
 from thalweg.linalg._trace import trace
 
 __all__ = [
+    "Alignment",
     "BlockDiagonalOperator",
     "Count",
     "Density",
@@ -37,6 +40,7 @@ __all__ = [
     "Solution",
     "SymmetricOperator",
     "Tridiagonal",
+    "alignment",
     "conjugate_gradient",
     "density",
     "diagonal",
@@ -44,6 +48,8 @@ __all__ = [
     "eigenpairs",
     "extremes",
     "frobenius_norm",
+    "from_curvlinops",
+    "from_matvec",
     "inertia",
     "lanczos",
     "least_residual",
