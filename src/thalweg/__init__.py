@@ -1,6 +1,6 @@
 """thalweg reads the loss surface under a neural network and walks it."""
 
-from thalweg import curvature, doctor, linalg, passes, problems, report, signal, surface
+from thalweg import curvature, doctor, linalg, passes, problems, report, signal, surface, tape
 from thalweg._errors import (
     BudgetError,
     DetachedLossError,
@@ -61,5 +61,6 @@ __all__ = [
     "save",
     "signal",
     "surface",
+    "tape",
     "trace",
 ]

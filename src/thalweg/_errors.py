@@ -6,6 +6,7 @@
     │   ├── NonFiniteError      a value is NaN or infinite; names the layer where it was born
     │   └── DetachedLossError   the loss does not depend on the parameters
     ├── SecondDerivativeError   an operation of the network has no second derivative
+    ├── UntapedError            a forward pass cannot be followed operation by operation
     ├── LayoutError             names, shapes, dtypes or devices of parameters do not fit
     ├── OperatorError           an operator was given something it cannot multiply
     └── BudgetError             the work asked for does not fit the budget given
@@ -36,6 +37,10 @@ class DetachedLossError(ProblemError):
 
 class SecondDerivativeError(ThalwegError):
     """An operation of the network has no second derivative."""
+
+
+class UntapedError(ThalwegError):
+    """A forward pass cannot be followed operation by operation."""
 
 
 class LayoutError(ThalwegError, ValueError):

@@ -4,11 +4,21 @@ import pytest
 import torch
 
 import dense
+import thalweg
 from problems import SHELF, cut, linear, log_softmax, logistic, quadratic, softmax
-from thalweg import Surface
+from thalweg import Surface, ThalwegError
+from thalweg.surface import Chosen, FiniteDifference, RebuiltGraph, RetainedGraph, Taped
 
 # All is float64 and of size one: what remains is rounding over some hundred operations.
 TIGHT = {"rtol": 1e-10, "atol": 1e-12}
+
+
+ROUTES = [RetainedGraph(), RebuiltGraph(), Taped()]
+
+
+@pytest.fixture(params=ROUTES, ids=lambda route: type(route).__name__)
+def route(request):
+    return request.param
 
 
 @pytest.fixture(params=SHELF, scope="module")
@@ -29,19 +39,19 @@ def test_gradient_is_dense_autograd(known):
     torch.testing.assert_close(dense.flat(point.gradient.values()), oracle, **TIGHT)
 
 
-def test_hessian_is_dense_double_backward(known):
+def test_hessian_is_dense_double_backward(known, route):
     point = Surface(known.problem).here()
     oracle = dense.hessian(known.plain, known.problem)
-    torch.testing.assert_close(point.hessian().to_dense(), oracle, **TIGHT)
+    torch.testing.assert_close(point.hessian(route).to_dense(), oracle, **TIGHT)
 
 
-def test_ggn_is_its_definition_multiplied_out(known):
+def test_ggn_is_its_definition_multiplied_out(known, route):
     """G = Jᵀ (∂²L/∂z²) J with both factors dense."""
     point = Surface(known.problem).here()
     J = dense.jacobian(known.output, known.problem)
     z = known.output({**dense.held(known.problem), **dense.leaves(known.problem)})
     oracle = J.T @ dense.hessian_by(known.loss, z) @ J
-    torch.testing.assert_close(point.ggn().to_dense(), oracle, **TIGHT)
+    torch.testing.assert_close(point.ggn(route).to_dense(), oracle, **TIGHT)
 
 
 def test_derivatives_are_central_differences(known, generator):
@@ -184,17 +194,66 @@ def test_blocks_and_dicts_are_multiplied_like_vectors(operator, generator):
 
 
 @pytest.mark.parametrize("operator", ["hessian", "ggn", "fisher"])
-def test_graphs_kept_and_rebuilt_give_the_same(operator, monkeypatch, generator):
+def test_graphs_that_do_not_fit_are_rebuilt(operator, monkeypatch, generator):
     known = SHELF["conv"]()
     problem = known.problem.with_data(cut(known.problem.data, 5, 2))
     v = torch.randn(Surface(problem).layout.size, generator=generator, dtype=torch.float64)
     kept = getattr(Surface(problem).here(), operator)()
+    assert kept.route.is_kept
     monkeypatch.setattr("thalweg.surface._point.MAX_GRAPH_BYTES", 0)
     rebuilt = getattr(Surface(problem).here(), operator)()
-    assert (kept.is_kept, rebuilt.is_kept) == (True, False)
+    assert not rebuilt.route.is_kept
     assert rebuilt.gradients_per_product == kept.gradients_per_product + 1
     for _ in range(2):
         torch.testing.assert_close(rebuilt @ v, kept @ v, **TIGHT)
+
+
+@pytest.mark.parametrize("operator", ["hessian", "ggn", "fisher"])
+def test_a_route_chosen_by_a_probe_gives_the_same_and_is_recorded(
+    known, operator, monkeypatch, generator
+):
+    monkeypatch.setattr("thalweg.surface._point.MIN_PROBED_BYTES", 0)
+    if operator == "fisher" and not known.likelihood:
+        pytest.skip("has no likelihood")
+    surface = Surface(known.problem)
+    op = getattr(surface.here(), operator)()
+    plain = getattr(surface.here(), operator)(RetainedGraph())
+    v = torch.randn(op.size, generator=generator, dtype=torch.float64)
+    torch.testing.assert_close(op @ v, plain @ v, **TIGHT)
+    assert isinstance(op.route, Chosen)
+    assert op.route.deviation < 1e-10
+    assert op.route.ratio > 0
+    assert op.route.said in repr(op)
+    # The next point of the same surface asks nobody.
+    again = getattr(surface.at(torch.zeros_like(v)), operator)()
+    assert again.route is op.route
+
+
+def test_a_tape_that_comes_out_otherwise_is_not_taken(known, monkeypatch, generator):
+    monkeypatch.setattr("thalweg.surface._point.MIN_PROBED_BYTES", 0)
+    right = thalweg.surface._choice.taped
+
+    def wrong(task):
+        product = right(task)
+        return lambda v: tuple(1.001 * t for t in product(v))
+
+    monkeypatch.setattr("thalweg.surface._choice.taped", wrong)
+    op = Surface(known.problem).here().hessian()
+    assert isinstance(op.route.route, RetainedGraph)
+    assert op.route.deviation == pytest.approx(0.001, rel=0.01)
+    assert "came out otherwise" in op.route.said
+
+
+def test_central_differences_of_the_gradient(known, generator):
+    """At h = ε^⅓ ≈ 6e-6 they err by h²|L⁗|/6 + ε|∇L|/h: 1e-10 each, a thousand times that asked."""
+    point = Surface(known.problem).here()
+    op = point.hessian(FiniteDifference())
+    v = torch.randn(op.size, generator=generator, dtype=torch.float64)
+    expected = dense.hessian(known.plain, known.problem) @ v
+    torch.testing.assert_close(op @ v, expected, rtol=1e-6, atol=1e-7 * float(v.norm()))
+    assert not (op @ torch.zeros_like(v)).any()
+    with pytest.raises(ThalwegError, match=r"give the Hessian, not the GGN; pass"):
+        point.ggn(FiniteDifference()) @ v
 
 
 def test_a_tied_tensor_moves_in_both_places():

@@ -1,9 +1,24 @@
 """The problem as a function of its parameters: values, gradients and curvature operators."""
 
+from thalweg.surface._choice import Chosen
 from thalweg.surface._jacobian import Jacobian
 from thalweg.surface._operator import SurfaceOperator
 from thalweg.surface._point import Point
+from thalweg.surface._route import FiniteDifference, RebuiltGraph, RetainedGraph, Route, Taped
 from thalweg.surface._sample_estimate import SampleEstimate, sample_estimate
 from thalweg.surface._surface import Surface
 
-__all__ = ["Jacobian", "Point", "SampleEstimate", "Surface", "SurfaceOperator", "sample_estimate"]
+__all__ = [
+    "Chosen",
+    "FiniteDifference",
+    "Jacobian",
+    "Point",
+    "RebuiltGraph",
+    "RetainedGraph",
+    "Route",
+    "SampleEstimate",
+    "Surface",
+    "SurfaceOperator",
+    "Taped",
+    "sample_estimate",
+]

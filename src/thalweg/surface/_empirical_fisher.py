@@ -16,26 +16,28 @@ from thalweg._microbatches import parts_of
 from thalweg._problem import Evaluation, Problem
 from thalweg._reduction import Reduction
 from thalweg.surface._jacobian import linearised
-from thalweg.surface._operator import BatchProduct
+from thalweg.surface._route import BatchProduct, Curvature
 
 Forward = Callable[[dict[str, Tensor], Batch], Evaluation]
 """One forward pass of a batch at leaves."""
 
 
-def empirical_fisher_product(
-    problem: Problem,
-    forward: Forward,
-    leaves: dict[str, Tensor],
-    evaluation: Evaluation,
-    batch: Batch,
-) -> BatchProduct:
-    """V ↦ Σ_i ∇s_i ∇s_iᵀ v / M, with s_i the sum of the loss terms of sample i, M their number.
+def empirical_fisher_of(problem: Problem, forward: Forward) -> Curvature:
+    """The empirical Fisher information of a problem, given one forward pass of a batch at leaves.
+
+    V ↦ Σ_i ∇s_i ∇s_iᵀ v / M, with s_i the sum of the loss terms of sample i, M their number.
 
     Cost: 4/3 gradients a product; where the model computes its loss itself, each sample runs alone.
     """
-    sums, num_terms = sums_of_samples(problem, forward, leaves, evaluation, batch)
-    slopes = linearised(leaves, sums)
-    return lambda v: slopes.pull(slopes.push(v) / num_terms)
+
+    def by_autograd(
+        leaves: dict[str, Tensor], evaluation: Evaluation, batch: Batch
+    ) -> BatchProduct:
+        sums, num_terms = sums_of_samples(problem, forward, leaves, evaluation, batch)
+        slopes = linearised(leaves, sums)
+        return lambda v: slopes.pull(slopes.push(v) / num_terms)
+
+    return Curvature("empirical Fisher information", 4 / 3, by_autograd, None)
 
 
 def sums_of_samples(

@@ -13,13 +13,31 @@ from thalweg._errors import ProblemError
 from thalweg._loss import Kind, KnownLoss, known_loss
 from thalweg._problem import Evaluation, Problem
 from thalweg.surface._ggn import gram_product, output_of
-from thalweg.surface._operator import BatchProduct
+from thalweg.surface._route import BatchProduct, Curvature
+from thalweg.tape import Tape
 
 
-def fisher_product(
-    problem: Problem, leaves: dict[str, Tensor], evaluation: Evaluation, batch: Batch
-) -> BatchProduct:
-    """V ↦ Jᵀ F_z J v, with F_z = E_{y ~ p(y|z)}[∇_z ln p ∇_z ln pᵀ] per term of the mean."""
+def fisher_of(problem: Problem) -> Curvature:
+    """The true Fisher information of a problem.
+
+    V ↦ Jᵀ F_z J v, with F_z = E_{y ~ p(y|z)}[∇_z ln p ∇_z ln pᵀ] per term of the mean.
+    """
+
+    def by_autograd(
+        leaves: dict[str, Tensor], evaluation: Evaluation, batch: Batch
+    ) -> BatchProduct:
+        curve = _information_at(problem, evaluation, batch)
+        return gram_product(leaves, evaluation.logits, curve)
+
+    def by_tape(tape: Tape, evaluation: Evaluation, batch: Batch) -> BatchProduct:
+        return tape.gram(_information_at(problem, evaluation, batch))
+
+    return Curvature("Fisher information", 4 / 3, by_autograd, by_tape)
+
+
+def _information_at(
+    problem: Problem, evaluation: Evaluation, batch: Batch
+) -> Callable[[Tensor], Tensor]:
     known = known_loss(problem.loss)
     if known is None or known.kind is Kind.ELEMENTWISE or known.is_rescaled:
         raise ProblemError(
@@ -31,10 +49,10 @@ def fisher_product(
         raise ProblemError(
             "cross-entropy with label smoothing is not a likelihood; use point.ggn()"
         )
-    output = output_of(evaluation)
+    output = output_of(evaluation).detach()
     target = call_of(batch, problem.model).target
     terms = 1.0 if known.reduction == "sum" else known.num_terms(output, target)
-    return gram_product(leaves, output, _information(known, output.detach(), target, terms))
+    return _information(known, output, target, terms)
 
 
 def _information(

@@ -10,7 +10,8 @@ from torch import Tensor
 from thalweg._batch import Batch
 from thalweg._errors import ProblemError
 from thalweg._problem import Evaluation
-from thalweg.surface._operator import BatchProduct, zero_product
+from thalweg.surface._route import BatchProduct, Curvature, zero_product
+from thalweg.tape import Tape
 
 
 def ggn_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch) -> BatchProduct:
@@ -76,3 +77,11 @@ def gram_product(
         )
 
     return product
+
+
+def _on_tape(tape: Tape, evaluation: Evaluation, _: Batch) -> BatchProduct:
+    output_of(evaluation)
+    return tape.ggn()
+
+
+GGN = Curvature("GGN", 4 / 3, ggn_product, _on_tape)

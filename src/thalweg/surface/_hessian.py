@@ -7,7 +7,8 @@ from torch import Tensor
 
 from thalweg._batch import Batch
 from thalweg._problem import Evaluation
-from thalweg.surface._operator import BatchProduct, zero_product
+from thalweg.surface._route import BatchProduct, Curvature, zero_product
+from thalweg.tape import Tape
 
 
 def hessian_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch) -> BatchProduct:
@@ -34,3 +35,10 @@ def hessian_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch)
         )
 
     return product
+
+
+def _on_tape(tape: Tape, _: Evaluation, __: Batch) -> BatchProduct:
+    return tape.hessian()
+
+
+HESSIAN = Curvature("Hessian", 2.0, hessian_product, _on_tape, is_hessian=True)

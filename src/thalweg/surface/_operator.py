@@ -1,8 +1,9 @@
-"""The symmetric operators of a surface: products summed over batches, by graphs kept or rebuilt."""
+"""The symmetric operators of a surface: products summed over batches, along one route."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import cached_property
 from typing import overload
 
 import torch
@@ -13,44 +14,52 @@ from thalweg._graph import explaining
 from thalweg._layout import Layout
 from thalweg._reading import differentiating, reading
 from thalweg.linalg import SymmetricOperator
-
-BatchProduct = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
-"""v ↦ A_b v for one batch, both as one tensor a parameter."""
-
-
-def zero_product(v: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """The product of a batch that the chosen parameters do not reach."""
-    return tuple(map(torch.zeros_like, v))
+from thalweg.surface._route import BatchProduct, Route
 
 
 class SurfaceOperator(SymmetricOperator):
     """A = Σ_b w_b A_b, where each A_b can only be multiplied by.
 
-    `A @ v` takes a vector (n,), a block (n, k), or a dict by parameter name.
+    `A @ v` takes a vector (n,), a block (n, k), or a dict by parameter name. How a product is
+    computed is decided at the first one.
 
     Args:
         layout: names and shapes of the n parameters.
-        product_of: builds the product of batch b, with its autograd graph.
+        product_of: builds the product of a batch, by its number, along a route.
         weights: w_b.
-        is_kept: whether graphs are kept between products, or rebuilt to save memory.
-        cost: gradients a product, with the graph kept; one more where it is rebuilt.
+        cost: gradients a product, by count of operations, with the pass kept.
+        decide: finds the route, when it is first needed.
     """
 
     def __init__(
         self,
         layout: Layout,
-        product_of: Callable[[int], BatchProduct],
+        product_of: Callable[[int, Route], BatchProduct],
         weights: tuple[float, ...],
-        is_kept: bool,
         cost: float,
+        decide: Callable[[], Route],
     ) -> None:
         super().__init__(layout.size, layout.dtype, layout.device)
         self.layout = layout
-        self.is_kept = is_kept
-        self.gradients_per_product = cost if is_kept else cost + 1
         self._product_of = product_of
         self._weights = weights
+        self._cost = cost
+        self._decide = decide
         self._kept: list[BatchProduct] | None = None
+
+    @cached_property
+    def route(self) -> Route:
+        """How products are computed; decided when first asked, by a probe where none was given."""
+        return self._decide()
+
+    @property
+    def gradients_per_product(self) -> float:
+        """The cost of a product by count of operations, in gradients."""
+        return self._cost + self.route.extra_gradients
+
+    def __repr__(self) -> str:
+        plain = super().__repr__()
+        return f"{plain[:-1]}, {self.route.said})" if "route" in vars(self) else plain
 
     # mypy fears a wider argument for the sake of __rmatmul__, which nothing here has.
     @overload  # type: ignore[override]
@@ -70,18 +79,22 @@ class SurfaceOperator(SymmetricOperator):
         for weight, product in zip(self._weights, self._products(), strict=True):
             with differentiating(), explaining():
                 parts = [product(column) for column in columns]
-            flat = [weight * torch.cat([p.detach().reshape(-1) for p in part]) for part in parts]
+            flat = [torch.cat([p.detach().reshape(-1) for p in part]) for part in parts]
+            if weight != 1.0:
+                for vector in flat:
+                    vector.mul_(weight)
             totals = [a.add_(b) for a, b in zip(totals, flat, strict=True)] if totals else flat
-        return torch.stack(totals, dim=1)
+        return totals[0][:, None] if len(totals) == 1 else torch.stack(totals, dim=1)
 
     def _products(self) -> Iterator[BatchProduct]:
         if self._kept is not None:
             return iter(self._kept)
-        if not self.is_kept:
-            return map(self._built, range(len(self._weights)))
-        self._kept = [self._built(index) for index in range(len(self._weights))]
+        built = map(self._built, range(len(self._weights)))
+        if not self.route.is_kept:
+            return built
+        self._kept = list(built)
         return iter(self._kept)
 
     def _built(self, index: int) -> BatchProduct:
         with reading(), explaining():
-            return self._product_of(index)
+            return self._product_of(index, self.route)

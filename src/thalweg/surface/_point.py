@@ -4,23 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import cached_property
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thalweg._batch import Batch
-from thalweg._graph import explaining, refuse_once_differentiable
+from thalweg._batch import Batch, num_samples, take
+from thalweg._errors import ThalwegError
+from thalweg._graph import explaining
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Evaluation, Problem
 from thalweg._reading import reading
-from thalweg.surface._empirical_fisher import empirical_fisher_product
-from thalweg.surface._fisher import fisher_product
-from thalweg.surface._ggn import ggn_product, output_of
-from thalweg.surface._hessian import hessian_product
+from thalweg.surface._choice import MIN_PROBED_BYTES, PROBED_SHARE, choose
+from thalweg.surface._empirical_fisher import empirical_fisher_of
+from thalweg.surface._fisher import fisher_of
+from thalweg.surface._ggn import GGN, output_of
+from thalweg.surface._hessian import HESSIAN
 from thalweg.surface._jacobian import Jacobian, Linearised, linearised
-from thalweg.surface._operator import BatchProduct, SurfaceOperator
+from thalweg.surface._operator import SurfaceOperator
+from thalweg.surface._route import Curvature, RebuiltGraph, RetainedGraph, Route, Task
 
 MAX_GRAPH_BYTES = 2 * 2**30
 """Above this estimate of their memory, autograd graphs are rebuilt for each product."""
@@ -37,6 +39,7 @@ class Point:
         layout: names and shapes of the n parameters.
         vector: θ.
         others: the other parameters and the buffers, by name.
+        routes: the routes chosen so far, by kind of curvature; points of a surface share them.
 
     Example:
         >>> import torch, thalweg
@@ -48,7 +51,12 @@ class Point:
     """
 
     def __init__(
-        self, problem: Problem, layout: Layout, vector: Float[Tensor, " n"], others: Params
+        self,
+        problem: Problem,
+        layout: Layout,
+        vector: Float[Tensor, " n"],
+        others: Params,
+        routes: dict[str, Route] | None = None,
     ) -> None:
         self.problem = problem
         self.layout = layout
@@ -58,6 +66,8 @@ class Point:
             name: tensor.detach().clone() if tensor.requires_grad or name in buffers else tensor
             for name, tensor in others.items()
         }
+        self._routes = {} if routes is None else routes
+        self._operators: dict[tuple[str, Route | None], SurfaceOperator] = {}
 
     @property
     def params(self) -> dict[str, Tensor]:
@@ -87,19 +97,25 @@ class Point:
         """
         return self._value_and_gradient[3]
 
-    def hessian(self) -> SurfaceOperator:
-        """H = ∇²L(θ) [loss/param²]: the exact Hessian, one double backward pass a product.
+    def hessian(self, route: Route | None = None) -> SurfaceOperator:
+        """H = ∇²L(θ) [loss/param²]: the exact Hessian.
 
-        Source: Pearlmutter 1994, "Fast exact multiplication by the Hessian", with reverse over
-        reverse differentiation in place of his R-operator.
+        Args:
+            route: how products are computed; when left out the faster of `RetainedGraph` and
+                `Taped`, by a probe, or `RebuiltGraph` where graphs take more than 2 GiB.
+
+        Source: Pearlmutter 1994, "Fast exact multiplication by the Hessian".
         """
-        return self._hessian
+        return self._operator(HESSIAN, route)
 
-    def ggn(self) -> SurfaceOperator:
+    def ggn(self, route: Route | None = None) -> SurfaceOperator:
         """G = Σ_b w_b J_bᵀ (∇²_z ℓ) J_b [loss/param²]: the generalised Gauss–Newton matrix.
 
         J is the Jacobian of the model's output z (or its `.logits`), ∇²_z ℓ the Hessian of the
-        loss in z, differentiated by autograd, whatever the loss.
+        loss in z, whatever the loss.
+
+        Args:
+            route: how products are computed; see `hessian`.
 
         Raises:
             ProblemError: at the first product, if the output is not one tensor, or the loss does
@@ -107,9 +123,9 @@ class Point:
 
         Source: Schraudolph 2002, "Fast curvature matrix-vector products".
         """
-        return self._ggn
+        return self._operator(GGN, route)
 
-    def fisher(self) -> SurfaceOperator:
+    def fisher(self, route: Route | None = None) -> SurfaceOperator:
         """F = Σ_b w_b J_bᵀ F_z J_b [loss/param²]: the true Fisher information of the model.
 
         F_z = E_{y ~ p(y|z)}[∇_z ln p ∇_z ln pᵀ] in closed form for the likelihood that the loss is
@@ -117,12 +133,15 @@ class Point:
         mean of squares (a Gaussian of variance 1/2). For losses on natural parameters it equals the
         GGN.
 
+        Args:
+            route: how products are computed; see `hessian`.
+
         Raises:
             ProblemError: at the first product, if the loss is not one of these.
 
         Source: Martens 2020, "New insights and perspectives on the natural gradient method", §8–9.
         """
-        return self._fisher
+        return self._operator(fisher_of(self.problem), route)
 
     def empirical_fisher(self) -> SurfaceOperator:
         """F̂ = (1/M) Σ_i ∇s_i ∇s_iᵀ [loss²/(terms·param²)]: the slopes of single samples, squared.
@@ -139,7 +158,7 @@ class Point:
         Source: Kunstner, Balles and Hennig 2019, "Limitations of the empirical Fisher approximation
         for natural gradient descent", §2; the scale is ours.
         """
-        return self._empirical_fisher
+        return self._operator(empirical_fisher_of(self.problem, self._forward_on), None)
 
     def jacobian(self) -> Jacobian:
         """J = ∂z/∂θ [output/param]: of the model's outputs, or its `.logits`, over all batches.
@@ -205,7 +224,9 @@ class Point:
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
-        """The factor of each batch's loss in L; known after one forward pass of each."""
+        """The factor of each batch's loss in L. Cost: one gradient, where there are several."""
+        if len(self.problem.batches) == 1:
+            return (1.0,)
         return self._value_and_gradient[2]
 
     @cached_property
@@ -240,31 +261,6 @@ class Point:
         return reduction.total(losses, counts), slope, weights, unused
 
     @cached_property
-    def _hessian(self) -> SurfaceOperator:
-        return self._operator(hessian_product, cost=2.0)
-
-    @cached_property
-    def _ggn(self) -> SurfaceOperator:
-        return self._operator(ggn_product, cost=4 / 3)
-
-    @cached_property
-    def _fisher(self) -> SurfaceOperator:
-        def build(leaves: dict[str, Tensor], evaluation: Evaluation, batch: Batch) -> BatchProduct:
-            return fisher_product(self.problem, leaves, evaluation, batch)
-
-        return self._operator(build, cost=4 / 3)
-
-    @cached_property
-    def _empirical_fisher(self) -> SurfaceOperator:
-        def forward(leaves: dict[str, Tensor], batch: Batch) -> Evaluation:
-            return self.problem.forward({**self._others, **leaves}, batch)
-
-        def build(leaves: dict[str, Tensor], evaluation: Evaluation, batch: Batch) -> BatchProduct:
-            return empirical_fisher_product(self.problem, forward, leaves, evaluation, batch)
-
-        return self._operator(build, cost=4 / 3)
-
-    @cached_property
     def _jacobian(self) -> Jacobian:
         def output(leaves: dict[str, Tensor], index: int) -> Tensor:
             return output_of(self.forward(leaves, index))
@@ -279,31 +275,70 @@ class Point:
             )
         return Jacobian(self.layout, shapes, linearised_at, self._graph_bytes <= MAX_GRAPH_BYTES)
 
-    def _operator(self, build: Any, cost: float) -> SurfaceOperator:
-        def product_of(index: int) -> BatchProduct:
-            leaves = self.leaves()
-            product: BatchProduct = build(
-                leaves, self.forward(leaves, index), self.problem.batches[index]
+    def _operator(self, kind: Curvature, route: Route | None) -> SurfaceOperator:
+        key = (kind.name, route)
+        if key not in self._operators:
+            self._operators[key] = SurfaceOperator(
+                self.layout,
+                lambda index, taken: taken.build(
+                    self._task(kind, self.problem.batches[index], f"batch {index}")
+                ),
+                self.weights,
+                kind.cost,
+                lambda: self._chosen(kind) if route is None else route,
             )
-            return product
+        return self._operators[key]
 
-        return SurfaceOperator(
-            self.layout, product_of, self.weights, self._graph_bytes <= MAX_GRAPH_BYTES, cost
-        )
+    def _forward_on(
+        self, leaves: dict[str, Tensor], batch: Batch, where: str = "a batch"
+    ) -> Evaluation:
+        return self.problem.forward({**self._others, **leaves}, batch, where)
+
+    def _task(self, kind: Curvature, batch: Batch, where: str) -> Task:
+        return Task(kind, self.leaves, lambda leaves: self._forward_on(leaves, batch, where), batch)
+
+    def _chosen(self, kind: Curvature) -> Route:
+        """The route by a probe, which all points of the surface share."""
+        if kind.name not in self._routes:
+            self._routes[kind.name] = self._probed(kind)
+        return self._routes[kind.name]
+
+    def _probed(self, kind: Curvature) -> Route:
+        if self._graph_bytes > MAX_GRAPH_BYTES:
+            return RebuiltGraph()
+        if self._graph_bytes < MIN_PROBED_BYTES or kind.by_tape is None:
+            return RetainedGraph()
+        with reading(), explaining():
+            return choose(self._task(kind, self._part, "a part of batch 0"))
+
+    @cached_property
+    def _part(self) -> Batch:
+        """A part of the first batch to try things on; all of it where the model takes no part."""
+        whole = self.problem.batches[0]
+        part = take(whole, slice(max(1, num_samples(whole) // PROBED_SHARE)))
+        try:
+            with reading():
+                self._task(HESSIAN, part, "a part of batch 0").forward(self.leaves())
+        except ThalwegError:
+            return whole
+        return part
 
     @cached_property
     def _graph_bytes(self) -> float:
-        """An estimate of what the graphs of all batches keep: 3 × the tensors of the forward."""
-        saved = 0
+        """An estimate of what the graphs of all batches keep: 3 × what the forward pass saves."""
+        part = self._task(HESSIAN, self._part, "a part of batch 0")
+        saved, own = 0, self.vector.untyped_storage().data_ptr()
 
         def count(tensor: Tensor) -> int:
             nonlocal saved
+            if tensor.untyped_storage().data_ptr() == own:
+                return 0  # parameters are there anyway
             saved += tensor.numel() * tensor.element_size()
             return 0
 
         with reading(), torch.autograd.graph.saved_tensors_hooks(count, lambda _: torch.empty(0)):
-            refuse_once_differentiable(self.forward(self.leaves(), 0).loss)
-        return 3.0 * saved * len(self.problem.batches)
+            part.forward(self.leaves())
+        return 3.0 * saved * self.problem.num_samples / num_samples(self._part)
 
 
 def _filled(leaves: dict[str, Tensor], gradients: tuple[Tensor | None, ...]) -> dict[str, Tensor]:

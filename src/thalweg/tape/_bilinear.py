@@ -34,9 +34,12 @@ class MatrixProduct(Rule):
         if A is None and B is None:
             assert c is not None
             return c.expand(*self._A.shape[:-1], self._B.shape[-1])
-        first, second = (A, self._B) if B is None else (self._A, B)
+        pairs = ((self._A, B), (A, self._B))
+        (first, second), *rest = [(a, b) for a, b in pairs if a is not None and b is not None]
         total = first @ second if c is None else torch.addmm(c, first, second)
-        return total if A is None or B is None else _plus(total, A, self._B)
+        for a, b in rest:
+            _plus(total, a, b)
+        return total
 
     def pull(self, adjoint: Any) -> Adjoints:
         """Ȳ Bᵀ, Aᵀ Ȳ, Σ Ȳ."""
@@ -50,7 +53,7 @@ class MatrixProduct(Rule):
         """Keeps Ȳ."""
         self._anchored = adjoint
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """The adjoints' derivative, see above."""
         _, A, B = self._named(tangents)
         anchored = self._anchored if not self.is_linear else None
@@ -86,7 +89,7 @@ class MatrixProduct(Rule):
 
 
 def _plus(total: Tensor | None, A: Tensor | None, B: Tensor | None) -> Tensor | None:
-    """total += A B, where total is None or a tensor of this file's own; what is None is zero."""
+    """Total += A B, where total is None or a tensor of this file's own; what is None is zero."""
     if A is None or B is None:
         return total
     if total is None:
@@ -106,7 +109,7 @@ class ElementProduct(Rule):
         return torch.addcmul(tangents[0] * self._b, self._a, tangents[1])
 
     def pull(self, adjoint: Any) -> Adjoints:
-        """b ȳ, a ȳ."""
+        """B ȳ, a ȳ."""
         a, b = self._a, self._b
         return summed_to(adjoint * b, a.shape), summed_to(adjoint * a, b.shape)
 
@@ -114,8 +117,8 @@ class ElementProduct(Rule):
         """Keeps ȳ."""
         self._anchored = adjoint
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
-        """b ȳ' + ḃ ȳ, a ȳ' + ȧ ȳ."""
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
+        """B ȳ' + ḃ ȳ, a ȳ' + ȧ ȳ."""
         anchored = self._anchored
         assert anchored is not None
         left, right = anchored * tangents[1], anchored * tangents[0]
@@ -139,8 +142,10 @@ def quotient(call: Call) -> Rule | None:
     """The rule of a / b for a constant b."""
     if len(call.active) != 1 or not call.is_active(0):
         return None
-    b = call.args[1]
-    return _times(call.args[0].shape, 1 / (b.detach() if isinstance(b, Tensor) else b))
+    b, shape = call.args[1], call.args[0].shape
+    b = b.detach() if isinstance(b, Tensor) else b
+    # Divided, not multiplied by 1/b, which for an integer b would be of single precision.
+    return Linear(lambda t: t / b, lambda a: (summed_to(a / b, shape),))
 
 
 def _times(shape: torch.Size, factor: Any) -> Rule:
@@ -183,7 +188,7 @@ class Convolution(Rule):
         """Keeps Ȳ."""
         self._anchored = adjoint
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """The pull of Ȳ', and that of Ȳ with Ẋ and Ẇ in the places of X and W."""
         first = None if turned is None else self.pull(turned)
         if self.is_linear:
@@ -192,7 +197,9 @@ class Convolution(Rule):
         second = self._kept(self._backward(self._anchored, x, w, [True, True, False]))
         if first is None:
             return second
-        return tuple(a if b is None else a.add_(b) for a, b in zip(first, second, strict=True))
+        return tuple(
+            a if b is None or a is None else a.add_(b) for a, b in zip(first, second, strict=True)
+        )
 
     def _backward(self, adjoint: Any, x: Tensor, w: Tensor, mask: list[bool]) -> Any:
         return aten.convolution_backward(adjoint, x, w, self._bias_sizes, *self._settings, mask)

@@ -25,9 +25,7 @@ class Elementwise(Rule):
             args = tuple(leaf if a is x else a for a in call.args)
             y = call.function(*args, **call.kwargs)
             (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y), create_graph=True)
-            self._curve: Tensor | None = None
-            if slope.requires_grad:
-                (self._curve,) = torch.autograd.grad(slope, leaf, torch.ones_like(slope))
+            self._curve = _curve(slope, leaf)
         self._slope = slope.detach()
         self._bend: Tensor | None = None
         self.is_linear = self._curve is None
@@ -45,7 +43,7 @@ class Elementwise(Rule):
         if self._curve is not None:
             self._bend = self._curve * adjoint
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """φ' ȳ' + φ'' ȳ ẋ."""
         if self._bend is None:
             return (None,) if turned is None else (self._slope * turned,)
@@ -64,9 +62,7 @@ class Separable(Rule):
             (slope,) = torch.autograd.grad(
                 call.function(*args, **call.kwargs), leaf, create_graph=True
             )
-            self._curve: Tensor | None = None
-            if slope.requires_grad:
-                (self._curve,) = torch.autograd.grad(slope, leaf, torch.ones_like(slope))
+            self._curve = _curve(slope, leaf)
         self._slope = slope.detach()
         self._bend: Tensor | None = None
 
@@ -83,7 +79,7 @@ class Separable(Rule):
         if self._curve is not None:
             self._bend = adjoint * self._curve
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """ȳ' φ' + ȳ φ'' ẋ."""
         if self._bend is None:
             return (None,) if turned is None else (turned * self._slope,)
@@ -91,10 +87,18 @@ class Separable(Rule):
         return (bent if turned is None else bent.add_(turned * self._slope),)
 
 
+def _curve(slope: Tensor, leaf: Tensor) -> Tensor | None:
+    """φ'', None where it is zero everywhere."""
+    if not slope.requires_grad:
+        return None
+    (curve,) = torch.autograd.grad(slope, leaf, torch.ones_like(slope))
+    return None if curve._is_zerotensor() else curve
+
+
 ELEMENTWISE = (
     aten.tanh.default, aten.sigmoid.default, aten.relu.default, aten.gelu.default,
     aten.silu.default, aten.elu.default, aten.leaky_relu.default, aten.softplus.default,
-    aten.hardtanh.default, aten.hardswish.default, aten.hardsigmoid.default, aten.mish.default,
+    aten.hardtanh.default, aten.hardswish.default, aten.mish.default,
     aten.exp.default, aten.expm1.default, aten.log.default, aten.log1p.default,
     aten.sqrt.default, aten.rsqrt.default, aten.reciprocal.default, aten.sin.default,
     aten.cos.default, aten.erf.default, aten.abs.default, aten.pow.Tensor_Scalar,

@@ -27,14 +27,14 @@ def transposed(call: Call) -> Rule:
 
 
 def permuted(call: Call) -> Rule:
-    """permute."""
+    """Permute."""
     dims = [d % call.output.ndim for d in call.args[1]]
     back = sorted(range(len(dims)), key=dims.__getitem__)
     return Linear(lambda t: t.permute(dims), lambda a: (a.permute(back),))
 
 
 def expanded(call: Call) -> Rule:
-    """expand."""
+    """Expand."""
     before, after = call.args[0].shape, call.output.shape
     return Linear(lambda t: t.expand(after), lambda a: (summed_to(a, before),))
 
@@ -52,7 +52,7 @@ def converted(call: Call) -> Rule:
 
 
 def added(call: Call) -> Rule:
-    """a + α b and a − α b, with broadcasting."""
+    """A + α b and a − α b, with broadcasting."""
     alpha = float(call.kwargs.get("alpha", 1))
     if call.function in (aten.sub.Tensor, aten.sub.Scalar):
         alpha = -alpha
@@ -75,13 +75,13 @@ def added(call: Call) -> Rule:
     return Linear(push, pull)
 
 
-def negated(call: Call) -> Rule:
+def negated(_: Call) -> Rule:
     """−a."""
     return Linear(lambda t: -t, lambda a: (-a,))
 
 
 def joined(call: Call) -> Rule | None:
-    """cat along a dimension, of tensors that all depend on the parameters."""
+    """Cat along a dimension, of tensors that all depend on the parameters."""
     parts, dim = call.args[0], call.argument(1, 0)
     if len(call.active) != len(parts):
         return None
@@ -90,7 +90,7 @@ def joined(call: Call) -> Rule | None:
 
 
 def divided(call: Call) -> Rule:
-    """split and its kind: one tensor in several parts."""
+    """Split and its kind: one tensor in several parts."""
     function, rest, kwargs = call.function, call.args[1:], call.kwargs
     shapes = [part.shape for part in call.output]
     dim = call.argument(2, 0)
@@ -107,7 +107,7 @@ def divided(call: Call) -> Rule:
 
 
 def summed(call: Call) -> Rule:
-    """sum and mean over all or some dimensions."""
+    """Sum and mean over all or some dimensions."""
     function, rest, kwargs = call.function, call.args[1:], call.kwargs
     x, y = call.args[0], call.output
     is_mean = function in (aten.mean.default, aten.mean.dim)
@@ -124,8 +124,7 @@ def _kept_shape(x: Tensor, y: Tensor, dims: Any, is_kept: bool) -> tuple[int, ..
     """The shape of the output with the summed dimensions as ones."""
     if is_kept:
         return tuple(y.shape)
-    whole = range(x.ndim) if not dims else dims
-    gone = {d % x.ndim for d in ([whole] if isinstance(whole, int) else whole)} if x.ndim else set()
+    gone = {d % x.ndim for d in (dims or range(x.ndim))}
     return tuple(1 if d in gone else size for d, size in enumerate(x.shape))
 
 
@@ -156,7 +155,8 @@ def embedded(call: Call) -> Rule | None:
 def max_pooled(call: Call) -> Rule:
     """Maxima over windows: at one input each is a choice of elements, and a choice is linear."""
     x, rest = call.args[0].detach(), call.args[1:]
-    kernel, stride, padding, dilation, ceil = (*rest, *((), 0, 1, False)[len(rest) - 1 :])
+    defaults = ((), (), 0, 1, False)
+    window = (*rest, *defaults[len(rest) :])
     index = call.output[1]
     flat = index.flatten(-2)
 
@@ -164,10 +164,7 @@ def max_pooled(call: Call) -> Rule:
         return tangent.flatten(-2).gather(-1, flat).reshape(index.shape), None
 
     def pull(adjoints: Any) -> Adjoints:
-        back = aten.max_pool2d_with_indices_backward(
-            adjoints[0], x, kernel, stride, padding, dilation, ceil, index
-        )
-        return (back,)
+        return (aten.max_pool2d_with_indices_backward(adjoints[0], x, *window, index),)
 
     return Linear(push, pull)
 
@@ -203,6 +200,6 @@ def by_autograd(call: Call) -> Rule | None:
         output = function(leaf, *rest, **kwargs)
 
     def pull(adjoint: Tensor) -> Adjoints:
-        return torch.autograd.grad(output, leaf, adjoint, retain_graph=True)
+        return tuple(torch.autograd.grad(output, leaf, adjoint, retain_graph=True))
 
     return Linear(lambda t: function(t, *rest, **kwargs), pull)

@@ -66,7 +66,7 @@ class Local(Rule):
         with torch.enable_grad():
             self._anchored = self._slope(filled)
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """h(x, ȳ') + ∂(h(x, ȳ)ᵀẋ)/∂x."""
         assert self._anchored is not None
         bent = self._along(self._anchored, tangents, self._inputs)
@@ -83,7 +83,11 @@ class Local(Rule):
     def _along(
         pulled: tuple[Tensor | None, ...], tangents: Tangents, by: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        curved = [(h, t) for h, t in zip(pulled, tangents, strict=True) if _is_graph(h)]
+        curved = [
+            (h, t)
+            for h, t in zip(pulled, tangents, strict=True)
+            if h is not None and h.requires_grad
+        ]
         if not curved:
             return tuple(map(torch.zeros_like, by))
         return torch.autograd.grad(

@@ -19,8 +19,6 @@ class Softmax(Rule):
     x̄' = J ȳ' + t − p Σt,   t = ṗ (ȳ − pᵀȳ)
     """
 
-    needs_pushed = True
-
     def __init__(self, call: Call) -> None:
         self._p = call.output.detach()
         self._dim = call.args[1]
@@ -38,15 +36,17 @@ class Softmax(Rule):
         """ȳ − pᵀȳ."""
         self._centred = adjoint - (self._p * adjoint).sum(self._dim, keepdim=True)
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """See above, in one sum over p ȳ' + t."""
-        total = pushed * self._centred
+        assert self._centred is not None
+        total = self._times(tangents[0]).mul_(self._centred)
         if turned is not None:
             total.addcmul_(self._p, turned)
         return (total.addcmul_(self._p, total.sum(self._dim, keepdim=True), value=-1),)
 
     def _times(self, tensor: Tensor) -> Tensor:
-        return aten._softmax_backward_data(tensor, self._p, self._dim, self._p.dtype)
+        moved: Tensor = aten._softmax_backward_data(tensor, self._p, self._dim, self._p.dtype)
+        return moved
 
 
 class LogSoftmax(Rule):
@@ -56,28 +56,30 @@ class LogSoftmax(Rule):
         self._y = call.output.detach()
         self._p = self._y.exp()
         self._dim = call.args[1]
-        self._total: Tensor | None = None
+        self._less: Tensor | None = None
 
     def push(self, tangents: Tangents) -> Tensor:
         """ẋ − pᵀẋ."""
         (x,) = tangents
-        return x - (self._p * x).sum(self._dim, keepdim=True)
+        moved: Tensor = x - (self._p * x).sum(self._dim, keepdim=True)
+        return moved
 
     def pull(self, adjoint: Any) -> Adjoints:
         """ȳ − p Σȳ."""
         return (aten._log_softmax_backward_data(adjoint, self._y, self._dim, self._y.dtype),)
 
     def anchor(self, adjoint: Any) -> None:
-        """Σȳ."""
-        self._total = adjoint.sum(self._dim, keepdim=True)
+        """−Σȳ."""
+        self._less = -adjoint.sum(self._dim, keepdim=True)
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """ȳ' − p Σȳ' − ṗ Σȳ."""
-        turn = aten._softmax_backward_data(tangents[0], self._p, self._dim, self._p.dtype)
-        bent = turn.mul_(self._total).neg_()
-        if turned is None:
-            return (bent,)
-        return (bent.add_(self.pull(turned)[0]),)  # type: ignore[arg-type]
+        bent = self._p * tangents[0]
+        bent.addcmul_(self._p, bent.sum(self._dim, keepdim=True), value=-1)
+        bent.mul_(self._less)
+        if turned is not None:
+            bent.add_(turned).addcmul_(self._p, turned.sum(self._dim, keepdim=True), value=-1)
+        return (bent,)
 
 
 class LayerNorm(Rule):
@@ -102,7 +104,7 @@ class LayerNorm(Rule):
         self._lean: Tensor | None = None
 
     def push(self, tangents: Tangents) -> tuple[Tensor, None, None]:
-        """w J ẋ + ẇ x̂ + ḃ."""
+        """W J ẋ + ẇ x̂ + ḃ."""
         x, w, b = self._named(tangents)
         total = None if x is None else self._J(x)
         if total is not None and self._w is not None:
@@ -129,7 +131,7 @@ class LayerNorm(Rule):
         self._back = self._J(u)
         self._lean = self._averaged(self._hat, u) * -self._scale
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """See above."""
         assert self._adjoint is not None
         x, w, _ = self._named(tangents)
@@ -155,9 +157,9 @@ class LayerNorm(Rule):
             return None
         total = None if up is None else up * self._hat
         if x is not None:
-            hat = self._J(x)
-            turn = self._adjoint * hat if total is None else total.addcmul_(self._adjoint, hat)
-            total = turn
+            assert self._adjoint is not None
+            turn = self._adjoint * self._J(x)
+            total = turn if total is None else total.add_(turn)
         return None if total is None else self._summed(total)
 
     def _J(self, tensor: Tensor) -> Tensor:
@@ -168,7 +170,8 @@ class LayerNorm(Rule):
         return found
 
     def _averaged(self, a: Tensor, b: Tensor) -> Tensor:
-        return (a * b).sum(self._dims, keepdim=True) / self._count
+        mean: Tensor = (a * b).sum(self._dims, keepdim=True) / self._count
+        return mean
 
     def _summed(self, tensor: Tensor) -> Tensor:
         return tensor.sum_to_size(self._shape)
@@ -205,7 +208,7 @@ class FixedNorm(Rule):
         del b
 
     def push(self, tangents: Tangents) -> tuple[Tensor, None, None]:
-        """w ẋ/σ + ẇ x̂ + ḃ."""
+        """W ẋ/σ + ẇ x̂ + ḃ."""
         x, w, b = self._named(tangents)
         total = None if x is None else x * self._gain
         if w is not None:
@@ -218,7 +221,7 @@ class FixedNorm(Rule):
         return total, None, None
 
     def pull(self, adjoint: Any) -> Adjoints:
-        """w ȳ/σ, Σ ȳ x̂, Σ ȳ."""
+        """W ȳ/σ, Σ ȳ x̂, Σ ȳ."""
         (y, *_) = adjoint
         return self._listed(
             y * self._gain if self._has[0] else None,
@@ -230,8 +233,8 @@ class FixedNorm(Rule):
         """ȳ/σ."""
         self._adjoint = adjoint[0] * self._scale
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
-        """w ȳ'/σ + ẇ ȳ/σ, Σ (ȳ' x̂ + ȳ ẋ/σ), Σ ȳ'."""
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
+        """W ȳ'/σ + ẇ ȳ/σ, Σ (ȳ' x̂ + ȳ ẋ/σ), Σ ȳ'."""
         first = None if turned is None else self.pull(turned)
         if self.is_linear:
             return first or ()

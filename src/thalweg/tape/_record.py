@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from thalweg._errors import UntapedError
+
 aten = torch.ops.aten
-
-
-class UntapedError(Exception):
-    """Something in a forward pass that no tape can follow. Nobody sees it: autograd takes over."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +33,12 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
-        self.entries: list[Entry] = []
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._entries: list[Entry] = []
+        self._tenants: dict[int, dict[int, Tensor]] = {}
+        self._parts: dict[int, set[int]] = {}
+        self._copies: dict[int, list[tuple[int, Tensor]]] = {}
+        self.obstacle = ""
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
@@ -47,39 +49,57 @@ class Recorder(TorchDispatchMode):
         output = func(*args, **kwargs)
         # Autograd detaches what it saves; what a model detaches is a constant all the same.
         if func is not aten.detach.default:
-            self.entries.append(Entry(noted, given, kwargs, output))
+            self._note(Entry(noted, given, kwargs, output))
         return output
+
+    def entries(self) -> list[Entry]:
+        """The operations in order; what was overwritten later is a copy of what it was."""
+        if not self._copies:
+            return self._entries
+        return [self._as_it_was(entry, place) for place, entry in enumerate(self._entries)]
+
+    def _as_it_was(self, entry: Entry, place: int) -> Entry:
+        def exchange(tensor: Tensor) -> Tensor:
+            later = (copy for time, copy in self._copies.get(id(tensor), ()) if place < time)
+            return next(later, tensor)
+
+        args, output = _exchanged(entry.args, exchange), _exchanged(entry.output, exchange)
+        return Entry(entry.function, args, entry.kwargs, output)
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
         # Keeping the compiler out of __torch_dispatch__ would import it, which takes a second.
         return False
 
+    def _note(self, entry: Entry) -> None:
+        outputs = tensors_of(entry.output)
+        for tensor in [*tensors_of(entry.args), *outputs]:
+            # Nothing on record is freed, so that an address stays one tensor's.
+            self._tenants.setdefault(tensor.untyped_storage().data_ptr(), {})[id(tensor)] = tensor
+        if len(outputs) > 1:
+            parts = set(map(id, outputs))
+            self._parts.update(dict.fromkeys(parts, parts))
+        self._entries.append(entry)
+
     def _twin(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The operation that returns what this one writes, and the arguments as they were."""
         name = func._schema.name.split("::")[1]
-        packet = getattr(aten, name.removesuffix("_"), None)
-        twin = getattr(packet, func._overloadname, None)
+        twin = _out_of_place(func, name)
         target = args[0] if args else None
-        if twin is None or not name.endswith("_") or not isinstance(target, Tensor):
-            raise UntapedError(f"{name} writes into its arguments")
-        if self._is_shared(target) or any(other is target for other in args[1:]):
-            raise UntapedError(f"{name} writes into a tensor that is seen elsewhere")
-        copy = target.detach().clone().requires_grad_(target.requires_grad)
-        self.entries = [
-            Entry(e.function, _exchanged(e.args, target, copy), e.kwargs,
-                  _exchanged(e.output, target, copy))
-            for e in self.entries
-        ]  # fmt: skip
-        return twin, (copy, *args[1:])
-
-    def _is_shared(self, target: Tensor) -> bool:
-        storage = target.untyped_storage().data_ptr()
-        return target._is_view() or any(
-            tensor is not target and tensor.untyped_storage().data_ptr() == storage
-            for entry in self.entries
-            for tensor in tensors_of((entry.args, entry.output))
-        )
+        if twin is None or not isinstance(target, Tensor):
+            self.obstacle = f"{name} writes into its arguments"
+            return func, args
+        if target._is_view() or any(other is target for other in args[1:]):
+            self.obstacle = f"{name} writes into a view"
+            return func, args
+        # All that shares its memory changes with it, but for parts that one operation cut apart.
+        apart = self._parts.get(id(target), set())
+        tenants = self._tenants.get(target.untyped_storage().data_ptr(), {})
+        overwritten = {key: t for key, t in tenants.items() if key not in apart}
+        for tensor in {**overwritten, id(target): target}.values():
+            copy = tensor.detach().clone().requires_grad_(tensor.requires_grad)
+            self._copies.setdefault(id(tensor), []).append((len(self._entries), copy))
+        return twin, (self._copies[id(target)][-1][1], *args[1:])
 
 
 def record(forward: Callable[[], Any]) -> tuple[list[Entry], Any]:
@@ -91,7 +111,9 @@ def record(forward: Callable[[], Any]) -> tuple[list[Entry], Any]:
     recorder = Recorder()
     with recorder:
         result = forward()
-    return recorder.entries, result
+    if recorder.obstacle:
+        raise UntapedError(recorder.obstacle)
+    return recorder.entries(), result
 
 
 def tensors_of(tree: Any) -> list[Tensor]:
@@ -103,9 +125,20 @@ def tensors_of(tree: Any) -> list[Tensor]:
     return []
 
 
-def _exchanged(tree: Any, old: Tensor, new: Tensor) -> Any:
-    if tree is old:
-        return new
+def _out_of_place(func: Any, name: str) -> Any:
+    """The overload of `relu` that takes what this overload of `relu_` takes."""
+    packet = getattr(aten, name.removesuffix("_"), None) if name.endswith("_") else None
+    wanted = [(a.name, str(a.type)) for a in func._schema.arguments]
+    for overload in packet.overloads() if packet else ():
+        twin = getattr(packet, overload)
+        if [(a.name, str(a.type)) for a in twin._schema.arguments] == wanted:
+            return twin
+    return None
+
+
+def _exchanged(tree: Any, exchange: Callable[[Tensor], Tensor]) -> Any:
+    if isinstance(tree, Tensor):
+        return exchange(tree)
     if isinstance(tree, tuple | list):
-        return type(tree)(_exchanged(part, old, new) for part in tree)
+        return type(tree)(_exchanged(part, exchange) for part in tree)
     return tree

@@ -59,16 +59,13 @@ class Rule(ABC):
 
         push     ẋ ↦ ẏ = f'(x) ẋ
         pull     ȳ ↦ x̄ = f'(x)ᵀ ȳ
-        repull   ẋ, ẏ, ȳ' ↦ x̄' = f'(x)ᵀ ȳ' + (∂(f'(x)ᵀ ȳ)/∂x) ẋ   at the ȳ that `anchor` was given
+        repull   ẋ, ȳ' ↦ x̄' = f'(x)ᵀ ȳ' + (∂(f'(x)ᵀ ȳ)/∂x) ẋ   at the ȳ that `anchor` was given
 
     The last is the derivative of the pull along the tangent: Pearlmutter's R-operator.
     """
 
     is_linear = False
     """Whether f is linear in its active inputs, so that repull needs no tangent."""
-
-    needs_pushed = False
-    """Whether repull reads ẏ."""
 
     @abstractmethod
     def push(self, tangents: Tangents) -> Any:
@@ -83,7 +80,7 @@ class Rule(ABC):
         """Keeps what repull needs of ȳ."""
 
     @abstractmethod
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """x̄'; `turned` is ȳ', None where it is zero."""
 
 
@@ -107,11 +104,9 @@ class Linear(Rule):
     def anchor(self, adjoint: Any) -> None:
         """Nothing: A does not turn."""
 
-    def repull(self, tangents: Tangents, pushed: Any, turned: Any) -> Adjoints:
+    def repull(self, tangents: Tangents, turned: Any) -> Adjoints:  # noqa: ARG002
         """Aᵀ ȳ'."""
-        if turned is None:
-            return ()
-        return self._pull(turned)
+        return () if turned is None else self._pull(turned)
 
 
 def summed_to(tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -31,7 +31,6 @@ RULES: dict[Any, Callable[[Call], Rule | None]] = {
     aten.neg.default: _linear.negated,
     aten.view.default: _linear.reshaped,
     aten._unsafe_view.default: _linear.reshaped,
-    aten.reshape.default: _linear.reshaped,
     aten.unsqueeze.default: _linear.reshaped,
     aten.squeeze.default: _linear.reshaped,
     aten.squeeze.dim: _linear.reshaped,

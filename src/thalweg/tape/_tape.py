@@ -9,11 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.tape._record import Entry, UntapedError, record, tensors_of
+from thalweg._errors import UntapedError
+from thalweg.tape._record import Entry, record, tensors_of
 from thalweg.tape._rule import Call, Rule
 from thalweg.tape._rules import rule_of
 
 Tensors = tuple[Tensor, ...]
+Product = Callable[[Tensors], Tensors]
+"""v ↦ A v, one tensor a leaf."""
+
 Slots = list[Tensor | None]
 """One tangent or adjoint for every value on the tape; None is zero."""
 
@@ -59,19 +63,36 @@ class Tape:
         """∂L/∂θ, one tensor a leaf."""
         return self._filled(self._whole.adjoints)
 
-    def hessian(self, v: Tensors) -> Tensors:
-        """∇²L v."""
-        with torch.no_grad():
-            return self._filled(self._whole.turned(self._seeded(dict(enumerate(v)))))
+    def hessian(self) -> Product:
+        """V ↦ ∇²L v."""
+        whole = self._whole
 
-    def ggn(self, v: Tensors) -> Tensors:
-        """Jᵀ(∇²_z L)J v, with J = ∂z/∂θ and z the output."""
-        output = self._output
-        assert output is not None
-        with torch.no_grad():
-            tangents = self._network.pushed(self._seeded(dict(enumerate(v))))
-            curved = self._tail.turned(self._seeded({output: tangents[output]}))[output]
-            return self._filled(self._network.pulled(self._seeded({output: curved})))
+        def product(v: Tensors) -> Tensors:
+            with torch.no_grad():
+                return self._filled(whole.turned(self._seeded(dict(enumerate(v)))))
+
+        return product
+
+    def ggn(self) -> Product:
+        """V ↦ Jᵀ(∇²_z L)J v, with J = ∂z/∂θ and z the output."""
+        output, tail = self._output_slot(), self._tail
+
+        def curve(Jv: Tensor) -> Tensor | None:
+            return tail.turned(self._seeded({output: Jv}))[output]
+
+        return self.gram(curve)
+
+    def gram(self, curve: Callable[[Tensor], Tensor | None]) -> Product:
+        """V ↦ Jᵀ curve(J v)."""
+        output, network = self._output_slot(), self._network
+
+        def product(v: Tensors) -> Tensors:
+            with torch.no_grad():
+                Jv = network.pushed(self._seeded(dict(enumerate(v))))[output]
+                curved = None if Jv is None else curve(Jv)
+                return self._filled(network.pulled(self._seeded({output: curved})))
+
+        return product
 
     # -- how it is computed -----------------------------------------------------------------
 
@@ -83,14 +104,13 @@ class Tape:
     @cached_property
     def _network(self) -> _Path:
         """The operations that lead to the output."""
-        if self._output is None:
-            raise UntapedError("the output is not the result of an operation on record")
-        return _Path(_leading_to(self._nodes, {self._output}), {self._output})
+        output = self._output_slot()
+        return _Path(_leading_to(self._nodes, {output}), {output})
 
     @cached_property
     def _tail(self) -> _Bent:
         """The operations from the output to the loss."""
-        reached = {self._output}
+        reached: set[int | None] = {self._output_slot()}
         nodes = []
         for node in _leading_to(self._nodes, {self._loss}):
             if reached.isdisjoint(node.inputs):
@@ -100,6 +120,11 @@ class Tape:
             nodes.append(node)
             reached |= set(node.outputs)
         return self._bent(nodes)
+
+    def _output_slot(self) -> int:
+        if self._output is None:
+            raise UntapedError("the output is not the result of an operation on record")
+        return self._output
 
     def _bent(self, nodes: list[_Node]) -> _Bent:
         with torch.no_grad():
@@ -134,6 +159,10 @@ class _Node:
         found = tuple(None if slot is None else slots[slot] for slot in self.outputs)
         return None if all(value is None for value in found) else found
 
+    def tangents(self, slots: Slots) -> Tensors:
+        """What the slots of its inputs hold."""
+        return tuple(slots[slot] for slot in self.inputs)  # type: ignore[misc]
+
     def write(self, slots: Slots, pushed: Any) -> None:
         """Puts a tangent into the slots of its outputs."""
         for slot, value in zip(self.outputs, (pushed,) if self.is_single else pushed, strict=True):
@@ -157,7 +186,7 @@ class _Path:
         wanted = set(needed)
         for node in reversed(nodes):
             reads = not node.rule.is_linear
-            if node.rule.needs_pushed or not wanted.isdisjoint(node.outputs):
+            if not wanted.isdisjoint(node.outputs):
                 self.pushing.append(node)
                 reads = True
             if reads:
@@ -167,7 +196,7 @@ class _Path:
     def pushed(self, slots: Slots) -> Slots:
         """Runs tangents forwards."""
         for node in self.pushing:
-            node.write(slots, node.rule.push(tuple(slots[i] for i in node.inputs)))  # type: ignore[arg-type]
+            node.write(slots, node.rule.push(node.tangents(slots)))
         return slots
 
     def pulled(self, slots: Slots) -> Slots:
@@ -200,24 +229,24 @@ class _Bent:
                 if turned is not None:
                     node.add(slots, rule.pull(turned))
             else:
-                inputs = tuple(tangents[i] for i in node.inputs)
-                pushed = node.read(tangents) if rule.needs_pushed else None
-                node.add(slots, rule.repull(inputs, pushed, turned))  # type: ignore[arg-type]
+                node.add(slots, rule.repull(node.tangents(tangents), turned))
         return slots
 
 
 def _placed(entry: Entry, slots: dict[int, int]) -> Call | None:
     """A recorded operation whose result depends on the leaves, its outputs given slots."""
-    reads = [t for t in tensors_of(entry.args) if t.requires_grad and id(t) in slots]
+    reads = [t for t in tensors_of(entry.args) if t.requires_grad]
     writes = [t for t in tensors_of(entry.output) if t.requires_grad]
     if not writes:
         return None
-    if not reads:
-        raise UntapedError(f"{entry.function} returned a derivative that nobody passed to it")
+    if not reads or any(id(tensor) not in slots for tensor in reads):
+        raise UntapedError(f"{entry.function} depends on the leaves in a way that was not seen")
     for tensor in writes:
         slots[id(tensor)] = len(slots)
     unique = tuple({id(t): t for t in reads}.values())
-    return Call(entry.function, entry.args, entry.kwargs, entry.output, unique, len(reads) > len(unique))
+    return Call(
+        entry.function, entry.args, entry.kwargs, entry.output, unique, len(reads) > len(unique)
+    )
 
 
 def _output_slots(call: Call, slots: dict[int, int]) -> tuple[int | None, ...]:

@@ -1,0 +1,109 @@
+"""The choice of a route, by trying two on a small part of the data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from time import perf_counter, process_time
+
+import torch
+from torch import Tensor
+
+from thalweg._errors import UntapedError
+from thalweg.surface._route import (
+    BatchProduct,
+    RetainedGraph,
+    Route,
+    Taped,
+    Task,
+    norm,
+    taped,
+)
+
+MIN_PROBED_BYTES = 2**19
+"""Below this the passes of a problem are too short to time, and a kept graph is as good as any."""
+
+PROBED_SHARE = 16
+"""A probe runs on this fraction of a batch."""
+
+
+@dataclass(frozen=True)
+class Chosen(Route):
+    """A route with the measurements that it was chosen by.
+
+    Args:
+        route: the one taken.
+        ratio: time of a product on the tape over that on the retained graph; NaN where no tape
+            could be made.
+        deviation: ‖difference‖/‖product‖ of the two.
+        reason: the choice in words.
+    """
+
+    route: Route
+    ratio: float
+    deviation: float
+    reason: str
+
+    @property
+    def said(self) -> str:
+        """The route in words."""
+        return f"{self.route.said} ({self.reason})"
+
+    def build(self, task: Task) -> BatchProduct:
+        """As the route taken."""
+        return self.route.build(task)
+
+
+def choose(task: Task) -> Route:
+    """Builds the product by a tape and by a retained graph, compares their values and their times.
+
+    The tape is taken where it is faster and gives what autograd gives.
+    """
+    plain = RetainedGraph()
+    graph = plain.build(task)
+    generator = torch.Generator().manual_seed(0)
+    v = tuple(_signs(leaf, generator) for leaf in task.leaves().values())
+    expected = graph(v)
+    try:
+        tape = taped(task)
+        found = tape(v)
+    except (UntapedError, RuntimeError) as error:
+        return Chosen(plain, float("nan"), float("nan"), f"no tape: {_first_line(error)}")
+    scale = max(norm(expected), norm(found))
+    gap = norm(tuple(a - b for a, b in zip(expected, found, strict=True)))
+    deviation = gap / scale if scale > 0 else 0.0
+    # What sums in another order may differ by; a wrong derivative differs by far more.
+    if not deviation <= torch.finfo(v[0].dtype).eps ** 0.5:
+        return Chosen(
+            plain, float("nan"), deviation, f"a tape came out otherwise, by {deviation:.1g}"
+        )
+    ratio = _seconds(tape, v) / _seconds(graph, v)
+    said = f"{ratio:.2f} × the time of a retained graph, equal to {deviation:.1g}"
+    return Chosen(Taped() if ratio < 1 else plain, ratio, deviation, f"tape: {said}")
+
+
+def _seconds(product: BatchProduct, v: tuple[Tensor, ...]) -> float:
+    """The shorter of two runs: whatever disturbs a run makes it longer."""
+    # On the CPU only time of this process counts, so that its neighbours decide nothing.
+    clock = perf_counter if v[0].is_cuda else process_time
+    times = []
+    for _ in range(2):
+        _synchronise(v[0])
+        start = clock()
+        product(v)
+        _synchronise(v[0])
+        times.append(clock() - start)
+    return min(times)
+
+
+def _synchronise(tensor: Tensor) -> None:
+    if tensor.is_cuda:
+        torch.cuda.synchronize(tensor.device)
+
+
+def _signs(leaf: Tensor, generator: torch.Generator) -> Tensor:
+    bits = torch.randint(2, leaf.shape, generator=generator)
+    return (2 * bits - 1).to(leaf.device, leaf.dtype)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0]
