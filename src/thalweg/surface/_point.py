@@ -10,11 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._batch import Batch, num_samples, take
-from thalweg._errors import ThalwegError
+from thalweg._errors import RanksError, ThalwegError
 from thalweg._graph import explaining
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Evaluation, Problem
+from thalweg._ranks import Fact, facts_of_tensors
 from thalweg._reading import reading
+from thalweg._reduction import Reduction
 from thalweg.surface._choice import MIN_PROBED_BYTES, PROBED_SHARE, choose
 from thalweg.surface._empirical_fisher import empirical_fisher_of
 from thalweg.surface._fisher import fisher_of
@@ -224,8 +226,11 @@ class Point:
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
-        """The factor of each batch's loss in L. Cost: one gradient, where there are several."""
-        if len(self.problem.batches) == 1:
+        """The factor of each batch's loss in L. Cost: one gradient, where there are several.
+
+        Of this rank's batches, where several share the data.
+        """
+        if self.problem.ranks.is_alone and len(self.problem.batches) == 1:
             return (1.0,)
         return self._value_and_gradient[2]
 
@@ -233,32 +238,60 @@ class Point:
     def _value_and_gradient(
         self,
     ) -> tuple[float, Float[Tensor, " n"], tuple[float, ...], tuple[str, ...]]:
-        reduction = self.problem.reduction
+        ranks, reduction = self.problem.ranks, self.problem.reduction
+        ranks.agree(self._facts)
+        slopes: list[Tensor] = []
+
+        def read() -> tuple[list[float], list[float], set[str]]:
+            with reading():
+                counts, losses, used, slope = self._own_sums(reduction)
+            slopes.append(slope)
+            return counts, losses, used
+
+        shares = ranks.gather(read)
+        counts = [count for share in shares for count in share[0]]
+        losses = [loss for share in shares for loss in share[1]]
+        if not counts:
+            raise RanksError("no rank holds any data; give at least one of them a batch")
+        before = sum(len(share[0]) for share in shares[: ranks.number])
+        weights = reduction.weights(counts)[before : before + len(self.problem.batches)]
+        total = ranks.sum(slopes.pop, self.vector)
+        slope = total if reduction.is_sum else total / sum(counts)
+        used = set().union(*(share[2] for share in shares))
+        unused = tuple(name for name in self.layout.names if name not in used)
+        return reduction.total(losses, counts), slope, weights, unused
+
+    def _own_sums(
+        self, reduction: Reduction
+    ) -> tuple[list[float], list[float], set[str], Float[Tensor, " n"]]:
+        """Of this rank's batches: counts and losses, the parameters used, Σ count · gradient."""
         counts: list[float] = []
         losses: list[float] = []
         used: set[str] = set()
-        with reading():
-            total = torch.zeros_like(self.vector)
-            for index, batch in enumerate(self.problem.batches):
-                leaves = self.leaves()
-                evaluation = self.forward(leaves, index)
-                counts.append(reduction.count(batch, evaluation.output))
-                losses.append(float(evaluation.loss.detach()))
-                if not evaluation.loss.requires_grad:
-                    continue
-                with explaining():
-                    gradients = torch.autograd.grad(
-                        evaluation.loss, tuple(leaves.values()), allow_unused=True
-                    )
-                used |= {n for n, g in zip(leaves, gradients, strict=True) if g is not None}
-                # Multiplied by its count now and divided by the sum of counts at the end, since
-                # that sum is known only then.
-                scale = 1.0 if reduction.is_sum else counts[-1]
-                total += scale * self.layout.flatten(_filled(leaves, gradients))
-            weights = reduction.weights(counts)
-            slope = total if reduction.is_sum else total / sum(counts)
-        unused = tuple(name for name in self.layout.names if name not in used)
-        return reduction.total(losses, counts), slope, weights, unused
+        total = torch.zeros_like(self.vector)
+        for index, batch in enumerate(self.problem.batches):
+            leaves = self.leaves()
+            evaluation = self.forward(leaves, index)
+            counts.append(reduction.count(batch, evaluation.output))
+            losses.append(float(evaluation.loss.detach()))
+            if not evaluation.loss.requires_grad:
+                continue
+            with explaining():
+                gradients = torch.autograd.grad(
+                    evaluation.loss, tuple(leaves.values()), allow_unused=True
+                )
+            used |= {n for n, g in zip(leaves, gradients, strict=True) if g is not None}
+            # Multiplied by its count now and divided by the sum of counts at the end, since that
+            # sum is known only then.
+            scale = 1.0 if reduction.is_sum else counts[-1]
+            total += scale * self.layout.flatten(_filled(leaves, gradients))
+        return counts, losses, used, total
+
+    def _facts(self) -> list[Fact]:
+        """What has to be alike on every rank: parameters, held ones too, and lasting buffers."""
+        lasting = self.problem.model.state_dict().keys()
+        held = {name: tensor for name, tensor in self._others.items() if name in lasting}
+        return facts_of_tensors({**self.params, **held})
 
     @cached_property
     def _jacobian(self) -> Jacobian:
@@ -269,11 +302,22 @@ class Point:
             leaves = self.leaves()
             return linearised(leaves, output(leaves, index))
 
-        with reading(), torch.no_grad():
-            shapes = tuple(
-                output(self.params, index).shape for index in range(len(self.problem.batches))
-            )
-        return Jacobian(self.layout, shapes, linearised_at, self._graph_bytes <= MAX_GRAPH_BYTES)
+        def measured() -> tuple[tuple[torch.Size, ...], bool]:
+            if not self.problem.batches:
+                raise RanksError(
+                    "this rank holds no data, and a Jacobian has rows on every rank; give each "
+                    "at least one sample"
+                )
+            with reading(), torch.no_grad():
+                shapes = tuple(
+                    output(self.params, index).shape for index in range(len(self.problem.batches))
+                )
+            return shapes, self._graph_bytes <= MAX_GRAPH_BYTES
+
+        ranks = self.problem.ranks
+        ranks.agree(self._facts)
+        shapes, is_kept = ranks.together(measured)
+        return Jacobian(self.layout, shapes, linearised_at, is_kept, ranks)
 
     def _operator(self, kind: Curvature, route: Route | None) -> SurfaceOperator:
         key = (kind.name, route)
@@ -286,6 +330,7 @@ class Point:
                 self.weights,
                 kind.cost,
                 lambda: self._chosen(kind) if route is None else route,
+                self.problem.ranks,
             )
         return self._operators[key]
 
@@ -298,15 +343,24 @@ class Point:
         return Task(kind, self.leaves, lambda leaves: self._forward_on(leaves, batch, where), batch)
 
     def _chosen(self, kind: Curvature) -> Route:
-        """The route by a probe, which all points of the surface share."""
+        """The route by a probe, which all points of the surface share, on every rank."""
         if kind.name not in self._routes:
-            self._routes[kind.name] = self._probed(kind)
+            ranks = self.problem.ranks
+            sizes = ranks.gather(lambda: self._graph_bytes if self.problem.batches else -1.0)
+            # Timings differ between ranks: the first that holds data decides for all.
+            first, largest = next(r for r, size in enumerate(sizes) if size >= 0), max(sizes)
+            choices = ranks.gather(
+                lambda: self._probed(kind, largest) if ranks.number == first else None
+            )
+            route = choices[first]
+            assert route is not None, "the first that holds data"
+            self._routes[kind.name] = route
         return self._routes[kind.name]
 
-    def _probed(self, kind: Curvature) -> Route:
-        if self._graph_bytes > MAX_GRAPH_BYTES:
+    def _probed(self, kind: Curvature, graph_bytes: float) -> Route:
+        if graph_bytes > MAX_GRAPH_BYTES:
             return RebuiltGraph()
-        if self._graph_bytes < MIN_PROBED_BYTES or kind.by_tape is None:
+        if graph_bytes < MIN_PROBED_BYTES or kind.by_tape is None:
             return RetainedGraph()
         with reading(), explaining():
             return choose(self._task(kind, self._part, "a part of batch 0"))

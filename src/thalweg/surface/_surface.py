@@ -9,6 +9,7 @@ from torch import Tensor
 
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Problem
+from thalweg._ranks import Fact, facts_of_tensors
 from thalweg._reading import unwrapped
 from thalweg.surface._point import Point
 from thalweg.surface._route import Route
@@ -27,6 +28,7 @@ class Surface:
     Raises:
         ProblemError: see `Problem.check`.
         LayoutError: if a glob matches nothing, or the parameters mix dtypes or devices.
+        RanksError: if processes that share the data hold different parameters.
 
     Example:
         >>> import torch, thalweg
@@ -39,8 +41,9 @@ class Surface:
 
     def __init__(self, problem: Problem, params: str | Iterable[str] = "*") -> None:
         self.problem = problem
-        chosen = select(problem.parameters, params)
-        self.layout = Layout.of(chosen)
+        globs = params if isinstance(params, str) else tuple(params)
+        self.layout = problem.ranks.together(lambda: Layout.of(select(problem.parameters, globs)))
+        problem.ranks.agree(self._facts)
         problem.check()
         self._held = problem.held()
         self._routes: dict[str, Route] = {}
@@ -61,6 +64,10 @@ class Surface:
         others = {n: t for n, t in self._tensors().items() if n not in set(self.layout.names)}
         with torch.inference_mode(False), torch.no_grad():
             return Point(self._held, self.layout, self.layout.flatten(params), others, self._routes)
+
+    def _facts(self) -> list[Fact]:
+        chosen = select(self.problem.parameters, self.layout.names)
+        return facts_of_tensors(chosen)
 
     def _tensors(self) -> dict[str, Tensor]:
         """All parameters and buffers of the model by name, live."""
