@@ -305,8 +305,8 @@ class Point:
         def measured() -> tuple[tuple[torch.Size, ...], bool]:
             if not self.problem.batches:
                 raise RanksError(
-                    "this rank holds no data, and a Jacobian has rows on every rank; give each "
-                    "at least one sample"
+                    "point.jacobian() has the rows of its rank, and this one holds no data; give "
+                    "every rank at least one sample"
                 )
             with reading(), torch.no_grad():
                 shapes = tuple(
