@@ -11,6 +11,7 @@ from torch import Tensor
 from problems import SHELF
 from thalweg import Pass, Problem, Surface, density, eigenpairs, trace
 from thalweg._batch import tensors_in
+from thalweg.curvature import SharpnessTracker
 
 Reading = Callable[[Problem, torch.Generator], Tensor]
 
@@ -70,6 +71,11 @@ def traced(problem: Problem, generator: torch.Generator) -> Tensor:
     return torch.tensor([estimate.value, estimate.stderr], dtype=torch.float64)
 
 
+def sharpness(problem: Problem, generator: torch.Generator) -> Tensor:
+    tracker = SharpnessTracker(problem, generator=generator, tol=1e-9)
+    return torch.tensor([tracker.read().value for _ in range(3)], dtype=torch.float64)
+
+
 READINGS: dict[str, Reading] = {
     "value and gradient": value_and_gradient,
     "hessian": product("hessian"),
@@ -85,6 +91,7 @@ READINGS: dict[str, Reading] = {
     "pass": passed,
     "eigenpairs": lambda p, g: eigenpairs(Surface(p).here().ggn(), k=2, generator=g).values,
     "trace": traced,
+    "sharpness": sharpness,
     "density": lambda p, g: (
         density(Surface(p).here().hessian(), num_probes=2, num_steps=3, generator=g).density
     ),
@@ -99,7 +106,7 @@ PER_BATCH = {"minibatches", "subsampled", "check"}
 """Whose numbers are of the batches themselves, or none."""
 
 
-OF_OPERATORS = {"eigenpairs", "trace", "density"}
+OF_OPERATORS = {"sharpness", "eigenpairs", "trace", "density"}
 """Which see an operator and no network: a few networks tell all they can tell."""
 
 FEW = ("mlp", "frozen", "next_token")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -28,6 +29,19 @@ MAX_GRAPH_BYTES = 2 * 2**30
 """Above this estimate of their memory, autograd graphs are rebuilt for each product."""
 
 
+@dataclass
+class Shared:
+    """What all points of a surface have in common, as far as it was found out.
+
+    Args:
+        routes: how products are computed, by kind of curvature.
+        weights: the factor of each batch's loss.
+    """
+
+    routes: dict[str, Route] = field(default_factory=dict)
+    weights: tuple[float, ...] | None = None
+
+
 class Point:
     """One place θ on a loss surface; everything is computed when first asked for, and kept.
 
@@ -39,7 +53,7 @@ class Point:
         layout: names and shapes of the n parameters.
         vector: θ.
         others: the other parameters and the buffers, by name.
-        routes: the routes chosen so far, by kind of curvature; points of a surface share them.
+        shared: what the points of a surface need to find out once only.
 
     Example:
         >>> import torch, thalweg
@@ -56,7 +70,7 @@ class Point:
         layout: Layout,
         vector: Float[Tensor, " n"],
         others: Params,
-        routes: dict[str, Route] | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self.problem = problem
         self.layout = layout
@@ -66,7 +80,7 @@ class Point:
             name: tensor.detach().clone() if tensor.requires_grad or name in buffers else tensor
             for name, tensor in others.items()
         }
-        self._routes = {} if routes is None else routes
+        self._shared = Shared() if shared is None else shared
         self._operators: dict[tuple[str, Route | None], SurfaceOperator] = {}
 
     @property
@@ -227,7 +241,9 @@ class Point:
         """The factor of each batch's loss in L. Cost: one gradient, where there are several."""
         if len(self.problem.batches) == 1:
             return (1.0,)
-        return self._value_and_gradient[2]
+        if self._shared.weights is None:
+            self._shared.weights = self._value_and_gradient[2]
+        return self._shared.weights
 
     @cached_property
     def _value_and_gradient(
@@ -299,9 +315,10 @@ class Point:
 
     def _chosen(self, kind: Curvature) -> Route:
         """The route by a probe, which all points of the surface share."""
-        if kind.name not in self._routes:
-            self._routes[kind.name] = self._probed(kind)
-        return self._routes[kind.name]
+        routes = self._shared.routes
+        if kind.name not in routes:
+            routes[kind.name] = self._probed(kind)
+        return routes[kind.name]
 
     def _probed(self, kind: Curvature) -> Route:
         if self._graph_bytes > MAX_GRAPH_BYTES:

@@ -10,8 +10,7 @@ from torch import Tensor
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Problem
 from thalweg._reading import unwrapped
-from thalweg.surface._point import Point
-from thalweg.surface._route import Route
+from thalweg.surface._point import Point, Shared
 
 
 class Surface:
@@ -43,7 +42,7 @@ class Surface:
         self.layout = Layout.of(chosen)
         problem.check()
         self._held = problem.held()
-        self._routes: dict[str, Route] = {}
+        self._shared = Shared()
 
     def here(self) -> Point:
         """The point where the model is now; later training does not move it."""
@@ -60,7 +59,7 @@ class Surface:
             params = self.layout.unflatten(params)
         others = {n: t for n, t in self._tensors().items() if n not in set(self.layout.names)}
         with torch.inference_mode(False), torch.no_grad():
-            return Point(self._held, self.layout, self.layout.flatten(params), others, self._routes)
+            return Point(self._held, self.layout, self.layout.flatten(params), others, self._shared)
 
     def _tensors(self) -> dict[str, Tensor]:
         """All parameters and buffers of the model by name, live."""
