@@ -127,7 +127,6 @@ def test_float32_stays_float32_on_its_device_and_agrees(name):
         "least_residual": lambda r: r.x,
         "inertia": lambda r: torch.as_tensor(r.negative),
         "follow": lambda r: torch.as_tensor(r.value),
-        "follow": lambda r: torch.as_tensor(r.value),
         "nearest": lambda r: r.values,
         "diagonal": lambda r: r.values,
         "frobenius_norm": lambda r: torch.as_tensor(r.value > 0),

@@ -22,6 +22,7 @@ from thalweg.surface._fisher import fisher_of
 from thalweg.surface._ggn import GGN, output_of
 from thalweg.surface._hessian import HESSIAN
 from thalweg.surface._jacobian import Jacobian, Linearised, linearised
+from thalweg.surface._notes import of_forward
 from thalweg.surface._operator import SurfaceOperator
 from thalweg.surface._route import Curvature, RebuiltGraph, RetainedGraph, Route, Task
 
@@ -54,6 +55,7 @@ class Point:
         vector: θ.
         others: the other parameters and the buffers, by name.
         shared: what the points of a surface need to find out once only.
+        notes: what was done with the model before it is read here, in words.
 
     Example:
         >>> import torch, thalweg
@@ -71,7 +73,9 @@ class Point:
         vector: Float[Tensor, " n"],
         others: Params,
         shared: Shared | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
+        self._notes = notes
         self.problem = problem
         self.layout = layout
         self.vector = vector
@@ -110,6 +114,15 @@ class Point:
         Their gradient, rows and columns are zero. Cost: one gradient, which is kept.
         """
         return self._value_and_gradient[3]
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is done here otherwise than in training, in words, such as the kernel of attention.
+
+        Cost: one forward pass of one batch.
+        """
+        with reading(), torch.no_grad():
+            return (*self._notes, *of_forward(lambda: self.forward(self.params, 0)))
 
     def hessian(self, route: Route | None = None) -> SurfaceOperator:
         """H = ∇²L(θ) [loss/param²]: the exact Hessian.
@@ -206,7 +219,9 @@ class Point:
             chosen = select(self.params, params)
             held = {name: tensor for name, tensor in self.params.items() if name not in chosen}
             layout = Layout.of(chosen)
-            part = Point(self.problem, layout, layout.flatten(chosen), {**self._others, **held})
+            others = {**self._others, **held}
+            vector = layout.flatten(chosen)
+            part = Point(self.problem, layout, vector, others, notes=self._notes)
             if "_value_and_gradient" in vars(self):
                 value, _, weights, unused = self._value_and_gradient
                 slope = layout.flatten({name: self.gradient[name] for name in layout.names})
