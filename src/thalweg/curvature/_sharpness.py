@@ -95,6 +95,7 @@ class SharpnessTracker:
         self._num_measured = 0
         self._vectors: list[tuple[int, Tensor]] = []
         self._second = -inf
+        self._is_drifting = False
         self._missed = 0.0
         self._history: list[tuple[int, float, float]] = []
 
@@ -119,9 +120,15 @@ class SharpnessTracker:
             start, self._second = top.vectors[:, 0], float(top.values[-1]) if k > 1 else -inf
             num_products = top.num_products
         else:
+            last = self._vectors[-1][1]
             start = _ahead(self._vectors, step)
+            if not self._is_drifting:
+                start, last = last, start
         # Half of the tolerance is for the extrapolation.
         found = follow(op, start, self._second, tol=self._tol / 2)
+        # What moved the vector closer to where it was found is what the next guess relies on.
+        if num_products == 0 and _distance(last, found.vector) < _distance(start, found.vector):
+            self._is_drifting = not self._is_drifting
         self._second = found.second
         self._vectors = [*self._vectors[-1:], (step, found.vector)]
         return Sharpness(found.value, found.error, True, num_products + found.num_products)
@@ -153,6 +160,12 @@ def _lagrange(times: list[int], values: list[float], time: int) -> float:
         value * prod((time - s) / (t - s) for s in times if s != t)
         for t, value in zip(times, values, strict=True)
     )
+
+
+def _distance(guess: Tensor, unit: Tensor) -> float:
+    """The sine of the angle between a guess and a unit vector."""
+    cosine = float(guess @ unit) / float(torch.linalg.vector_norm(guess))
+    return max(1.0 - cosine**2, 0.0) ** 0.5
 
 
 def _ahead(vectors: list[tuple[int, Tensor]], step: int) -> Tensor:

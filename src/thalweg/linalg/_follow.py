@@ -85,9 +85,10 @@ def follow(
     if max_steps < 1:
         raise OperatorError(f"follow(op, max_steps={max_steps}): give at least one step.")
     op.check_factor(vector)
+    vector = vector.detach()
     if not float(torch.linalg.vector_norm(vector)) > 0:
         raise OperatorError("follow(op, vector): the vector is zero; give an eigenvector's guess.")
-    run = LanczosRun(CountedOperator(op, "follow"), vector.detach())
+    run = LanczosRun(CountedOperator(op, "follow"), vector)
     limit = min(max_steps, op.size)
     while True:
         run.extend(1)
