@@ -288,8 +288,7 @@ class Problem:
         cut = self.with_data(part for batch in self.batches for part in parts_of(batch, size))
         reduction = cut.reduction
         with reading(), torch.no_grad():
-            dtype = next(iter(self.parameters.values())).dtype
-            parts = [divided(b, size, self._evaluated, reduction, dtype) for b in self.batches]
+            parts = [divided(batch, size, self._evaluated, reduction) for batch in self.batches]
         smaller = self.with_data(part for whole in parts for part in whole)
         vars(smaller)["reduction"] = reduction
         return smaller
