@@ -10,9 +10,8 @@ import torch
 
 import thalweg
 from benchmarks.eigenvalues import eigenthings
-from benchmarks.exact import RetainedGraph
 from benchmarks.line import OURS, PEER, complaint
-from benchmarks.peers import EIGENTHINGS, eigenthings_hessian, own_copy, point_of
+from benchmarks.peers import EIGENTHINGS, eigenthings_hessian, own_copy, point_of, thalweg_hessian
 from benchmarks.settings import K
 from benchmarks.stage import Stage
 
@@ -23,28 +22,24 @@ ALLOWED = 2.0
 def measure(stage: Stage) -> None:
     """(peak of the run − peak of one product)/vector − basis − the k vectors returned.
 
-    The peaks are those of torch's allocator; the one product is the retained graph's by hand for
-    thalweg, and its own for a neighbour that rebuilds its graph. Where a pass needs more than the
-    end of a run does, the number is below zero.
+    The peaks are those of torch's allocator; the one product is the contender's own, from the
+    network on. Where that needs more than the end of a run does, the number is below zero.
     """
     network = own_copy(stage.network)
     vector = network.num_params * network.dtype.itemsize
     v = stage.vector(3)
-    retained = peak(lambda: RetainedGraph(own_copy(network)).hessian(v))
 
     def ours() -> int:
         op = point_of(network).hessian()
         return thalweg.eigenpairs(op, k=K, generator=torch.Generator().manual_seed(0)).num_products
 
-    steps = stage.settings["lanczos_steps"]
+    steps = stage.settings["lanczos_steps"] or 40
     for name, role, run, product in (
-        ("thalweg", OURS, ours, None),
+        ("thalweg", OURS, ours, thalweg_hessian),
         (EIGENTHINGS, PEER, lambda: eigenthings(own_copy(network), steps)[2], eigenthings_hessian),
     ):
         try:
-            of_pass = (
-                peak(lambda product=product: product(own_copy(network))(v)) if product else retained
-            )
+            of_pass = peak(lambda product=product: product(own_copy(network))(v))
             basis: list[int] = []
             bytes_held = peak(lambda run=run, basis=basis: basis.append(run()))
             extra = (bytes_held - of_pass) / vector - basis[0] - K

@@ -106,7 +106,7 @@ def _markdown(
 def _table(quantity: str, lines: list[Line]) -> list[str]:
     unit = UNITS.get(quantity, "gradients")
     rows = [
-        f"## {quantity[0].upper() + quantity[1:]}",
+        f"## {quantity}",
         "",
         f"| network | threads | dtype | who | | {unit} | ratio | error | products | remarks |",
         "|---|---|---|---|---|---|---|---|---|---|",

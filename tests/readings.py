@@ -12,6 +12,7 @@ from problems import SHELF
 from thalweg import Pass, Problem, Surface, density, eigenpairs, trace
 from thalweg._batch import tensors_in
 from thalweg.curvature import SharpnessTracker
+from thalweg.surface import sample_estimate
 
 Reading = Callable[[Problem, torch.Generator], Tensor]
 
@@ -46,6 +47,24 @@ def microbatches(problem: Problem, generator: torch.Generator) -> Tensor:
 
 def subsampled(problem: Problem, generator: torch.Generator) -> Tensor:
     return value_and_gradient(problem.subsampled(4, generator), generator)
+
+
+def frozen(problem: Problem, generator: torch.Generator) -> Tensor:
+    held = problem.with_frozen_dropout(generator).with_frozen_statistics()
+    return value_and_gradient(held, generator)
+
+
+def in_another_dtype(problem: Problem, generator: torch.Generator) -> Tensor:
+    point = Surface(problem.to(dtype=torch.float32), dtype=torch.float64).here()
+    assert point.notes
+    return point.gradient_vector
+
+
+def part_estimate(problem: Problem, generator: torch.Generator) -> Tensor:
+    estimate = sample_estimate(
+        problem, lambda p: Surface(p).here().value, num_samples=4, num_parts=2, generator=generator
+    )
+    return torch.tensor([estimate.value, estimate.stderr, estimate.bias], dtype=torch.float64)
 
 
 def check(problem: Problem, generator: torch.Generator) -> Tensor:
@@ -86,6 +105,9 @@ READINGS: dict[str, Reading] = {
     "blocks": blocks,
     "microbatches": microbatches,
     "subsampled": subsampled,
+    "frozen": frozen,
+    "another dtype": in_another_dtype,
+    "sample estimate": part_estimate,
     "check": check,
     "minibatches": minibatches,
     "pass": passed,
@@ -99,12 +121,15 @@ READINGS: dict[str, Reading] = {
 
 PRODUCTS = {"hessian", "ggn", "fisher", "empirical fisher", "jacobian"}
 
-RANDOM = {"minibatches", "subsampled", "trace", "density", *PRODUCTS}
+RANDOM = {"minibatches", "subsampled", "sample estimate", "trace", "density", *PRODUCTS}
 """Whose numbers are the generator's draw, not only their rounding."""
 
-PER_BATCH = {"minibatches", "subsampled", "check"}
+PER_BATCH = {"minibatches", "subsampled", "sample estimate", "check"}
 """Whose numbers are of the batches themselves, or none."""
 
+
+MENDING = {"frozen"}
+"""Which make a model deterministic that other readings refuse."""
 
 OF_OPERATORS = {"sharpness", "eigenpairs", "trace", "density"}
 """Which see an operator and no network: a few networks tell all they can tell."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from math import exp, inf, log, prod
+from math import exp, inf, log, prod, sqrt
 
 import torch
 from torch import Tensor
@@ -165,7 +165,7 @@ def _lagrange(times: list[int], values: list[float], time: int) -> float:
 def _distance(guess: Tensor, unit: Tensor) -> float:
     """The sine of the angle between a guess and a unit vector."""
     cosine = float(guess @ unit) / float(torch.linalg.vector_norm(guess))
-    return max(1.0 - cosine**2, 0.0) ** 0.5
+    return sqrt(max(1.0 - cosine**2, 0.0))
 
 
 def _ahead(vectors: list[tuple[int, Tensor]], step: int) -> Tensor:

@@ -94,7 +94,7 @@ def follow(
         run.extend(1)
         ritz = ritz_pairs(run)
         theta, residual = float(ritz.values[-1]), float(ritz.residuals[-1])
-        below = max([second, *ritz.values[-2:-1]])
+        below = max([second, *ritz.values[-2:-1].tolist()])
         is_apart = -math.inf < below < theta
         error = min(residual, residual**2 / (theta - below)) if is_apart else residual
         is_converged = error <= tol * abs(theta) or run.is_invariant
@@ -105,7 +105,7 @@ def follow(
         vector=_next(run, ritz.coefficients[:, -1]),
         residual=residual,
         error=error,
-        second=float(below),
+        second=below,
         is_converged=is_converged,
         num_products=run.num_products,
     )
