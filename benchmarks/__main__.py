@@ -19,7 +19,7 @@ from benchmarks.report import write
 # Seconds for each network: a process that measures, and the search for settings. Processes run
 # over by what one run of each contender takes, if that is more.
 SECONDS = {"W1": 45, "W2": 75, "W3": 45, "W4": 75}
-QUICK_SECONDS = {"W1": 25, "W2": 30, "W3": 20, "W4": 30}
+QUICK_SECONDS = {"W1": 15, "W2": 15, "W3": 12, "W4": 15}
 SEARCH_SECONDS = 25
 QUICK_SEARCH_SECONDS = 5
 

@@ -46,7 +46,7 @@ def in_alternation(
 ) -> dict[str, Cost]:
     """Costs of all contenders, in rounds of (gradient, contender) for each.
 
-    The rounds take about `budget` seconds, two rounds at least.
+    The rounds take about `budget` seconds.
 
     All share their rounds, so that what else the machine does meets all alike. `first` has the
     seconds of a call of each, which warmed it up and does not count.
@@ -56,7 +56,9 @@ def in_alternation(
     times = {name: max(1, math.ceil(SHORTEST_SECONDS / max(s, 1e-7))) for name, s in first.items()}
     of_gradient = max(1, math.ceil(SHORTEST_SECONDS / max(one, 1e-7)))
     a_round = sum(first[n] * times[n] + one * of_gradient for n in contenders)
-    rounds = min(MOST_ROUNDS, max(2, int(budget / max(a_round, 1e-6))))
+    # One round that is longer than the budget is all there is time for.
+    least = 1 if a_round > budget else 2
+    rounds = min(MOST_ROUNDS, max(least, int(budget / max(a_round, 1e-6))))
     samples: dict[str, list[float]] = {name: [] for name in contenders}
     units: dict[str, list[float]] = {name: [] for name in contenders}
     gc.collect()

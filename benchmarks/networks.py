@@ -258,7 +258,7 @@ NETWORKS: dict[str, tuple[Callable[[], Network], int]] = {
 }
 """Each network and the number of parameters that it must have."""
 
-STEPS = {"W1": (300, 1e-2), "W2": (20, 1e-3), "W3": (20, 1e-3), "W4": (20, 1e-3)}
+STEPS = {"W1": (300, 1e-2), "W2": (10, 3e-3), "W3": (20, 1e-3), "W4": (10, 3e-3)}
 """Steps of Adam, and their learning rate, from the initialisation to the point that is read."""
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import memory, traces, tracking
+from benchmarks import gpt2, memory, traces, tracking
 from benchmarks.line import OURS, PEER, REFERENCE, Line
 from benchmarks.targets import Target, judge
 
@@ -81,7 +81,8 @@ def _markdown(
         "A cost is the median time over the median time of one plain gradient "
         "(`model.zero_grad(); loss.backward()`), timed in alternation in the same process; one "
         "process a network, number of threads and dtype. A network is read at one seeded "
-        "point, after a few steps of Adam. An error is against float64 autograd; an answer beyond the error allowed is "
+        "point, after a few steps of Adam. An error is against float64 autograd; an answer "
+        "beyond the error allowed is "
         "struck through and does not count as the fastest peer. Ratio: our cost over theirs.",
         "",
         *(f"- {name}: {text}" for name, text in descriptions.items()),
@@ -97,13 +98,15 @@ def _markdown(
         parts.append(f"| {t.wish} | {t.where} | {_cell(t.found)} | {words[t.is_met]} |")
     for quantity in dict.fromkeys(x.quantity for x in lines):
         parts += ["", *_table(quantity, [x for x in lines if x.quantity == quantity])]
+    if gpt2.RECORD.exists():
+        parts += ["", *gpt2.table(json.loads(gpt2.RECORD.read_text()))]
     return "\n".join(parts) + "\n"
 
 
 def _table(quantity: str, lines: list[Line]) -> list[str]:
     unit = UNITS.get(quantity, "gradients")
     rows = [
-        f"## {quantity[0].upper() + quantity[1:]}",
+        f"## {quantity}",
         "",
         f"| network | threads | dtype | who | | {unit} | ratio | error | products | remarks |",
         "|---|---|---|---|---|---|---|---|---|---|",

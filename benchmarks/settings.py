@@ -90,8 +90,8 @@ def _eigsh(
     found: list[dict[str, Any]] = []
     # A basis as long as Lanczos needs does it without a restart.
     for ncv, tol in ((steps, TOL), (steps + 2, TOL), (20, 10 * TOL), (20, TOL), (30, TOL)):
-        if any(f["error"] <= TOL and f["products"] <= ncv for f in found):
-            continue
+        if any(f["error"] <= TOL and f["products"] <= steps + 4 for f in found):
+            break
         try:
             values, vectors, products = eigsh(network, product, ncv, tol)
         except Exception as error:
@@ -172,6 +172,8 @@ def _pyhessian(
     start = time.perf_counter()
     for most_steps, tol in ((100, 1e-3), (400, 1e-5), (2000, 1e-7)):
         left = seconds - (time.perf_counter() - start)
+        if left <= 0:
+            return {**best, "note": "no time to try a tighter setting"}
         try:
             torch.manual_seed(0)
             values, vectors, products = pyhessian_pairs(network, most_steps, tol, left)

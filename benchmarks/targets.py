@@ -71,7 +71,7 @@ def _verdicts(network: str, here: Lines) -> Iterable[tuple[str, tuple[str, bool 
         )
     if any(x.quantity == tracking.QUANTITY for x in here):
         yield "tracking λ_max ≤ 1.5 × the plain step", _at_most(here, tracking.QUANTITY, 1.5)
-        yield "at every 16th step ≤ 1.10 ×", _at_most(here, tracking.SPARSE, 1.1)
+        yield "at every 16th step ≤ 1.10 × (λ_max only)", _at_most(here, tracking.SPARSE, 1.1)
     if any(x.quantity == memory.QUANTITY for x in here):
         yield (
             "at most two vectors beyond basis, pass and result",

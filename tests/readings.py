@@ -11,6 +11,8 @@ from torch import Tensor
 from problems import SHELF
 from thalweg import Pass, Problem, Surface, density, eigenpairs, trace
 from thalweg._batch import tensors_in
+from thalweg.curvature import SharpnessTracker
+from thalweg.surface import sample_estimate
 
 Reading = Callable[[Problem, torch.Generator], Tensor]
 
@@ -47,6 +49,24 @@ def subsampled(problem: Problem, generator: torch.Generator) -> Tensor:
     return value_and_gradient(problem.subsampled(4, generator), generator)
 
 
+def frozen(problem: Problem, generator: torch.Generator) -> Tensor:
+    held = problem.with_frozen_dropout(generator).with_frozen_statistics()
+    return value_and_gradient(held, generator)
+
+
+def in_another_dtype(problem: Problem, generator: torch.Generator) -> Tensor:
+    point = Surface(problem.to(dtype=torch.float32), dtype=torch.float64).here()
+    assert point.notes
+    return point.gradient_vector
+
+
+def part_estimate(problem: Problem, generator: torch.Generator) -> Tensor:
+    estimate = sample_estimate(
+        problem, lambda p: Surface(p).here().value, num_samples=4, num_parts=2, generator=generator
+    )
+    return torch.tensor([estimate.value, estimate.stderr, estimate.bias], dtype=torch.float64)
+
+
 def check(problem: Problem, generator: torch.Generator) -> Tensor:
     problem.check()
     return torch.zeros(())
@@ -70,6 +90,11 @@ def traced(problem: Problem, generator: torch.Generator) -> Tensor:
     return torch.tensor([estimate.value, estimate.stderr], dtype=torch.float64)
 
 
+def sharpness(problem: Problem, generator: torch.Generator) -> Tensor:
+    tracker = SharpnessTracker(problem, generator=generator, tol=1e-9)
+    return torch.tensor([tracker.read().value for _ in range(3)], dtype=torch.float64)
+
+
 READINGS: dict[str, Reading] = {
     "value and gradient": value_and_gradient,
     "hessian": product("hessian"),
@@ -80,11 +105,15 @@ READINGS: dict[str, Reading] = {
     "blocks": blocks,
     "microbatches": microbatches,
     "subsampled": subsampled,
+    "frozen": frozen,
+    "another dtype": in_another_dtype,
+    "sample estimate": part_estimate,
     "check": check,
     "minibatches": minibatches,
     "pass": passed,
     "eigenpairs": lambda p, g: eigenpairs(Surface(p).here().ggn(), k=2, generator=g).values,
     "trace": traced,
+    "sharpness": sharpness,
     "density": lambda p, g: (
         density(Surface(p).here().hessian(), num_probes=2, num_steps=3, generator=g).density
     ),
@@ -92,14 +121,17 @@ READINGS: dict[str, Reading] = {
 
 PRODUCTS = {"hessian", "ggn", "fisher", "empirical fisher", "jacobian"}
 
-RANDOM = {"minibatches", "subsampled", "trace", "density", *PRODUCTS}
+RANDOM = {"minibatches", "subsampled", "sample estimate", "trace", "density", *PRODUCTS}
 """Whose numbers are the generator's draw, not only their rounding."""
 
-PER_BATCH = {"minibatches", "subsampled", "check"}
+PER_BATCH = {"minibatches", "subsampled", "sample estimate", "check"}
 """Whose numbers are of the batches themselves, or none."""
 
 
-OF_OPERATORS = {"eigenpairs", "trace", "density"}
+MENDING = {"frozen"}
+"""Which make a model deterministic that other readings refuse."""
+
+OF_OPERATORS = {"sharpness", "eigenpairs", "trace", "density"}
 """Which see an operator and no network: a few networks tell all they can tell."""
 
 FEW = ("mlp", "frozen", "next_token")

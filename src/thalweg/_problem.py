@@ -331,10 +331,9 @@ class Problem:
             lambda: self.with_data(part for batch in self.batches for part in parts_of(batch, size))
         )
         reduction = cut.reduction
-        dtype = next(iter(self.parameters.values())).dtype
         with reading(), torch.no_grad():
             parts = self.ranks.together(
-                lambda: [divided(b, size, self._evaluated, reduction, dtype) for b in self.batches]
+                lambda: [divided(b, size, self._evaluated, reduction) for b in self.batches]
             )
         smaller = self.with_data(part for whole in parts for part in whole)
         vars(smaller)["reduction"] = reduction
@@ -350,22 +349,25 @@ class Problem:
         """A copy of the problem with model and data on a device and in a floating dtype."""
 
         def move(tensor: Tensor) -> Tensor:
-            return tensor.to(device, dtype if tensor.is_floating_point() else None)
+            moved = tensor.to(device, dtype if tensor.is_floating_point() else None)
+            return moved.clone() if moved.is_inference() else moved
 
-        copied = self.copied()
-        loss = self.loss
-        if isinstance(loss, nn.Module):
-            loss = copy.deepcopy(loss).to(device, dtype)
-        if isinstance(loss, partial):
-            args, kwargs = map_tensors((loss.args, loss.keywords), move)
-            loss = partial(loss.func, *args, **kwargs)
-        return replace(
-            copied,
-            model=copied.model.to(device, dtype),
-            loss=loss,
-            data=Batches(map_tensors(batch, move) for batch in self.batches),
-            test=Batches(map_tensors(batch, move) for batch in self.test_batches) or None,
-        )
+        # What is made under it could not be differentiated by.
+        with torch.inference_mode(False), torch.no_grad():
+            copied = self.copied()
+            loss = self.loss
+            if isinstance(loss, nn.Module):
+                loss = copy.deepcopy(loss).to(device, dtype)
+            if isinstance(loss, partial):
+                args, kwargs = map_tensors((loss.args, loss.keywords), move)
+                loss = partial(loss.func, *args, **kwargs)
+            return replace(
+                copied,
+                model=copied.model.to(device, dtype),
+                loss=loss,
+                data=Batches(map_tensors(batch, move) for batch in self.batches),
+                test=Batches(map_tensors(batch, move) for batch in self.test_batches) or None,
+            )
 
     def _seen_through(self, model: nn.Module) -> Problem:
         """The same problem with other modules; data that were read are not read again."""

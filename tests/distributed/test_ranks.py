@@ -140,6 +140,7 @@ DISAGREEMENTS = {
     "other_signs": r"vector that is multiplied differs on rank [12] .* seed the generator",
     "other_parameters": r"'2.bias' differs on rank 1 from rank 0; give every rank the same model",
     "other_places": r"'0.weight' differs on rank 1 from rank 0",
+    "other_training": r"'0.bias' differs on rank 1 from rank 0",
     "other_names": r"list of parameter names differs on rank 1",
     "other_statistics": r"'1.running_mean' differs on rank 1",
     "other_routes": r"the route differs on rank 1 from rank 0; pass the same route",

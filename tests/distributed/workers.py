@@ -172,6 +172,16 @@ def other_places() -> None:
     surface.at(surface.here().vector + 1e-12 * (dist.get_rank() == 1)).gradient  # noqa: B018
 
 
+def other_training() -> None:
+    """The model is trained on, between two operators of one surface, otherwise on rank 1."""
+    problem = share(SHELF["mlp"]().problem)
+    surface = Surface(problem)
+    surface.here().hessian()
+    with torch.no_grad():
+        problem.model[0].bias[1] += 1.0 + dist.get_rank()
+    surface.here().hessian()
+
+
 def other_names() -> None:
     globs = "0.*" if dist.get_rank() == 1 else "*"
     Surface(share(SHELF["mlp"]().problem), globs)
@@ -342,6 +352,7 @@ CHECKS: dict[str, Callable[[], object]] = {
         other_signs,
         other_parameters,
         other_places,
+        other_training,
         other_names,
         other_statistics,
         other_routes,

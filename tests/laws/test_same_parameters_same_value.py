@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from problems import draw, initialised
-from readings import OF_OPERATORS, READINGS
+from readings import MENDING, OF_OPERATORS, READINGS
 from thalweg import Problem, RandomModelError
 
 
@@ -25,7 +25,7 @@ RANDOM = {
     "RReLU": lambda: nn.RReLU(),
     "Noisy": Noisy,
 }
-READ = [name for name in READINGS if name not in {"minibatches", *OF_OPERATORS}]
+READ = [name for name in READINGS if name not in {"minibatches", *MENDING, *OF_OPERATORS}]
 
 
 @pytest.mark.parametrize("reading", READ)

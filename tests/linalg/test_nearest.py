@@ -73,6 +73,19 @@ def test_bounds_hold_and_nothing_is_claimed_when_the_products_run_out(max_produc
     assert pairs.num_products == max_products
 
 
+@pytest.mark.parametrize("seed", range(25))
+def test_a_run_that_stops_by_itself_has_missed_none_nearer(seed):
+    # Not a theorem, so over many spectra: a crowded bulk at 0 and a few lonely values around it.
+    g = generator(seed)
+    eigenvalues = 10 * torch.rand(150, generator=g, dtype=F64) ** 3
+    eigenvalues[:4] = 5 * torch.randn(4, generator=g, dtype=F64)
+    sigma, k = float(3 * torch.randn(1, generator=g, dtype=F64)), 1 + seed % 3
+    pairs = nearest(Diagonal(eigenvalues), sigma, k, generator=g, tol=1e-5)
+    assert pairs.is_converged
+    found, true = (pairs.values - sigma).abs(), (by_distance(eigenvalues, sigma, k) - sigma).abs()
+    torch.testing.assert_close(found, true, rtol=0, atol=2e-5 * float(eigenvalues.abs().max()))
+
+
 @settings(max_examples=40, deadline=None)
 @given(symmetric_matrices(), st.floats(-12, 12), st.data())
 def test_small_matrices_are_exact(A, sigma, data):

@@ -249,7 +249,7 @@ class OnceLayer(nn.Module):
         return Once.apply(z) + (z.tanh() if self.has_way_around else 0.0)
 
 
-@pytest.mark.parametrize("operator", ["hessian", "ggn", "fisher"])
+@pytest.mark.parametrize("operator", ["hessian", "ggn", "fisher", "empirical_fisher", "jacobian"])
 @pytest.mark.parametrize("limit", [0, 2**31])
 @pytest.mark.parametrize("has_way_around", [False, True])
 def test_no_second_derivative_is_said(operator, limit, has_way_around, monkeypatch):

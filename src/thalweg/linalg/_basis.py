@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 _BLOCK = 32
+_ENOUGH = 0.7
 
 
 class Basis:
@@ -29,20 +30,30 @@ class Basis:
     def project_out(self, w: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
         """Return w − QQᵀw and Qᵀw.
 
-        Classical Gram-Schmidt, twice: one batched pass leaves ε‖w‖ of every basis vector, the
-        second removes it ("twice is enough", Giraud, Langou and Rozložník 2005).
+        The last two vectors are taken out first: they are what A q of a Lanczos step lies along.
+        Then classical Gram-Schmidt over all, which leaves ε‖w‖ of every vector; where it took
+        more than a third of w away, a second time ("twice is enough", Giraud, Langou and Rozložník
+        2005; the criterion is Kahan's, Parlett 1998, sec. 6.9).
         """
-        rest, first = self._project_once(w)
-        rest, second = self._project_once(rest)
-        return rest, first + second
+        rest = w.clone()
+        taken = torch.zeros(self.count, dtype=self._dtype, device=self._device)
+        for place in range(self.count - 1, max(self.count - 3, -1), -1):
+            q = self._blocks[place // _BLOCK][place % _BLOCK]
+            taken[place] = part = q @ rest
+            rest.addcmul_(q, part, value=-1)
+        before = torch.linalg.vector_norm(rest)
+        taken += self._project_once(rest)
+        if self.count and bool(torch.linalg.vector_norm(rest) < _ENOUGH * before):
+            taken += self._project_once(rest)
+        return rest, taken
 
-    def _project_once(self, w: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
+    def _project_once(self, rest: Float[Tensor, "n"]) -> Float[Tensor, "m"]:
+        """Take QQᵀ rest away from it in place; return Qᵀ rest."""
         rows = self._rows()
-        parts = [block @ w for block in rows]
-        rest = w
+        parts = [block @ rest for block in rows]
         for block, part in zip(rows, parts, strict=True):
-            rest = rest - part @ block
-        return rest, torch.cat(parts)
+            rest.addmv_(block.T, part, alpha=-1)
+        return torch.cat(parts) if parts else rest.new_zeros(0)
 
     def combine(self, coefficients: Float[Tensor, "m k"]) -> Float[Tensor, "n k"]:
         """Return Q S."""

@@ -55,7 +55,7 @@ class LanczosRun:
         self.is_invariant = False
         self.block_start = 0
         self.first_block: int | None = None
-        self._next = start / torch.linalg.vector_norm(start)
+        self._next: Tensor = start / torch.linalg.vector_norm(start)
 
     @property
     def num_steps(self) -> int:
@@ -66,6 +66,11 @@ class LanczosRun:
     def num_products(self) -> int:
         """Products taken by the operator so far."""
         return self._op.num_products
+
+    @property
+    def ahead(self) -> Float[Tensor, "n"]:
+        """The next basis vector, q_{m+1}."""
+        return self._next
 
     @property
     def is_closed(self) -> bool:

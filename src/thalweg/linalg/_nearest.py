@@ -34,6 +34,8 @@ def nearest(
     One Lanczos run, read by harmonic Ritz values: the Ritz values of (A − σI)⁻¹ on the space
     (A − σI)K, for which no inverse is needed. They come in from outside: seen from σ, the i-th on
     either side is never nearer than the i-th eigenvalue there, so that none of them is spurious.
+    The run goes on until the k nearest are found, and the next on either side is found too or too
+    far to come before them, at two checks in a row.
 
     Certain: within ‖rᵢ‖ of θᵢ lies an eigenvalue, which is what `bounds` says. Not certain: that
     intervals which overlap hold different ones, and that none nearer to σ was missed. A run may
@@ -121,11 +123,14 @@ def _krylov(
     """Extend one Lanczos run until the nearest harmonic pairs are settled."""
     run = LanczosRun(op, unit_vectors(op, 1, generator)[:, 0])
     run.extend(min(2 * k + 2, limit))
+    was_settled = False
     while True:
         found = _Inner(run, sigma, k)
         is_settled = found.is_settled(tol)
-        if is_settled or run.num_steps >= limit:
+        # Settled twice: an eigenvalue of which the start holds little shows a few steps later.
+        if (is_settled and (was_settled or run.is_invariant)) or run.num_steps >= limit:
             break
+        was_settled = is_settled
         if run.is_invariant:
             run.restart(unit_vectors(op, 1, generator)[:, 0])
         # The check costs m³ small operations: ask more rarely as m grows.
@@ -139,31 +144,55 @@ class _Inner:
 
     def __init__(self, run: LanczosRun, sigma: float, k: int, first: int = 0) -> None:
         self._run, self._sigma, self._k = run, sigma, k
-        T = _rectangular(run.alphas[first:], run.betas[first:])
-        m = T.shape[1]
-        self._scale = float(np.linalg.norm(T, 2)) if m > 0 else 0.0
-        S = _harmonic_vectors(T, sigma, min(k, m), run.rounding)
-        theta, rotation = np.linalg.eigh(S.T @ T[:m] @ S)
+        self._T = _rectangular(run.alphas[first:], run.betas[first:])
+        m = self._T.shape[1]
+        self._scale = float(np.linalg.norm(self._T, 2))
+        mu, vectors = _harmonic_pairs(self._T, sigma, run.rounding)
+        S = np.linalg.qr(vectors[:, :k])[0]
+        theta, rotation = np.linalg.eigh(S.T @ self._T[:m] @ S)
         order = np.argsort(np.abs(theta - sigma), kind="stable")
         self.values: Float64[np.ndarray, "k"] = theta[order]
         self.coefficients: Float64[np.ndarray, "m k"] = S @ rotation[:, order]
-        padded = np.vstack([self.coefficients, np.zeros((1, len(order)))])
-        rest = T @ self.coefficients - padded * self.values
-        self.residuals: Float64[np.ndarray, "k"] = np.linalg.norm(rest, axis=0) + run.rounding
+        self.residuals = self._residuals(self.coefficients, self.values)
+        # The next on either side of σ.
+        next_ones = [k + np.flatnonzero(side)[:1] for side in (mu[k:] > 0, mu[k:] < 0)]
+        self._followers: Float64[np.ndarray, "m f"] = vectors[:, np.concatenate(next_ones)]
+
+    def _residuals(
+        self, S: Float64[np.ndarray, "m k"], theta: Float64[np.ndarray, "k"]
+    ) -> Float64[np.ndarray, "k"]:
+        """Return ‖A y − θ y‖ + rounding for y = Q s."""
+        padded = np.vstack([S, np.zeros((1, len(theta)))])
+        rest = np.linalg.norm(self._T @ S - padded * theta, axis=0)
+        residuals: Float64[np.ndarray, "k"] = rest + self._run.rounding
+        return residuals
 
     def is_settled(self, tol: float) -> bool:
         """Whether the wanted pairs are found, copies included where they show."""
         run, slack = self._run, tol * self._scale
         if len(self.values) < self._k or (self.residuals > slack).any():
             return False
-        if run.num_steps == run.basis.size or (run.block_start == 0 and not run.is_closed):
+        if run.num_steps == run.basis.size:
+            return True
+        reach = float(np.abs(self.values[-1] - self._sigma)) - slack
+        if self._may_be_overtaken(reach, slack):
+            return False
+        if run.block_start == 0 and not run.is_closed:
             return True
         # After a breakdown, or a near one, the current block works in the complement of all former
         # ones. No copy is missing once its nearest lies no nearer than the last wanted one.
         block = _Inner(run, self._sigma, 1, run.block_start)
-        reach = np.abs(self.values[-1] - self._sigma) - slack
         is_nearer = np.abs(block.values[0] - self._sigma) < reach
         return bool(block.residuals[0] <= slack and not is_nearer)
+
+    def _may_be_overtaken(self, reach: float, slack: float) -> bool:
+        """Whether the next pair on either side is still on its way in, and may come this near."""
+        S = self._followers
+        m = len(S)
+        theta = (S * (self._T[:m] @ S)).sum(axis=0)
+        residuals = self._residuals(S, theta)
+        nearest = np.abs(theta - self._sigma) - residuals
+        return bool(((residuals > slack) & (nearest < reach)).any())
 
 
 def _rectangular(alphas: list[float], betas: list[float]) -> Float64[np.ndarray, "p m"]:
@@ -176,10 +205,10 @@ def _rectangular(alphas: list[float], betas: list[float]) -> Float64[np.ndarray,
     return T
 
 
-def _harmonic_vectors(
-    T: Float64[np.ndarray, "p m"], sigma: float, k: int, rounding: float
-) -> Float64[np.ndarray, "m k"]:
-    """Return an orthonormal basis of the k harmonic Ritz vectors nearest σ.
+def _harmonic_pairs(
+    T: Float64[np.ndarray, "p m"], sigma: float, rounding: float
+) -> tuple[Float64[np.ndarray, "m"], Float64[np.ndarray, "m m"]]:
+    """Return 1/(θ − σ) of the harmonic Ritz values θ, nearest first, and their unit vectors.
 
     With T̃ − σ = UΣVᵀ the inverse of A − σI is, on the orthonormal basis Q_{m+1}U of its image,
     G = UᵀQᵀ(A − σI)⁻¹QU = (first m rows of U)ᵀ VΣ⁻¹, and an eigenvector g of G is (T̃ − σ)s.
@@ -188,12 +217,13 @@ def _harmonic_vectors(
     shifted = T.copy()
     shifted[range(m), range(m)] -= sigma
     U, singular, Vh = np.linalg.svd(shifted, full_matrices=False)
-    inverse = Vh.T / np.maximum(singular, max(rounding, np.finfo(float).tiny))
+    # Where the shifted matrix is zero, its inverse is large, but its square is no overflow.
+    inverse = Vh.T / np.maximum(singular, max(rounding, np.finfo(float).tiny ** 0.4))
     G = U[:m].T @ inverse
     mu, g = np.linalg.eigh((G + G.T) / 2)
-    wanted = np.argsort(-np.abs(mu), kind="stable")[:k]
-    S: Float64[np.ndarray, "m k"] = np.linalg.qr(inverse @ g[:, wanted])[0]
-    return S
+    order = np.argsort(-np.abs(mu), kind="stable")
+    S = inverse @ g[:, order]
+    return mu[order], S / np.linalg.norm(S, axis=0)
 
 
 def _pairs(

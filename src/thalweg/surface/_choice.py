@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter, process_time
 
@@ -47,6 +48,10 @@ class Chosen(Route):
     def said(self) -> str:
         """The route in words."""
         return f"{self.route.said} ({self.reason})"
+
+    def guarding(self) -> AbstractContextManager[None]:
+        """As the route taken."""
+        return self.route.guarding()
 
     def build(self, task: Task) -> BatchProduct:
         """As the route taken."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thalweg._batch import Batch, call_of, num_samples
 from thalweg._errors import NonFiniteError, ProblemError
 from thalweg._loss import known_loss
-from thalweg._microbatches import parts_of
+from thalweg._microbatches import TOLERANCE, parts_of
 from thalweg._problem import Evaluation, Problem
 from thalweg._reduction import Reduction
 from thalweg.surface._jacobian import linearised
@@ -125,9 +125,7 @@ def _one_by_one(
 
 
 def _check(joined: float, loss: Tensor) -> None:
-    # Between rounding, in sums over many terms, and any other kind of mean.
-    allowed = torch.finfo(loss.dtype).eps ** 0.7 * max(abs(joined), abs(float(loss)))
-    if not abs(joined - float(loss)) <= allowed:
+    if not abs(joined - float(loss)) <= TOLERANCE * max(abs(joined), abs(float(loss))):
         raise ProblemError(
             f"the loss of a batch is {float(loss):.8g}, its samples alone make {joined:.8g}: they "
             f"interact, or the loss takes a mean that thalweg does not know, so that no sample has "

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import RanksError
-from thalweg._graph import explaining
+from thalweg._graph import explaining, refuse_once_differentiable
 from thalweg._layout import Layout
 from thalweg._ranks import ALONE, Alone, facts_of_vector
 from thalweg._reading import differentiating, reading
@@ -34,7 +34,11 @@ def linearised(leaves: dict[str, Tensor], output: Tensor) -> Linearised:
     """J of an output with its graph.
 
     Jᵀu is linear in u, so that J v is its derivative by u along v, whatever u is.
+
+    Raises:
+        SecondDerivativeError: if an operation's backward cannot be differentiated.
     """
+    refuse_once_differentiable(output)
     inputs = tuple(leaves.values())
     zeros = tuple(map(torch.zeros_like, inputs))
     if not output.requires_grad:

@@ -13,7 +13,7 @@ from torch import Tensor
 from thalweg._graph import explaining
 from thalweg._layout import Layout
 from thalweg._ranks import ALONE, Alone, Fact, facts_of_vector
-from thalweg._reading import differentiating, reading
+from thalweg._reading import reading
 from thalweg.linalg import SymmetricOperator
 from thalweg.surface._route import BatchProduct, Route
 
@@ -92,7 +92,7 @@ class SurfaceOperator(SymmetricOperator):
         columns = [tuple(self.layout.unflatten(v).values()) for v in V.unbind(1)]
         totals: list[Tensor] = []
         for weight, product in zip(self._weights, self._products(), strict=True):
-            with differentiating(), explaining():
+            with self.route.guarding(), explaining():
                 parts = [product(column) for column in columns]
             flat = [torch.cat([p.detach().reshape(-1) for p in part]) for part in parts]
             if weight != 1.0:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
@@ -23,11 +24,25 @@ from thalweg.surface._fisher import fisher_of
 from thalweg.surface._ggn import GGN, output_of
 from thalweg.surface._hessian import HESSIAN
 from thalweg.surface._jacobian import Jacobian, Linearised, linearised
+from thalweg.surface._notes import of_forward
 from thalweg.surface._operator import SurfaceOperator
 from thalweg.surface._route import Curvature, RebuiltGraph, RetainedGraph, Route, Task
 
 MAX_GRAPH_BYTES = 2 * 2**30
 """Above this estimate of their memory, autograd graphs are rebuilt for each product."""
+
+
+@dataclass
+class Shared:
+    """What all points of a surface have in common, as far as it was found out.
+
+    Args:
+        routes: how products are computed, by kind of curvature.
+        weights: the factor of each batch's loss.
+    """
+
+    routes: dict[str, Route] = field(default_factory=dict)
+    weights: tuple[float, ...] | None = None
 
 
 class Point:
@@ -41,7 +56,8 @@ class Point:
         layout: names and shapes of the n parameters.
         vector: θ.
         others: the other parameters and the buffers, by name.
-        routes: the routes chosen so far, by kind of curvature; points of a surface share them.
+        shared: what the points of a surface need to find out once only.
+        notes: what was done with the model before it is read here, in words.
 
     Example:
         >>> import torch, thalweg
@@ -58,8 +74,10 @@ class Point:
         layout: Layout,
         vector: Float[Tensor, " n"],
         others: Params,
-        routes: dict[str, Route] | None = None,
+        shared: Shared | None = None,
+        notes: tuple[str, ...] = (),
     ) -> None:
+        self._notes = notes
         self.problem = problem
         self.layout = layout
         self.vector = vector
@@ -68,8 +86,9 @@ class Point:
             name: tensor.detach().clone() if tensor.requires_grad or name in buffers else tensor
             for name, tensor in others.items()
         }
-        self._routes = {} if routes is None else routes
+        self._shared = Shared() if shared is None else shared
         self._operators: dict[tuple[str, Route | None], SurfaceOperator] = {}
+        self._is_agreed = False
 
     @property
     def params(self) -> dict[str, Tensor]:
@@ -98,6 +117,17 @@ class Point:
         Their gradient, rows and columns are zero. Cost: one gradient, which is kept.
         """
         return self._value_and_gradient[3]
+
+    @cached_property
+    def notes(self) -> tuple[str, ...]:
+        """What is done here otherwise than in training, in words, such as the kernel of attention.
+
+        Cost: one forward pass of one batch.
+        """
+        if not self.problem.batches:
+            return self._notes
+        with reading(), torch.no_grad():
+            return (*self._notes, *of_forward(lambda: self.forward(self.params, 0)))
 
     def hessian(self, route: Route | None = None) -> SurfaceOperator:
         """H = ∇²L(θ) [loss/param²]: the exact Hessian.
@@ -194,7 +224,9 @@ class Point:
             chosen = select(self.params, params)
             held = {name: tensor for name, tensor in self.params.items() if name not in chosen}
             layout = Layout.of(chosen)
-            part = Point(self.problem, layout, layout.flatten(chosen), {**self._others, **held})
+            others = {**self._others, **held}
+            vector = layout.flatten(chosen)
+            part = Point(self.problem, layout, vector, others, notes=self._notes)
             if "_value_and_gradient" in vars(self):
                 value, _, weights, unused = self._value_and_gradient
                 slope = layout.flatten({name: self.gradient[name] for name in layout.names})
@@ -232,14 +264,16 @@ class Point:
         """
         if self.problem.ranks.is_alone and len(self.problem.batches) == 1:
             return (1.0,)
-        return self._value_and_gradient[2]
+        if self._shared.weights is None:
+            self._shared.weights = self._value_and_gradient[2]
+        return self._shared.weights
 
     @cached_property
     def _value_and_gradient(
         self,
     ) -> tuple[float, Float[Tensor, " n"], tuple[float, ...], tuple[str, ...]]:
         ranks, reduction = self.problem.ranks, self.problem.reduction
-        ranks.agree(self._facts)
+        self._agree()
         slopes: list[Tensor] = []
 
         def read() -> tuple[list[float], list[float], set[str]]:
@@ -287,6 +321,12 @@ class Point:
             total += scale * self.layout.flatten(_filled(leaves, gradients))
         return counts, losses, used, total
 
+    def _agree(self) -> None:
+        """Once for each point, ranks compare where they are."""
+        if not self._is_agreed:
+            self.problem.ranks.agree(self._facts)
+            self._is_agreed = True
+
     def _facts(self) -> list[Fact]:
         """What has to be alike on every rank: parameters, held ones too, and lasting buffers."""
         lasting = self.problem.model.state_dict().keys()
@@ -315,13 +355,14 @@ class Point:
             return shapes, self._graph_bytes <= MAX_GRAPH_BYTES
 
         ranks = self.problem.ranks
-        ranks.agree(self._facts)
+        self._agree()
         shapes, is_kept = ranks.together(measured)
         return Jacobian(self.layout, shapes, linearised_at, is_kept, ranks)
 
     def _operator(self, kind: Curvature, route: Route | None) -> SurfaceOperator:
         key = (kind.name, route)
         if key not in self._operators:
+            self._agree()
             self._operators[key] = SurfaceOperator(
                 self.layout,
                 lambda index, taken: taken.build(
@@ -344,7 +385,8 @@ class Point:
 
     def _chosen(self, kind: Curvature) -> Route:
         """The route by a probe, which all points of the surface share, on every rank."""
-        if kind.name not in self._routes:
+        routes = self._shared.routes
+        if kind.name not in routes:
             ranks = self.problem.ranks
             sizes = ranks.gather(lambda: self._graph_bytes if self.problem.batches else -1.0)
             # Timings differ between ranks: the first that holds data decides for all.
@@ -354,8 +396,8 @@ class Point:
             )
             route = choices[first]
             assert route is not None, "the first that holds data"
-            self._routes[kind.name] = route
-        return self._routes[kind.name]
+            routes[kind.name] = route
+        return routes[kind.name]
 
     def _probed(self, kind: Curvature, graph_bytes: float) -> Route:
         if graph_bytes > MAX_GRAPH_BYTES:

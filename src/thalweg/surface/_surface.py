@@ -7,12 +7,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from thalweg._errors import LayoutError
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Problem
 from thalweg._ranks import Fact, facts_of_tensors
 from thalweg._reading import unwrapped
-from thalweg.surface._point import Point
-from thalweg.surface._route import Route
+from thalweg.surface._notes import of_dtypes, of_wrappers, reading_dtype
+from thalweg.surface._point import Point, Shared
 
 
 class Surface:
@@ -22,12 +23,19 @@ class Surface:
         problem: what is read. It is checked first, at the cost of two forward passes.
         params: globs that choose the parameters the surface runs over, such as `"layers.0.*"`;
             the others are held at the model's values.
+        dtype: the floating dtype that model, loss and data are read in, in copies; by default the
+            parameters' own, and float32 where one of them is in bfloat16 or float16, since
+            rounding would drown second derivatives.
+
+    Autocast of the caller is off in every reading. What else was done otherwise than in training
+    is said in `Point.notes`.
 
     Mode and Python attributes of the model are those of now; make a new surface when they change.
 
     Raises:
         ProblemError: see `Problem.check`.
-        LayoutError: if a glob matches nothing, or the parameters mix dtypes or devices.
+        LayoutError: if a glob matches nothing, the parameters mix dtypes or devices, or `dtype` is
+            not a real floating one.
         RanksError: if processes that share the data hold different parameters.
 
     Example:
@@ -39,14 +47,32 @@ class Surface:
         0.0
     """
 
-    def __init__(self, problem: Problem, params: str | Iterable[str] = "*") -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        params: str | Iterable[str] = "*",
+        *,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        if dtype is not None and not dtype.is_floating_point:
+            raise LayoutError(f"dtype={dtype}; give a real floating one, such as torch.float64")
         self.problem = problem
+        self._dtype = reading_dtype(problem.model) if dtype is None else dtype
         globs = params if isinstance(params, str) else tuple(params)
-        self.layout = problem.ranks.together(lambda: Layout.of(select(problem.parameters, globs)))
+
+        def laid_out() -> tuple[Problem, Layout]:
+            chosen, read = select(problem.parameters, globs), problem
+            if self._dtype is not None:
+                read = problem.to(dtype=self._dtype)
+                copies = read.parameters
+                chosen = {name: copies[name] for name in chosen}
+            return read, Layout.of(chosen)
+
+        read, self.layout = problem.ranks.together(laid_out)
         problem.ranks.agree(self._facts)
-        problem.check()
-        self._held = problem.held()
-        self._routes: dict[str, Route] = {}
+        read.check()
+        self._held = read.held()
+        self._shared = Shared()
 
     def here(self) -> Point:
         """The point where the model is now; later training does not move it."""
@@ -63,13 +89,25 @@ class Surface:
             params = self.layout.unflatten(params)
         others = {n: t for n, t in self._tensors().items() if n not in set(self.layout.names)}
         with torch.inference_mode(False), torch.no_grad():
-            return Point(self._held, self.layout, self.layout.flatten(params), others, self._routes)
+            vector = self.layout.flatten({n: self._converted(t) for n, t in params.items()})
+            return Point(self._held, self.layout, vector, others, self._shared, self._notes())
 
     def _facts(self) -> list[Fact]:
         chosen = select(self.problem.parameters, self.layout.names)
         return facts_of_tensors(chosen)
 
     def _tensors(self) -> dict[str, Tensor]:
-        """All parameters and buffers of the model by name, live."""
+        """All parameters and buffers of the model by name, live, or copies in another dtype."""
         model = unwrapped(self.problem.model)
-        return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
+        with torch.inference_mode(False), torch.no_grad():
+            return {name: self._converted(tensor) for name, tensor in tensors.items()}
+
+    def _converted(self, tensor: Tensor) -> Tensor:
+        if self._dtype is None or not tensor.is_floating_point():
+            return tensor
+        return tensor.to(self._dtype)
+
+    def _notes(self) -> tuple[str, ...]:
+        model = self.problem.model
+        return (*of_wrappers(model), *of_dtypes(model.parameters(), self._dtype))
