@@ -22,6 +22,7 @@ from thalweg._batch import (
     describe,
     map_tensors,
     num_samples,
+    part_of,
     take,
     tensors_in,
 )
@@ -271,6 +272,8 @@ class Problem:
         """
         held = self._seen_through(self.shadow)
         vars(held)["shadow"] = self.shadow  # nobody else's: it needs no shadow of its own
+        if self.batches:
+            vars(held)["part"] = self.part
         return held
 
     def with_model(self, model: nn.Module) -> Problem:
@@ -484,7 +487,7 @@ class Problem:
         return Evaluation(_scalar(loss), output)
 
     def check(self) -> None:
-        """Refuses what cannot be read: see Raises. Costs two gradients of one batch at most.
+        """Refuses what cannot be read: see Raises. Costs two gradients of a part of a batch.
 
         The model is read as it is from now on: in this mode, with these Python attributes.
 
@@ -505,14 +508,32 @@ class Problem:
         refuse_random_modes(self.shadow)
         if not self.batches:
             return  # this rank's share is empty
+        vars(self)["part"] = part = part_of(self.batches[0])
+        try:
+            self._check_on(part, "batch 0")
+        except ThalwegError:
+            if part is self.batches[0]:
+                raise
+            # Perhaps it is only that the model takes no part of a batch.
+            vars(self)["part"] = self.batches[0]
+            self._check_on(self.batches[0], "batch 0")
+
+    @cached_property
+    def part(self) -> Batch:
+        """Some samples of the first batch to try things on; all where the model takes no part."""
+        self._check()
+        part: Batch = vars(self)["part"]
+        return part
+
+    def _check_on(self, given: Batch, where: str) -> None:
         with reading():
             attached = {n: p.detach().requires_grad_() for n, p in self.parameters.items()}
-            batch = map_tensors(self.batches[0], torch.clone)
+            batch = map_tensors(given, torch.clone)
             versions = [tensor._version for tensor in tensors_in(batch)]
 
             def evaluated() -> tuple[Evaluation, Trace]:
                 with tracing(self.shadow) as trace:
-                    return self.forward(attached, batch, "batch 0"), trace
+                    return self.forward(attached, batch, where), trace
 
             first, trace = evaluated()
             if [tensor._version for tensor in tensors_in(batch)] != versions:

@@ -23,9 +23,6 @@ from thalweg.surface._route import (
 MIN_PROBED_BYTES = 2**19
 """Below this the passes of a problem are too short to time, and a kept graph is as good as any."""
 
-PROBED_SHARE = 16
-"""A probe runs on this fraction of a batch."""
-
 
 @dataclass(frozen=True)
 class Chosen(Route):

@@ -10,15 +10,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thalweg._batch import Batch, num_samples, take
-from thalweg._errors import RanksError, ThalwegError
+from thalweg._batch import Batch, num_samples
+from thalweg._errors import RanksError
 from thalweg._graph import explaining
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Evaluation, Problem
 from thalweg._ranks import Fact, facts_of_tensors
 from thalweg._reading import reading
 from thalweg._reduction import Reduction
-from thalweg.surface._choice import MIN_PROBED_BYTES, PROBED_SHARE, choose
+from thalweg.surface._choice import MIN_PROBED_BYTES, choose
 from thalweg.surface._empirical_fisher import empirical_fisher_of
 from thalweg.surface._fisher import fisher_of
 from thalweg.surface._ggn import GGN, output_of
@@ -289,8 +289,9 @@ class Point:
             raise RanksError("no rank holds any data; give at least one of them a batch")
         before = sum(len(share[0]) for share in shares[: ranks.number])
         weights = reduction.weights(counts)[before : before + len(self.problem.batches)]
-        total = ranks.sum(slopes.pop, self.vector)
-        slope = total if reduction.is_sum else total / sum(counts)
+        with reading():
+            total = ranks.sum(slopes.pop, self.vector)
+            slope = total if reduction.is_sum else total / sum(counts)
         used = set().union(*(share[2] for share in shares))
         unused = tuple(name for name in self.layout.names if name not in used)
         return reduction.total(losses, counts), slope, weights, unused
@@ -405,24 +406,12 @@ class Point:
         if graph_bytes < MIN_PROBED_BYTES or kind.by_tape is None:
             return RetainedGraph()
         with reading(), explaining():
-            return choose(self._task(kind, self._part, "a part of batch 0"))
-
-    @cached_property
-    def _part(self) -> Batch:
-        """A part of the first batch to try things on; all of it where the model takes no part."""
-        whole = self.problem.batches[0]
-        part = take(whole, slice(max(1, num_samples(whole) // PROBED_SHARE)))
-        try:
-            with reading():
-                self._task(HESSIAN, part, "a part of batch 0").forward(self.leaves())
-        except ThalwegError:
-            return whole
-        return part
+            return choose(self._task(kind, self.problem.part, "a part of batch 0"))
 
     @cached_property
     def _graph_bytes(self) -> float:
         """An estimate of what the graphs of all batches keep: 3 × what the forward pass saves."""
-        part = self._task(HESSIAN, self._part, "a part of batch 0")
+        part = self._task(HESSIAN, self.problem.part, "a part of batch 0")
         saved, own = 0, self.vector.untyped_storage().data_ptr()
 
         def count(tensor: Tensor) -> int:
@@ -434,7 +423,7 @@ class Point:
 
         with reading(), torch.autograd.graph.saved_tensors_hooks(count, lambda _: torch.empty(0)):
             part.forward(self.leaves())
-        return 3.0 * saved * self.problem.num_samples / num_samples(self._part)
+        return 3.0 * saved * self.problem.num_samples / num_samples(self.problem.part)
 
 
 def _filled(leaves: dict[str, Tensor], gradients: tuple[Tensor | None, ...]) -> dict[str, Tensor]:
