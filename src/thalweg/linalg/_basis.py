@@ -4,7 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_BLOCK = 32
+# Rows of a block: many short vectors go into one product, long ones would only waste memory.
+_MAX_ROWS, _MIN_ROWS, _BLOCK_NUMBERS = 32, 2, 2**15
 _ENOUGH = 0.7
 
 
@@ -14,18 +15,24 @@ class Basis:
     def __init__(self, size: int, dtype: torch.dtype, device: torch.device) -> None:
         self.size = size
         self._dtype, self._device = dtype, device
+        self._rows_each = max(_MIN_ROWS, min(_MAX_ROWS, _BLOCK_NUMBERS // size))
         self._blocks: list[Tensor] = []
         self.count = 0
 
+    def vector(self, place: int) -> Float[Tensor, "n"]:
+        """One of the vectors, as a view."""
+        block, row = divmod(place, self._rows_each)
+        return self._blocks[block][row]
+
     def append(self, q: Float[Tensor, "n"]) -> None:
         """Take in one more vector, which the caller has made orthonormal to the others."""
-        if self.count == len(self._blocks) * _BLOCK:
-            rows = min(_BLOCK, self.size - self.count)
+        if self.count == len(self._blocks) * self._rows_each:
+            rows = min(self._rows_each, self.size - self.count)
             self._blocks.append(
                 torch.empty(rows, self.size, dtype=self._dtype, device=self._device)
             )
-        self._blocks[-1][self.count % _BLOCK] = q
         self.count += 1
+        self.vector(self.count - 1).copy_(q)
 
     def project_out(self, w: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
         """Return w − QQᵀw and Qᵀw.
@@ -38,7 +45,7 @@ class Basis:
         rest = w.clone()
         taken = torch.zeros(self.count, dtype=self._dtype, device=self._device)
         for place in range(self.count - 1, max(self.count - 3, -1), -1):
-            q = self._blocks[place // _BLOCK][place % _BLOCK]
+            q = self.vector(place)
             taken[place] = part = q @ rest
             rest.addcmul_(q, part, value=-1)
         before = torch.linalg.vector_norm(rest)
@@ -59,8 +66,9 @@ class Basis:
         """Return Q S."""
         S = coefficients.to(dtype=self._dtype, device=self._device)
         total = torch.zeros(self.size, S.shape[1], dtype=self._dtype, device=self._device)
-        for start, block in zip(range(0, self.count, _BLOCK), self._rows(), strict=True):
-            total += block.T @ S[start : start + len(block)]
+        starts = range(0, self.count, self._rows_each)
+        for start, block in zip(starts, self._rows(), strict=True):
+            total.addmm_(block.T, S[start : start + len(block)])
         return total
 
     def to_tensor(self) -> Float[Tensor, "n m"]:
@@ -71,5 +79,5 @@ class Basis:
         """The filled part of every block."""
         if not self._blocks:
             return []
-        filled = self.count - (len(self._blocks) - 1) * _BLOCK
+        filled = self.count - (len(self._blocks) - 1) * self._rows_each
         return [*self._blocks[:-1], self._blocks[-1][:filled]]
