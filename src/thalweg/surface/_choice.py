@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from time import perf_counter, process_time
+from time import perf_counter, thread_time
 
 import torch
 from torch import Tensor
@@ -84,11 +84,11 @@ def choose(task: Task) -> Route:
 
 
 def _seconds(product: BatchProduct, v: tuple[Tensor, ...]) -> float:
-    """The shorter of two runs: whatever disturbs a run makes it longer."""
-    # On the CPU only time of this process counts, so that its neighbours decide nothing.
-    clock = perf_counter if v[0].is_cuda else process_time
+    """The shortest of three runs: whatever disturbs a run makes it longer."""
+    # On the CPU only time of this thread counts, so that its neighbours decide little.
+    clock = perf_counter if v[0].is_cuda else thread_time
     times = []
-    for _ in range(2):
+    for _ in range(3):
         _synchronise(v[0])
         start = clock()
         product(v)
