@@ -24,6 +24,7 @@ class SurfaceOperator(SymmetricOperator):
     computed is decided at the first one.
 
     Args:
+        name: of the matrix, in words.
         layout: names and shapes of the n parameters.
         product_of: builds the product of a batch, by its number, along a route.
         weights: w_b.
@@ -33,6 +34,7 @@ class SurfaceOperator(SymmetricOperator):
 
     def __init__(
         self,
+        name: str,
         layout: Layout,
         product_of: Callable[[int, Route], BatchProduct],
         weights: tuple[float, ...],
@@ -40,6 +42,7 @@ class SurfaceOperator(SymmetricOperator):
         decide: Callable[[], Route],
     ) -> None:
         super().__init__(layout.size, layout.dtype, layout.device)
+        self.name = name
         self.layout = layout
         self._product_of = product_of
         self._weights = weights

@@ -294,6 +294,7 @@ class Point:
         key = (kind.name, route)
         if key not in self._operators:
             self._operators[key] = SurfaceOperator(
+                kind.name,
                 self.layout,
                 lambda index, taken: taken.build(
                     self._task(kind, self.problem.batches[index], f"batch {index}")
