@@ -237,8 +237,8 @@ def _unknown_section(spectrum: Spectrum) -> Section | None:
         rows.append(
             (
                 "how many directions curve down",
-                f"between {low:,} and {high:,}: many eigenvalues lie close to zero, on either "
-                f"side; more steps of the density narrow it",
+                f"between {low:,} and {high:,} beyond −{spectrum.inertia.null_tol:.2g}: many "
+                f"eigenvalues lie close to it; more steps of the density narrow it",
             )
         )
     if spectrum.density is None and spectrum.inertia.null and "float64" not in spectrum.machine:
