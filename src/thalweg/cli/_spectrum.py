@@ -62,7 +62,9 @@ _DTYPES = {Dtype.FLOAT32: torch.float32, Dtype.FLOAT64: torch.float64}
 def spectrum_command(
     target: Target,
     out: Out = Path("spectrum.html"),
-    matrix: Annotated[Matrix, typer.Option(help="Which matrix is read.")] = Matrix.HESSIAN,
+    matrix: Annotated[
+        Matrix, typer.Option(help="hessian, ggn, fisher or empirical-fisher.", metavar="NAME")
+    ] = Matrix.HESSIAN,
     params: Params = None,
     top: Annotated[int, typer.Option(help="How many eigenpairs at either end.")] = 5,
     seed: Seed = 0,

@@ -88,8 +88,8 @@ def _of_density(name: str, ends: Extremes, density: Density) -> Figure:
     ]
     caption = (
         f"The density of the {name}'s {density.size:,} eigenvalues by stochastic Lanczos "
-        f"quadrature, with two standard errors. Marked are the outermost eigenvalues, at the "
-        f"height of a single one, with their bounds."
+        f"quadrature, smoothed over {density.width:.2g}, with two standard errors. Marked are the "
+        f"outermost eigenvalues with their bounds, at the height of a single one."
     )
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "eigenvalue λ"}},
