@@ -11,6 +11,7 @@ from torch import Tensor
 from problems import SHELF
 from thalweg import Pass, Problem, Surface, density, eigenpairs, spectrum, trace
 from thalweg._batch import tensors_in
+from thalweg.curvature import SharpnessTracker
 from thalweg.surface import sample_estimate
 
 Reading = Callable[[Problem, torch.Generator], Tensor]
@@ -98,6 +99,11 @@ def whole_spectrum(problem: Problem, generator: torch.Generator) -> Tensor:
     return torch.cat([known.extremes.top.values.double(), rough.density.density])
 
 
+def sharpness(problem: Problem, generator: torch.Generator) -> Tensor:
+    tracker = SharpnessTracker(problem, generator=generator, tol=1e-9)
+    return torch.tensor([tracker.read().value for _ in range(3)], dtype=torch.float64)
+
+
 READINGS: dict[str, Reading] = {
     "value and gradient": value_and_gradient,
     "hessian": product("hessian"),
@@ -116,6 +122,7 @@ READINGS: dict[str, Reading] = {
     "pass": passed,
     "eigenpairs": lambda p, g: eigenpairs(Surface(p).here().ggn(), k=2, generator=g).values,
     "trace": traced,
+    "sharpness": sharpness,
     "density": lambda p, g: (
         density(Surface(p).here().hessian(), num_probes=2, num_steps=3, generator=g).density
     ),
@@ -134,7 +141,7 @@ PER_BATCH = {"minibatches", "subsampled", "sample estimate", "check"}
 MENDING = {"frozen"}
 """Which make a model deterministic that other readings refuse."""
 
-OF_OPERATORS = {"eigenpairs", "trace", "density", "spectrum"}
+OF_OPERATORS = {"sharpness", "eigenpairs", "trace", "density", "spectrum"}
 """Which see an operator and no network: a few networks tell all they can tell."""
 
 FEW = ("mlp", "frozen", "next_token")

@@ -9,6 +9,7 @@ from thalweg._errors import (
     OperatorError,
     ProblemError,
     RandomModelError,
+    RanksError,
     SecondDerivativeError,
     ThalwegError,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "Problem",
     "ProblemError",
     "RandomModelError",
+    "RanksError",
     "SecondDerivativeError",
     "Surface",
     "ThalwegError",

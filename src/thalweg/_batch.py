@@ -76,6 +76,10 @@ def _accepted(batch: Mapping[str, Any], model: nn.Module) -> dict[str, Any]:
     return taken
 
 
+_SMALL = 1024
+"""Batches of fewer numbers are tried whole."""
+
+
 def map_tensors(tree: Any, function: Callable[[Tensor], Any]) -> Any:
     """The same nest of dicts, lists and tuples with `function` applied to its tensors."""
     if isinstance(tree, Tensor):
@@ -116,6 +120,19 @@ def take(batch: Batch, index: Tensor | slice) -> Batch:
     """The samples of a batch at `index`; tensors that do not run over samples are kept whole."""
     size = num_samples(batch)
     return map_tensors(batch, lambda t: t[index] if t.ndim and len(t) == size else t)
+
+
+def part_of(batch: Batch) -> Batch:
+    """A sixteenth of the samples of a batch, to try things on; of a few samples all."""
+    size = num_samples(batch)
+    return (
+        take(batch, slice(size // 16)) if size > 64 or (size >= 16 and _is_heavy(batch)) else batch
+    )
+
+
+def _is_heavy(batch: Batch) -> bool:
+    """Whether samples are so large that a sixteenth of them is work enough to measure."""
+    return sum(tensor.numel() for tensor in tensors_in(batch)) > 64 * num_samples(batch)
 
 
 def concatenate(batches: Sequence[Batch]) -> Batch:

@@ -22,8 +22,8 @@ class Batches(tuple[Batch, ...]):
     """Batches that were read and need no second look."""
 
 
-def read(data: Any, name: str, takes_target: bool) -> tuple[Batch, ...]:
-    """The batches of any form of data.
+def read(data: Any, name: str, takes_target: bool, may_be_empty: bool = False) -> tuple[Batch, ...]:
+    """The batches of any form of data; batches without samples are left out if there may be none.
 
     Raises:
         ProblemError: if there are none, or they cannot be read twice, or are too many.
@@ -32,7 +32,7 @@ def read(data: Any, name: str, takes_target: bool) -> tuple[Batch, ...]:
         return data
     if isinstance(data, Tensor | Mapping | tuple):
         with reading():
-            return _checked((data,), name)
+            return _checked((data,), name, may_be_empty)
     if isinstance(data, Dataset):
         raise ProblemError(
             f"{name} is a {type(data).__name__}, a collection of single samples; pass "
@@ -54,7 +54,7 @@ def read(data: Any, name: str, takes_target: bool) -> tuple[Batch, ...]:
             f"write the tuple (x, y) for one batch, or [(x1, y1), (x2, y2)] for two"
         )
     with reading(), _keeping_generators(data):
-        return _checked(_guarded(data, name), name)
+        return _checked(_guarded(data, name), name, may_be_empty)
 
 
 def _guarded(data: Iterable[Batch], name: str) -> Iterator[Batch]:
@@ -80,7 +80,7 @@ def _keeping_generators(loader: Any) -> Iterator[None]:
             generator.set_state(state)
 
 
-def _checked(batches: Iterable[Batch], name: str) -> tuple[Batch, ...]:
+def _checked(batches: Iterable[Batch], name: str, may_be_empty: bool) -> tuple[Batch, ...]:
     kept: list[Batch] = []
     num_bytes = 0
     for batch in batches:
@@ -90,6 +90,8 @@ def _checked(batches: Iterable[Batch], name: str) -> tuple[Batch, ...]:
                 f"convert arrays with torch.as_tensor(...)"
             )
         if num_samples(batch) == 0:
+            if may_be_empty:
+                continue
             raise ProblemError(
                 f"batch {len(kept)} of {name} holds no samples ({type(batch).__name__}); give "
                 f"batches of at least one sample, as (input, target), a dict or a tensor"
@@ -103,7 +105,7 @@ def _checked(batches: Iterable[Batch], name: str) -> tuple[Batch, ...]:
                 f"instance torch.utils.data.Subset(dataset, range(10_000)) or a list of the first "
                 f"batches"
             )
-    if not kept:
+    if not kept and not may_be_empty:
         raise ProblemError(
             f"{name} holds no batches: the loader or list is empty; give at least one batch"
         )

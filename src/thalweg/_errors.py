@@ -9,6 +9,7 @@
     ├── UntapedError            a forward pass cannot be followed operation by operation
     ├── LayoutError             names, shapes, dtypes or devices of parameters do not fit
     ├── OperatorError           an operator was given something it cannot multiply
+    ├── RanksError              the processes that share a problem do not agree, or one failed
     └── BudgetError             the work asked for does not fit the budget given
 
 Each message says what is wrong, where, and what to type instead.
@@ -49,6 +50,10 @@ class LayoutError(ThalwegError, ValueError):
 
 class OperatorError(ThalwegError, ValueError):
     """An operator was given something that it cannot multiply, or an argument out of range."""
+
+
+class RanksError(ThalwegError):
+    """The processes that share a problem do not agree, or one of them failed."""
 
 
 class BudgetError(ThalwegError, ValueError):

@@ -22,6 +22,7 @@ from thalweg._batch import (
     describe,
     map_tensors,
     num_samples,
+    part_of,
     take,
     tensors_in,
 )
@@ -45,9 +46,11 @@ from thalweg._randomness import (
     refuse_running_again,
     tracing,
 )
+from thalweg._ranks import ALONE, Alone, Ranks
 from thalweg._reading import copy_of, reading, shadow_of, unwrapped
 from thalweg._reduction import Reduction, reduction_of
 from thalweg._sampling import drawn
+from thalweg._sharded import gathered, is_sharded
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
@@ -88,6 +91,7 @@ class Problem:
         batch_size: the minibatch they train with.
         num_terms: w_b of a batch, where thalweg cannot find it by itself.
         name: a title for reports.
+        ranks: the processes that hold a share of the data each; set by `across_ranks`.
 
     Raises:
         ProblemError: if an argument is not what it should be.
@@ -112,6 +116,7 @@ class Problem:
     batch_size: int | None = None
     num_terms: Callable[[Batch], float] | None = None
     name: str = ""
+    ranks: Alone = ALONE
 
     def __post_init__(self) -> None:
         if not isinstance(self.model, nn.Module):
@@ -142,7 +147,8 @@ class Problem:
         Raises:
             ProblemError: if they are empty, an iterator, or larger than memory allows.
         """
-        return read(self.data, "data", self.loss_takes_target)
+        may_be_empty = not self.ranks.is_alone
+        return read(self.data, "data", self.loss_takes_target, may_be_empty)
 
     @cached_property
     def test_batches(self) -> tuple[Batch, ...]:
@@ -151,7 +157,7 @@ class Problem:
 
     @property
     def num_samples(self) -> int:
-        """N, the number of samples of the training data."""
+        """N, the number of samples of the training data; of its share on this rank."""
         return sum(num_samples(batch) for batch in self.batches)
 
     def minibatches(self, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
@@ -177,6 +183,41 @@ class Problem:
 
     # -- other problems made from this one --------------------------------------------------
 
+    def across_ranks(self, group: torch.distributed.ProcessGroup | None = None) -> Problem:
+        """The problem on the data of all processes, of which this one holds its share.
+
+        Values, gradients and every product are those of all data together, and the same on every
+        rank: batches weigh by their loss terms over all ranks, shares may be uneven or empty. So
+        every rank makes the same calls in the same order, with generators seeded alike. Ranks are
+        asked whether they agree, and an error on one is raised on all, under the number of its
+        rank. A Jacobian keeps the rows of its rank.
+
+        A model wrapped in DistributedDataParallel is read without it. One under `fully_shard`
+        (FSDP2) is put together here, on every rank: it has to fit on one device, training moves
+        the problem no further, and FSDP's mixed precision is not read.
+
+        Args:
+            group: of torch.distributed; all processes where left out.
+
+        Raises:
+            RanksError: if there is no process group, or this process is not in it.
+
+        Cost: one all-reduce of n numbers for each product, of (n, k) for a block, and a few small
+        collectives for every surface, point and operator.
+
+        Example:
+            >>> import torch, torch.distributed as dist
+            >>> dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+            >>> x, y = torch.randn(7, 3), torch.randn(7, 1)  # this rank's
+            >>> problem = Problem(torch.nn.Linear(3, 1), torch.nn.functional.mse_loss, (x, y))
+            >>> problem.across_ranks().ranks
+            Ranks(0 of 1)
+            >>> dist.destroy_process_group()
+        """
+        ranks, model = Ranks(group), unwrapped(self.model)
+        problem = self._seen_through(gathered(model)) if is_sharded(model) else self
+        return replace(problem._seen_through(problem.model), ranks=ranks)
+
     def in_eval_mode(self) -> Problem:
         """The same problem read in evaluation mode; the owner's model keeps its own mode."""
         return self._seen_through(shadow_of(self.model).eval())
@@ -196,6 +237,7 @@ class Problem:
         Cost: one forward pass over the data; one for each normalisation layer if there are several
         batches.
         """
+        self.ranks.refuse("with_frozen_statistics()")
         frozen = shadow_of(self.model)
         refuse_dropout(frozen)
         problem = self._seen_through(frozen)
@@ -230,6 +272,8 @@ class Problem:
         """
         held = self._seen_through(self.shadow)
         vars(held)["shadow"] = self.shadow  # nobody else's: it needs no shadow of its own
+        if self.batches:
+            vars(held)["part"] = self.part
         return held
 
     def with_model(self, model: nn.Module) -> Problem:
@@ -254,6 +298,7 @@ class Problem:
         Raises:
             ProblemError: if `num_samples` is not between 1 and N.
         """
+        self.ranks.refuse(f"subsampled({num_samples})")
         if not 1 <= num_samples <= self.num_samples:
             raise ProblemError(
                 f"subsampled({num_samples}): the problem has {self.num_samples} samples; give a "
@@ -285,10 +330,14 @@ class Problem:
         if size < 1:
             raise ProblemError(f"in_microbatches({size}); give a whole number of 1 or more")
         self.check()
-        cut = self.with_data(part for batch in self.batches for part in parts_of(batch, size))
+        cut = self.ranks.together(
+            lambda: self.with_data(part for batch in self.batches for part in parts_of(batch, size))
+        )
         reduction = cut.reduction
         with reading(), torch.no_grad():
-            parts = [divided(batch, size, self._evaluated, reduction) for batch in self.batches]
+            parts = self.ranks.together(
+                lambda: [divided(b, size, self._evaluated, reduction) for b in self.batches]
+            )
         smaller = self.with_data(part for whole in parts for part in whole)
         vars(smaller)["reduction"] = reduction
         return smaller
@@ -338,6 +387,11 @@ class Problem:
         Raises:
             ProblemError: if there is none, or one is not initialised yet.
         """
+        if is_sharded(unwrapped(self.model)):
+            raise ProblemError(
+                "the parameters of the model are sharded over processes (FSDP2, DTensor); "
+                "Problem(...).across_ranks() puts them together for the reading"
+            )
         params: dict[str, Tensor] = {}
         for name, tensor in unwrapped(self.model).named_parameters():
             if isinstance(tensor, nn.parameter.UninitializedParameter):
@@ -367,7 +421,7 @@ class Problem:
             return Reduction(lambda batch, _: float(num_terms(batch)), False, "num_terms, as given")
 
         with reading(), torch.no_grad():
-            return reduction_of(self.model, self.loss, self._evaluated, self.batches)
+            return reduction_of(self.model, self.loss, self._evaluated, self.batches, self.ranks)
 
     def _evaluated(self, batch: Batch) -> tuple[float, Any]:
         evaluation = self.forward(self.parameters, batch)
@@ -433,7 +487,7 @@ class Problem:
         return Evaluation(_scalar(loss), output)
 
     def check(self) -> None:
-        """Refuses what cannot be read: see Raises. Costs two gradients of one batch at most.
+        """Refuses what cannot be read: see Raises. Costs two gradients of a part of a batch.
 
         The model is read as it is from now on: in this mode, with these Python attributes.
 
@@ -442,6 +496,9 @@ class Problem:
             RandomModelError: if the same parameters give different values; names the module.
             DetachedLossError: if the loss does not depend on any parameter.
         """
+        self.ranks.together(self._check)
+
+    def _check(self) -> None:
         vars(self).pop("shadow", None)
         if hollow := [name for name, p in self.parameters.items() if p.is_meta]:
             raise ProblemError(
@@ -449,14 +506,34 @@ class Problem:
                 f"load the weights in your factory before returning the Problem"
             )
         refuse_random_modes(self.shadow)
+        if not self.batches:
+            return  # this rank's share is empty
+        vars(self)["part"] = part = part_of(self.batches[0])
+        try:
+            self._check_on(part, "batch 0")
+        except ThalwegError:
+            if part is self.batches[0]:
+                raise
+            # Perhaps it is only that the model takes no part of a batch.
+            vars(self)["part"] = self.batches[0]
+            self._check_on(self.batches[0], "batch 0")
+
+    @cached_property
+    def part(self) -> Batch:
+        """Some samples of the first batch to try things on; all where the model takes no part."""
+        self._check()
+        part: Batch = vars(self)["part"]
+        return part
+
+    def _check_on(self, given: Batch, where: str) -> None:
         with reading():
             attached = {n: p.detach().requires_grad_() for n, p in self.parameters.items()}
-            batch = map_tensors(self.batches[0], torch.clone)
+            batch = map_tensors(given, torch.clone)
             versions = [tensor._version for tensor in tensors_in(batch)]
 
             def evaluated() -> tuple[Evaluation, Trace]:
                 with tracing(self.shadow) as trace:
-                    return self.forward(attached, batch, "batch 0"), trace
+                    return self.forward(attached, batch, where), trace
 
             first, trace = evaluated()
             if [tensor._version for tensor in tensors_in(batch)] != versions:

@@ -43,6 +43,20 @@ def differentiating() -> Iterator[None]:
 
 
 @contextmanager
+def multiplying() -> Iterator[None]:
+    """Plain tensor operations in full precision, without a graph, whatever the caller has switched.
+
+    Lighter than `differentiating`: nothing is run here that has kernels to choose from.
+    """
+    with torch.inference_mode(False), torch.no_grad():
+        if any(map(torch.is_autocast_enabled, DEVICE_KINDS)):
+            with differentiating(), torch.no_grad():
+                yield
+        else:
+            yield
+
+
+@contextmanager
 def reading() -> Iterator[None]:
     """Runs its body as `differentiating` does, and puts every global random state back.
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from thalweg._batch import Batch, call_of, concatenate, num_samples, take
 from thalweg._errors import NonFiniteError, ProblemError
 from thalweg._loss import known_loss, logits_of
+from thalweg._ranks import ALONE, Alone
 
 Evaluate = Callable[[Batch], tuple[float, Any]]
 """The loss of a batch and the model's output."""
@@ -66,12 +67,13 @@ def reduction_of(
     loss: Callable[..., Any] | None,
     evaluate: Evaluate,
     batches: Sequence[Batch],
+    ranks: Alone = ALONE,
 ) -> Reduction:
     """Finds the reduction: known for torch's losses, otherwise recognised from values.
 
     An unknown loss is called on some data and on two parts of them that differ in size, and in
     their targets as far as can be. A mean over w terms satisfies (w₁ + w₂) ℓ = w₁ ℓ₁ + w₂ ℓ₂, a
-    sum ℓ = ℓ₁ + ℓ₂.
+    sum ℓ = ℓ₁ + ℓ₂. The rule that fits the data of every rank is taken.
 
     Raises:
         ProblemError: if there are several batches and no rule fits them.
@@ -83,24 +85,44 @@ def reduction_of(
 
         said = f"{known.kind.value}, reduction {known.reduction!r}"
         return Reduction(count, known.reduction == "sum", said)
-    if len(batches) == 1:
-        return Reduction(lambda batch, output: 1.0, False, "one batch, taken as it is")
-    whole, parts = _divided(batches, model)
-    value, output = evaluate(whole)
-    values = [_value_or_nan(evaluate, part) for part in parts]
-    for candidate, said in _candidates(model, value, output, whole):
-        weighed = [(candidate(part, None), v) for part, v in zip(parts, values, strict=True)]
-        # A part without a single term is NaN and weighs nothing.
-        terms = [(w, v) for w, v in weighed if w]
-        if terms and _agree(sum(w * v for w, v in terms), value * sum(w for w, _ in terms)):
+    as_it_is = Reduction(lambda batch, output: 1.0, False, "one batch, taken as it is")
+    if ranks.is_alone and len(batches) == 1:
+        return as_it_is
+    found = ranks.gather(lambda: (len(batches), _fitting(model, evaluate, batches)))
+    for said, candidate in _candidates(model).items():
+        if all(said in fitting for size, fitting in found if size):
             return Reduction(candidate, False, f"a mean over {said}, recognised from its values")
-    if _agree(sum(values), value):
+    if all(_SUM in fitting for size, fitting in found if size):
         return Reduction(lambda batch, output: 1.0, True, "a sum, recognised from its values")
+    if sum(size for size, _ in found) == 1:
+        return as_it_is
     raise ProblemError(
         "thalweg cannot tell over how many terms the loss takes its mean (it is neither a mean "
         "over samples or unpadded targets nor a sum), so it cannot join several batches: pass "
         "Problem(..., num_terms=lambda batch: ...), or all data as one batch"
     )
+
+
+_SUM, _NEXT = "a sum", "unpadded next tokens"
+
+
+def _fitting(model: nn.Module, evaluate: Evaluate, batches: Sequence[Batch]) -> set[str]:
+    """The rules that fit some of the data, by name; none where there are none."""
+    if not batches:
+        return set()
+    whole, parts = _divided(batches, model)
+    value, output = evaluate(whole)
+    values = [_value_or_nan(evaluate, part) for part in parts]
+    fitting = {_SUM} if _agree(sum(values), value) else set()
+    for said, candidate in _candidates(model).items():
+        if said == _NEXT and not _is_next_token(value, output, whole, model):
+            continue
+        weighed = [(candidate(part, None), v) for part, v in zip(parts, values, strict=True)]
+        # A part without a single term is NaN and weighs nothing.
+        terms = [(w, v) for w, v in weighed if w]
+        if terms and _agree(sum(w * v for w, v in terms), value * sum(w for w, _ in terms)):
+            fitting.add(said)
+    return fitting
 
 
 def _value_or_nan(evaluate: Evaluate, part: Batch) -> float:
@@ -117,9 +139,9 @@ def _divided(batches: Sequence[Batch], model: nn.Module) -> tuple[Batch, list[Ba
         whole = concatenate(few if len(batches) > 2 else batches)
     except ValueError:
         whole = max(batches, key=lambda batch: len(set(_target_sums(batch, model))))
-        if num_samples(whole) < 2:
-            # One ragged sample, taken twice, still tells a mean from a sum.
-            return concatenate([whole, whole]), [whole, whole]
+    if num_samples(whole) < 2:
+        # One sample, taken twice, still tells a mean from a sum.
+        return concatenate([whole, whole]), [whole, whole]
     size = num_samples(whole)
     sums = _target_sums(whole, model)
     order = torch.tensor(sorted(range(size), key=lambda i: sums[i]))
@@ -136,30 +158,35 @@ def _target_sums(batch: Batch, model: nn.Module) -> list[float]:
     return sums
 
 
-def _candidates(
-    model: nn.Module, value: float, output: Any, whole: Batch
-) -> list[tuple[Count, str]]:
-    def target_of(batch: Batch) -> Tensor | None:
-        target = call_of(batch, model).target
-        return target if isinstance(target, Tensor) and not target.is_floating_point() else None
+def _target_of(batch: Batch, model: nn.Module) -> Tensor | None:
+    """The target of a batch, where it consists of classes."""
+    target = call_of(batch, model).target
+    return target if isinstance(target, Tensor) and not target.is_floating_point() else None
+
+
+def _candidates(model: nn.Module) -> dict[str, Count]:
+    """What a mean may run over, by name; the first that fits is taken."""
 
     def unpadded(batch: Batch, _: Any) -> float:
-        target = target_of(batch)
+        target = _target_of(batch, model)
         return float(num_samples(batch) if target is None else (target != PADDING).sum())
 
     def shifted(batch: Batch, _: Any) -> float:
-        target = target_of(batch)
+        target = _target_of(batch, model)
         return 0.0 if target is None else float((target[..., 1:] != PADDING).sum())
 
-    target = target_of(whole)
-    candidates: list[tuple[Count, str]] = [(unpadded, "unpadded targets or samples")]
-    if target is not None and _is_next_token(value, logits_of(output), target):
-        candidates.insert(0, (shifted, "unpadded next tokens"))
-    return [*candidates, (lambda batch, _: float(num_samples(batch)), "samples")]
+    return {
+        _NEXT: shifted,
+        "unpadded targets or samples": unpadded,
+        "samples": lambda batch, _: float(num_samples(batch)),
+    }
 
 
-def _is_next_token(value: float, logits: Any, target: Tensor) -> bool:
+def _is_next_token(value: float, output: Any, batch: Batch, model: nn.Module) -> bool:
     """Whether a loss is the cross-entropy of the logits with the target one place on."""
+    logits, target = logits_of(output), _target_of(batch, model)
+    if target is None:
+        return False
     if not isinstance(logits, Tensor) or logits.shape[:-1] != target.shape or target.ndim < 2:
         return False
     num_classes = logits.shape[-1]

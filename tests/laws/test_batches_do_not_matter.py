@@ -1,4 +1,7 @@
-"""Law 2: seven samples as 7, as 5 + 2, as 7 × 1, or from a shuffling loader are one number."""
+"""Law 2: seven samples as 7, as 5 + 2, as 7 × 1, or from a shuffling loader are one number.
+
+On 1, 2 and 3 processes too: `distributed/test_ranks.py` runs the same readings there.
+"""
 
 from dataclasses import replace
 

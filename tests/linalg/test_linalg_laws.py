@@ -14,6 +14,7 @@ from thalweg.linalg import (
     effective_rank,
     eigenpairs,
     extremes,
+    follow,
     frobenius_norm,
     inertia,
     lanczos,
@@ -41,6 +42,7 @@ READINGS = {
     "log_determinant": lambda op, g, b: log_determinant(
         op.shifted(11.0), 1.0, generator=g, num_probes=2, num_steps=8
     ),
+    "follow": lambda op, g, b: follow(op, b, 20.0),
     "effective_rank": lambda op, g, b: effective_rank(op.shifted(11.0), generator=g),
 }
 
@@ -124,6 +126,7 @@ def test_float32_stays_float32_on_its_device_and_agrees(name):
         "conjugate_gradient": lambda r: torch.as_tensor(r.curvature is None),
         "least_residual": lambda r: r.x,
         "inertia": lambda r: torch.as_tensor(r.negative),
+        "follow": lambda r: torch.as_tensor(r.value),
         "nearest": lambda r: r.values,
         "diagonal": lambda r: r.values,
         "frobenius_norm": lambda r: torch.as_tensor(r.value > 0),

@@ -28,6 +28,7 @@ from thalweg.linalg import (
     diagonal,
     eigenpairs,
     extremes,
+    follow,
     inertia,
     lanczos,
     load,
@@ -56,6 +57,7 @@ RESULTS = {
     "Solution without": lambda: Solution(ONES[:0], 5e-324, None, None, False, 2**70),
     "Tridiagonal": lambda: lanczos(OP, ONES, 6),
     "Diagonal": lambda: diagonal(OP, generator=generator()),
+    "Followed": lambda: follow(OP, ONES, 0.0),
     "Alignment": lambda: alignment(ONES, eigenpairs(OP, 2, generator=generator())),
 }
 SUFFIXES = [".safetensors", ".npz"]

@@ -92,6 +92,7 @@ def examine(
     budget = Budget.parse(budget) if isinstance(budget, str) else budget
     if not 0 <= seed <= MAX_SEED:
         raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
+    problem.ranks.refuse("examine(problem)")
     ledger = Ledger(progress or (lambda stage, share: None), budget)
     problem, batch_size = _completed(problem, optimizer, batch_size, ledger)
     surface = Surface(problem, params)

@@ -10,6 +10,7 @@ from thalweg.linalg._effective_rank import effective_rank
 from thalweg.linalg._eigenpairs import EigenPairs, eigenpairs
 from thalweg.linalg._estimate import Estimate
 from thalweg.linalg._extremes import Extremes, extremes
+from thalweg.linalg._follow import Followed, follow
 from thalweg.linalg._foreign_operator import from_curvlinops, from_matvec
 from thalweg.linalg._frobenius_norm import frobenius_norm
 from thalweg.linalg._inertia import Inertia, inertia
@@ -34,6 +35,7 @@ __all__ = [
     "EigenPairs",
     "Estimate",
     "Extremes",
+    "Followed",
     "Inertia",
     "LinearOperator",
     "MatrixOperator",
@@ -49,6 +51,7 @@ __all__ = [
     "effective_rank",
     "eigenpairs",
     "extremes",
+    "follow",
     "frobenius_norm",
     "from_curvlinops",
     "from_matvec",

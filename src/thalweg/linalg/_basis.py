@@ -4,7 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-_BLOCK = 32
+# Rows of a block: many short vectors go into one product, long ones would only waste memory.
+_MAX_ROWS, _MIN_ROWS, _BLOCK_NUMBERS = 32, 2, 2**15
+_ENOUGH = 0.7
 
 
 class Basis:
@@ -13,43 +15,60 @@ class Basis:
     def __init__(self, size: int, dtype: torch.dtype, device: torch.device) -> None:
         self.size = size
         self._dtype, self._device = dtype, device
+        self._rows_each = max(_MIN_ROWS, min(_MAX_ROWS, _BLOCK_NUMBERS // size))
         self._blocks: list[Tensor] = []
         self.count = 0
 
+    def vector(self, place: int) -> Float[Tensor, "n"]:
+        """One of the vectors, as a view."""
+        block, row = divmod(place, self._rows_each)
+        return self._blocks[block][row]
+
     def append(self, q: Float[Tensor, "n"]) -> None:
         """Take in one more vector, which the caller has made orthonormal to the others."""
-        if self.count == len(self._blocks) * _BLOCK:
-            rows = min(_BLOCK, self.size - self.count)
+        if self.count == len(self._blocks) * self._rows_each:
+            rows = min(self._rows_each, self.size - self.count)
             self._blocks.append(
                 torch.empty(rows, self.size, dtype=self._dtype, device=self._device)
             )
-        self._blocks[-1][self.count % _BLOCK] = q
         self.count += 1
+        self.vector(self.count - 1).copy_(q)
 
     def project_out(self, w: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
         """Return w − QQᵀw and Qᵀw.
 
-        Classical Gram-Schmidt, twice: one batched pass leaves ε‖w‖ of every basis vector, the
-        second removes it ("twice is enough", Giraud, Langou and Rozložník 2005).
+        The last two vectors are taken out first: they are what A q of a Lanczos step lies along.
+        Then classical Gram-Schmidt over all, which leaves ε‖w‖ of every vector; where it took
+        more than a third of w away, a second time ("twice is enough", Giraud, Langou and Rozložník
+        2005; the criterion is Kahan's, Parlett 1998, sec. 6.9).
         """
-        rest, first = self._project_once(w)
-        rest, second = self._project_once(rest)
-        return rest, first + second
+        rest = w.clone()
+        taken = torch.zeros(self.count, dtype=self._dtype, device=self._device)
+        for place in range(self.count - 1, max(self.count - 3, -1), -1):
+            q = self.vector(place)
+            taken[place] = part = q @ rest
+            rest.addcmul_(q, part, value=-1)
+        before = torch.linalg.vector_norm(rest)
+        taken += self._project_once(rest)
+        if self.count and bool(torch.linalg.vector_norm(rest) < _ENOUGH * before):
+            taken += self._project_once(rest)
+        return rest, taken
 
-    def _project_once(self, w: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
+    def _project_once(self, rest: Float[Tensor, "n"]) -> Float[Tensor, "m"]:
+        """Take QQᵀ rest away from it in place; return Qᵀ rest."""
         rows = self._rows()
-        parts = [block @ w for block in rows]
-        rest = w
+        parts = [block @ rest for block in rows]
         for block, part in zip(rows, parts, strict=True):
-            rest = rest - part @ block
-        return rest, torch.cat(parts)
+            rest.addmv_(block.T, part, alpha=-1)
+        return torch.cat(parts) if parts else rest.new_zeros(0)
 
     def combine(self, coefficients: Float[Tensor, "m k"]) -> Float[Tensor, "n k"]:
         """Return Q S."""
         S = coefficients.to(dtype=self._dtype, device=self._device)
         total = torch.zeros(self.size, S.shape[1], dtype=self._dtype, device=self._device)
-        for start, block in zip(range(0, self.count, _BLOCK), self._rows(), strict=True):
-            total += block.T @ S[start : start + len(block)]
+        starts = range(0, self.count, self._rows_each)
+        for start, block in zip(starts, self._rows(), strict=True):
+            total.addmm_(block.T, S[start : start + len(block)])
         return total
 
     def to_tensor(self) -> Float[Tensor, "n m"]:
@@ -60,5 +79,5 @@ class Basis:
         """The filled part of every block."""
         if not self._blocks:
             return []
-        filled = self.count - (len(self._blocks) - 1) * _BLOCK
+        filled = self.count - (len(self._blocks) - 1) * self._rows_each
         return [*self._blocks[:-1], self._blocks[-1][:filled]]

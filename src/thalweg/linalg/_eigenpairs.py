@@ -97,6 +97,7 @@ def pairs_at_end(search: Search, op: SymmetricOperator, k: int, sign: int) -> Ei
     wanted = order[:k]
     values, residuals = search.ritz.values[order], search.ritz.residuals[order]
     vectors = search.combine(torch.from_numpy(search.ritz.coefficients[:, wanted].copy()))
+    vectors /= torch.linalg.vector_norm(vectors, dim=0)
     inner = sign * values[:k] - search.rounding
     outer = _outer_bounds(sign * values, residuals, k, search.is_exhausted) + search.rounding
     bounds = np.stack((inner, outer) if sign > 0 else (-outer, -inner), axis=1)
@@ -106,7 +107,7 @@ def pairs_at_end(search: Search, op: SymmetricOperator, k: int, sign: int) -> Ei
 
     return EigenPairs(
         values=to_tensor(values[:k]),
-        vectors=vectors / torch.linalg.vector_norm(vectors, dim=0),
+        vectors=vectors,
         residuals=to_tensor(residuals[:k]),
         bounds=to_tensor(bounds),
         is_converged=search.is_converged,

@@ -55,7 +55,7 @@ class LanczosRun:
         self.is_invariant = False
         self.block_start = 0
         self.first_block: int | None = None
-        self._next = start / torch.linalg.vector_norm(start)
+        self._next: Tensor | None = start / torch.linalg.vector_norm(start)
 
     @property
     def num_steps(self) -> int:
@@ -66,6 +66,12 @@ class LanczosRun:
     def num_products(self) -> int:
         """Products taken by the operator so far."""
         return self._op.num_products
+
+    @property
+    def ahead(self) -> Float[Tensor, "n"]:
+        """The next basis vector, q_{m+1}."""
+        assert self._next is not None, "a closed space has no next vector"
+        return self._next
 
     @property
     def is_closed(self) -> bool:
@@ -101,8 +107,11 @@ class LanczosRun:
         before = self.betas[-1] if self.betas else 0.0
         if self.betas and self.is_closed:
             self.block_start = self.num_steps
-        self.basis.append(self._next)
-        rest, coefficients = self.basis.project_out(self._op @ self._next)
+        self.basis.append(self.ahead)
+        # It lives in the basis from now on: no second copy beside the product.
+        self._next = None
+        q = self.basis.vector(self.num_steps)
+        rest, coefficients = self.basis.project_out(self._op @ q)
         beta, alpha, discarded = self._read(rest, coefficients, before)
         self.alphas.append(alpha)
         self.betas.append(beta)
@@ -113,7 +122,7 @@ class LanczosRun:
             self.is_invariant = True
             self.first_block = self.first_block or self.num_steps
         else:
-            self._next = rest / beta
+            self._next = rest.div_(beta)
 
     def _read(
         self, rest: Float[Tensor, "n"], coefficients: Float[Tensor, "m"], before: float
@@ -138,7 +147,7 @@ class LanczosRun:
         a restart finds the second copy of a repeated eigenvalue.
         """
         rest, _ = self.basis.project_out(direction)
-        self._next = rest / torch.linalg.vector_norm(rest)
+        self._next = rest.div_(torch.linalg.vector_norm(rest))
         self.defect = math.hypot(self.defect, self.betas[-1])
         self.betas[-1] = 0.0
         self.is_invariant = False

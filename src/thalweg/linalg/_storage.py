@@ -21,6 +21,7 @@ from thalweg.linalg._diagonal import Diagonal
 from thalweg.linalg._eigenpairs import EigenPairs
 from thalweg.linalg._estimate import Estimate
 from thalweg.linalg._extremes import Extremes
+from thalweg.linalg._follow import Followed
 from thalweg.linalg._inertia import Inertia
 from thalweg.linalg._lanczos import Tridiagonal
 from thalweg.linalg._solution import Solution
@@ -33,6 +34,7 @@ Result = (
     | EigenPairs
     | Estimate
     | Extremes
+    | Followed
     | Inertia
     | Solution
     | Tridiagonal

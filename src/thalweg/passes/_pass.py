@@ -110,6 +110,7 @@ class Pass:
 
         Cost: two gradients (one to weigh the batches, one recorded).
         """
+        problem.ranks.refuse("Pass.of(problem)")
         problem.check()
         params = problem.parameters
         reduction = problem.reduction

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from time import perf_counter, process_time
 
@@ -21,9 +22,6 @@ from thalweg.surface._route import (
 
 MIN_PROBED_BYTES = 2**19
 """Below this the passes of a problem are too short to time, and a kept graph is as good as any."""
-
-PROBED_SHARE = 16
-"""A probe runs on this fraction of a batch."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,10 @@ class Chosen(Route):
     def said(self) -> str:
         """The route in words."""
         return f"{self.route.said} ({self.reason})"
+
+    def guarding(self) -> AbstractContextManager[None]:
+        """As the route taken."""
+        return self.route.guarding()
 
     def build(self, task: Task) -> BatchProduct:
         """As the route taken."""

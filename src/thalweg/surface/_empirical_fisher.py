@@ -98,6 +98,8 @@ def _unreduced(loss: Callable[..., Tensor] | None) -> Callable[..., Tensor]:
 
 def _reduction_over_samples(problem: Problem) -> Reduction:
     """The rule that joins single samples, which a single batch does not have to know."""
+    if not problem.ranks.is_alone:
+        return problem.reduction  # found for several batches, whatever this rank holds
     singles = (part for batch in problem.batches for part in parts_of(batch, 1))
     return problem.with_data(singles).reduction
 

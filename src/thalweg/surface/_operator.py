@@ -12,7 +12,8 @@ from torch import Tensor
 
 from thalweg._graph import explaining
 from thalweg._layout import Layout
-from thalweg._reading import differentiating, reading
+from thalweg._ranks import ALONE, Alone, Fact, facts_of_vector
+from thalweg._reading import reading
 from thalweg.linalg import SymmetricOperator
 from thalweg.surface._route import BatchProduct, Route
 
@@ -21,7 +22,8 @@ class SurfaceOperator(SymmetricOperator):
     """A = Σ_b w_b A_b, where each A_b can only be multiplied by.
 
     `A @ v` takes a vector (n,), a block (n, k), or a dict by parameter name. How a product is
-    computed is decided at the first one.
+    computed is decided at the first one. Where several processes share the data, all of them
+    multiply the same vector, and the sum runs over the batches of all.
 
     Args:
         name: of the matrix, in words.
@@ -30,6 +32,7 @@ class SurfaceOperator(SymmetricOperator):
         weights: w_b.
         cost: gradients a product, by count of operations, with the pass kept.
         decide: finds the route, when it is first needed.
+        ranks: the processes that share the data.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class SurfaceOperator(SymmetricOperator):
         weights: tuple[float, ...],
         cost: float,
         decide: Callable[[], Route],
+        ranks: Alone = ALONE,
     ) -> None:
         super().__init__(layout.size, layout.dtype, layout.device)
         self.name = name
@@ -48,6 +52,8 @@ class SurfaceOperator(SymmetricOperator):
         self._weights = weights
         self._cost = cost
         self._decide = decide
+        self._ranks = ranks
+        self._is_agreed = False
         self._kept: list[BatchProduct] | None = None
 
     @cached_property
@@ -77,10 +83,19 @@ class SurfaceOperator(SymmetricOperator):
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         if V.shape[1] == 0:
             return torch.zeros_like(V)
+        route = self.route  # every rank decides before one of them can fail
+        if not self._is_agreed:
+            self._ranks.agree(lambda: [_fact_of_route(route), *facts_of_vector(V)])
+            self._is_agreed = True
+        return self._ranks.sum(lambda: self._own_product(V), like=V, alike=V)
+
+    def _own_product(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        if not self._weights:
+            return torch.zeros_like(V)
         columns = [tuple(self.layout.unflatten(v).values()) for v in V.unbind(1)]
         totals: list[Tensor] = []
         for weight, product in zip(self._weights, self._products(), strict=True):
-            with differentiating(), explaining():
+            with self.route.guarding(), explaining():
                 parts = [product(column) for column in columns]
             flat = [torch.cat([p.detach().reshape(-1) for p in part]) for part in parts]
             if weight != 1.0:
@@ -101,3 +116,7 @@ class SurfaceOperator(SymmetricOperator):
     def _built(self, index: int) -> BatchProduct:
         with reading(), explaining():
             return self._product_of(index, self.route)
+
+
+def _fact_of_route(route: Route) -> Fact:
+    return Fact("the route", repr(route), "pass the same route=... on every rank, or none")

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thalweg._batch import Batch, num_samples, take
-from thalweg._errors import ThalwegError
+from thalweg._batch import Batch, num_samples
+from thalweg._errors import RanksError
 from thalweg._graph import explaining
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Evaluation, Problem
+from thalweg._ranks import Fact, facts_of_tensors
 from thalweg._reading import reading
-from thalweg.surface._choice import MIN_PROBED_BYTES, PROBED_SHARE, choose
+from thalweg._reduction import Reduction
+from thalweg.surface._choice import MIN_PROBED_BYTES, choose
 from thalweg.surface._empirical_fisher import empirical_fisher_of
 from thalweg.surface._fisher import fisher_of
 from thalweg.surface._ggn import GGN, output_of
@@ -29,6 +32,19 @@ MAX_GRAPH_BYTES = 2 * 2**30
 """Above this estimate of their memory, autograd graphs are rebuilt for each product."""
 
 
+@dataclass
+class Shared:
+    """What all points of a surface have in common, as far as it was found out.
+
+    Args:
+        routes: how products are computed, by kind of curvature.
+        weights: the factor of each batch's loss.
+    """
+
+    routes: dict[str, Route] = field(default_factory=dict)
+    weights: tuple[float, ...] | None = None
+
+
 class Point:
     """One place θ on a loss surface; everything is computed when first asked for, and kept.
 
@@ -40,7 +56,7 @@ class Point:
         layout: names and shapes of the n parameters.
         vector: θ.
         others: the other parameters and the buffers, by name.
-        routes: the routes chosen so far, by kind of curvature; points of a surface share them.
+        shared: what the points of a surface need to find out once only.
         notes: what was done with the model before it is read here, in words.
 
     Example:
@@ -58,7 +74,7 @@ class Point:
         layout: Layout,
         vector: Float[Tensor, " n"],
         others: Params,
-        routes: dict[str, Route] | None = None,
+        shared: Shared | None = None,
         notes: tuple[str, ...] = (),
     ) -> None:
         self._notes = notes
@@ -70,8 +86,9 @@ class Point:
             name: tensor.detach().clone() if tensor.requires_grad or name in buffers else tensor
             for name, tensor in others.items()
         }
-        self._routes = {} if routes is None else routes
+        self._shared = Shared() if shared is None else shared
         self._operators: dict[tuple[str, Route | None], SurfaceOperator] = {}
+        self._is_agreed = False
 
     @property
     def params(self) -> dict[str, Tensor]:
@@ -107,6 +124,8 @@ class Point:
 
         Cost: one forward pass of one batch.
         """
+        if not self.problem.batches:
+            return self._notes
         with reading(), torch.no_grad():
             return (*self._notes, *of_forward(lambda: self.forward(self.params, 0)))
 
@@ -239,41 +258,81 @@ class Point:
 
     @cached_property
     def weights(self) -> tuple[float, ...]:
-        """The factor of each batch's loss in L. Cost: one gradient, where there are several."""
-        if len(self.problem.batches) == 1:
+        """The factor of each batch's loss in L. Cost: one gradient, where there are several.
+
+        Of this rank's batches, where several share the data.
+        """
+        if self.problem.ranks.is_alone and len(self.problem.batches) == 1:
             return (1.0,)
-        return self._value_and_gradient[2]
+        if self._shared.weights is None:
+            self._shared.weights = self._value_and_gradient[2]
+        return self._shared.weights
 
     @cached_property
     def _value_and_gradient(
         self,
     ) -> tuple[float, Float[Tensor, " n"], tuple[float, ...], tuple[str, ...]]:
-        reduction = self.problem.reduction
+        ranks, reduction = self.problem.ranks, self.problem.reduction
+        self._agree()
+        slopes: list[Tensor] = []
+
+        def read() -> tuple[list[float], list[float], set[str]]:
+            with reading():
+                counts, losses, used, slope = self._own_sums(reduction)
+            slopes.append(slope)
+            return counts, losses, used
+
+        shares = ranks.gather(read)
+        counts = [count for share in shares for count in share[0]]
+        losses = [loss for share in shares for loss in share[1]]
+        if not counts:
+            raise RanksError("no rank holds any data; give at least one of them a batch")
+        before = sum(len(share[0]) for share in shares[: ranks.number])
+        weights = reduction.weights(counts)[before : before + len(self.problem.batches)]
+        with reading():
+            total = ranks.sum(slopes.pop, self.vector)
+            slope = total if reduction.is_sum else total / sum(counts)
+        used = set().union(*(share[2] for share in shares))
+        unused = tuple(name for name in self.layout.names if name not in used)
+        return reduction.total(losses, counts), slope, weights, unused
+
+    def _own_sums(
+        self, reduction: Reduction
+    ) -> tuple[list[float], list[float], set[str], Float[Tensor, " n"]]:
+        """Of this rank's batches: counts and losses, the parameters used, Σ count · gradient."""
         counts: list[float] = []
         losses: list[float] = []
         used: set[str] = set()
-        with reading():
-            total = torch.zeros_like(self.vector)
-            for index, batch in enumerate(self.problem.batches):
-                leaves = self.leaves()
-                evaluation = self.forward(leaves, index)
-                counts.append(reduction.count(batch, evaluation.output))
-                losses.append(float(evaluation.loss.detach()))
-                if not evaluation.loss.requires_grad:
-                    continue
-                with explaining():
-                    gradients = torch.autograd.grad(
-                        evaluation.loss, tuple(leaves.values()), allow_unused=True
-                    )
-                used |= {n for n, g in zip(leaves, gradients, strict=True) if g is not None}
-                # Multiplied by its count now and divided by the sum of counts at the end, since
-                # that sum is known only then.
-                scale = 1.0 if reduction.is_sum else counts[-1]
-                total += scale * self.layout.flatten(_filled(leaves, gradients))
-            weights = reduction.weights(counts)
-            slope = total if reduction.is_sum else total / sum(counts)
-        unused = tuple(name for name in self.layout.names if name not in used)
-        return reduction.total(losses, counts), slope, weights, unused
+        total = torch.zeros_like(self.vector)
+        for index, batch in enumerate(self.problem.batches):
+            leaves = self.leaves()
+            evaluation = self.forward(leaves, index)
+            counts.append(reduction.count(batch, evaluation.output))
+            losses.append(float(evaluation.loss.detach()))
+            if not evaluation.loss.requires_grad:
+                continue
+            with explaining():
+                gradients = torch.autograd.grad(
+                    evaluation.loss, tuple(leaves.values()), allow_unused=True
+                )
+            used |= {n for n, g in zip(leaves, gradients, strict=True) if g is not None}
+            # Multiplied by its count now and divided by the sum of counts at the end, since that
+            # sum is known only then.
+            scale = 1.0 if reduction.is_sum else counts[-1]
+            total += scale * self.layout.flatten(_filled(leaves, gradients))
+        return counts, losses, used, total
+
+    def _agree(self) -> None:
+        """Once for each point, ranks compare where they are."""
+        if not self._is_agreed:
+            self.problem.ranks.agree(self._facts)
+            self._is_agreed = True
+
+    def _facts(self) -> list[Fact]:
+        """What has to be alike on every rank: parameters, held ones too, and lasting buffers."""
+        lasting = self.problem.model.state_dict().keys()
+        held = {name: tensor for name, tensor in self._others.items() if name in lasting}
+        return facts_of_tensors({**self.params, **held})
 
     @cached_property
     def _jacobian(self) -> Jacobian:
@@ -284,15 +343,27 @@ class Point:
             leaves = self.leaves()
             return linearised(leaves, output(leaves, index))
 
-        with reading(), torch.no_grad():
-            shapes = tuple(
-                output(self.params, index).shape for index in range(len(self.problem.batches))
-            )
-        return Jacobian(self.layout, shapes, linearised_at, self._graph_bytes <= MAX_GRAPH_BYTES)
+        def measured() -> tuple[tuple[torch.Size, ...], bool]:
+            if not self.problem.batches:
+                raise RanksError(
+                    "point.jacobian() has the rows of its rank, and this one holds no data; give "
+                    "every rank at least one sample"
+                )
+            with reading(), torch.no_grad():
+                shapes = tuple(
+                    output(self.params, index).shape for index in range(len(self.problem.batches))
+                )
+            return shapes, self._graph_bytes <= MAX_GRAPH_BYTES
+
+        ranks = self.problem.ranks
+        self._agree()
+        shapes, is_kept = ranks.together(measured)
+        return Jacobian(self.layout, shapes, linearised_at, is_kept, ranks)
 
     def _operator(self, kind: Curvature, route: Route | None) -> SurfaceOperator:
         key = (kind.name, route)
         if key not in self._operators:
+            self._agree()
             self._operators[key] = SurfaceOperator(
                 kind.name,
                 self.layout,
@@ -302,6 +373,7 @@ class Point:
                 self.weights,
                 kind.cost,
                 lambda: self._chosen(kind) if route is None else route,
+                self.problem.ranks,
             )
         return self._operators[key]
 
@@ -314,35 +386,33 @@ class Point:
         return Task(kind, self.leaves, lambda leaves: self._forward_on(leaves, batch, where), batch)
 
     def _chosen(self, kind: Curvature) -> Route:
-        """The route by a probe, which all points of the surface share."""
-        if kind.name not in self._routes:
-            self._routes[kind.name] = self._probed(kind)
-        return self._routes[kind.name]
+        """The route by a probe, which all points of the surface share, on every rank."""
+        routes = self._shared.routes
+        if kind.name not in routes:
+            ranks = self.problem.ranks
+            sizes = ranks.gather(lambda: self._graph_bytes if self.problem.batches else -1.0)
+            # Timings differ between ranks: the first that holds data decides for all.
+            first, largest = next(r for r, size in enumerate(sizes) if size >= 0), max(sizes)
+            choices = ranks.gather(
+                lambda: self._probed(kind, largest) if ranks.number == first else None
+            )
+            route = choices[first]
+            assert route is not None, "the first that holds data"
+            routes[kind.name] = route
+        return routes[kind.name]
 
-    def _probed(self, kind: Curvature) -> Route:
-        if self._graph_bytes > MAX_GRAPH_BYTES:
+    def _probed(self, kind: Curvature, graph_bytes: float) -> Route:
+        if graph_bytes > MAX_GRAPH_BYTES:
             return RebuiltGraph()
-        if self._graph_bytes < MIN_PROBED_BYTES or kind.by_tape is None:
+        if graph_bytes < MIN_PROBED_BYTES or kind.by_tape is None:
             return RetainedGraph()
         with reading(), explaining():
-            return choose(self._task(kind, self._part, "a part of batch 0"))
-
-    @cached_property
-    def _part(self) -> Batch:
-        """A part of the first batch to try things on; all of it where the model takes no part."""
-        whole = self.problem.batches[0]
-        part = take(whole, slice(max(1, num_samples(whole) // PROBED_SHARE)))
-        try:
-            with reading():
-                self._task(HESSIAN, part, "a part of batch 0").forward(self.leaves())
-        except ThalwegError:
-            return whole
-        return part
+            return choose(self._task(kind, self.problem.part, "a part of batch 0"))
 
     @cached_property
     def _graph_bytes(self) -> float:
         """An estimate of what the graphs of all batches keep: 3 × what the forward pass saves."""
-        part = self._task(HESSIAN, self._part, "a part of batch 0")
+        part = self._task(HESSIAN, self.problem.part, "a part of batch 0")
         saved, own = 0, self.vector.untyped_storage().data_ptr()
 
         def count(tensor: Tensor) -> int:
@@ -354,7 +424,7 @@ class Point:
 
         with reading(), torch.autograd.graph.saved_tensors_hooks(count, lambda _: torch.empty(0)):
             part.forward(self.leaves())
-        return 3.0 * saved * self.problem.num_samples / num_samples(self._part)
+        return 3.0 * saved * self.problem.num_samples / num_samples(self.problem.part)
 
 
 def _filled(leaves: dict[str, Tensor], gradients: tuple[Tensor | None, ...]) -> dict[str, Tensor]:

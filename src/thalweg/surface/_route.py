@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import torch
@@ -13,6 +14,7 @@ from thalweg._batch import Batch
 from thalweg._errors import ThalwegError, UntapedError
 from thalweg._graph import custom_functions, refuse_once_differentiable
 from thalweg._problem import Evaluation
+from thalweg._reading import differentiating, multiplying
 from thalweg.tape import Tape
 
 BatchProduct = Callable[[tuple[Tensor, ...]], tuple[Tensor, ...]]
@@ -73,6 +75,10 @@ class Route(ABC):
     @abstractmethod
     def said(self) -> str:
         """The route in words."""
+
+    def guarding(self) -> AbstractContextManager[None]:
+        """What a product runs in, so that the caller's modes do not matter."""
+        return differentiating()
 
     @abstractmethod
     def build(self, task: Task) -> BatchProduct:
@@ -144,6 +150,10 @@ class Taped(Route):
     def said(self) -> str:
         """The route in words."""
         return "forward over reverse on a tape"
+
+    def guarding(self) -> AbstractContextManager[None]:
+        """No graph is recorded, nor any kernel chosen."""
+        return multiplying()
 
     def build(self, task: Task) -> BatchProduct:
         """Records the forward pass.

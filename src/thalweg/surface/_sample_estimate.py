@@ -95,6 +95,7 @@ def sample_estimate(
     reading on all of them as the value; the bias is Quenouille's argument of 1956, "Notes on bias
     in estimation", between n and n/K samples.
     """
+    problem.ranks.refuse("sample_estimate(problem, ...)")
     total = problem.num_samples
     if num_parts < 2:
         raise ProblemError(f"num_parts={num_parts}; give 2 or more, since one part shows no spread")

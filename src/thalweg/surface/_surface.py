@@ -10,10 +10,10 @@ from torch import Tensor
 from thalweg._errors import LayoutError
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Problem
+from thalweg._ranks import Fact, facts_of_tensors
 from thalweg._reading import unwrapped
 from thalweg.surface._notes import of_dtypes, of_wrappers, reading_dtype
-from thalweg.surface._point import Point
-from thalweg.surface._route import Route
+from thalweg.surface._point import Point, Shared
 
 
 class Surface:
@@ -36,6 +36,7 @@ class Surface:
         ProblemError: see `Problem.check`.
         LayoutError: if a glob matches nothing, the parameters mix dtypes or devices, or `dtype` is
             not a real floating one.
+        RanksError: if processes that share the data hold different parameters.
 
     Example:
         >>> import torch, thalweg
@@ -56,17 +57,22 @@ class Surface:
         if dtype is not None and not dtype.is_floating_point:
             raise LayoutError(f"dtype={dtype}; give a real floating one, such as torch.float64")
         self.problem = problem
-        chosen = select(problem.parameters, params)
         self._dtype = reading_dtype(problem.model) if dtype is None else dtype
-        read = problem
-        if self._dtype is not None:
-            read = problem.to(dtype=self._dtype)
-            copies = read.parameters
-            chosen = {name: copies[name] for name in chosen}
-        self.layout = Layout.of(chosen)
+        globs = params if isinstance(params, str) else tuple(params)
+
+        def laid_out() -> tuple[Problem, Layout]:
+            chosen, read = select(problem.parameters, globs), problem
+            if self._dtype is not None:
+                read = problem.to(dtype=self._dtype)
+                copies = read.parameters
+                chosen = {name: copies[name] for name in chosen}
+            return read, Layout.of(chosen)
+
+        read, self.layout = problem.ranks.together(laid_out)
+        problem.ranks.agree(self._facts)
         read.check()
         self._held = read.held()
-        self._routes: dict[str, Route] = {}
+        self._shared = Shared()
 
     def here(self) -> Point:
         """The point where the model is now; later training does not move it."""
@@ -84,7 +90,11 @@ class Surface:
         others = {n: t for n, t in self._tensors().items() if n not in set(self.layout.names)}
         with torch.inference_mode(False), torch.no_grad():
             vector = self.layout.flatten({n: self._converted(t) for n, t in params.items()})
-            return Point(self._held, self.layout, vector, others, self._routes, self._notes())
+            return Point(self._held, self.layout, vector, others, self._shared, self._notes())
+
+    def _facts(self) -> list[Fact]:
+        chosen = select(self.problem.parameters, self.layout.names)
+        return facts_of_tensors(chosen)
 
     def _tensors(self) -> dict[str, Tensor]:
         """All parameters and buffers of the model by name, live, or copies in another dtype."""

@@ -15,20 +15,27 @@ aten = torch.ops.aten
 class Elementwise(Rule):
     """yᵢ = φ(xᵢ): ẏ = φ' ẋ,   x̄' = φ' ȳ' + φ'' ȳ ẋ.
 
-    φ' and φ'' are computed once, by autograd; a product then costs three multiplications.
+    φ' and φ'' are computed once, from the output where they are functions of it, otherwise by
+    autograd; a product then costs three multiplications.
     """
 
     def __init__(self, call: Call) -> None:
+        if call.function in _FROM_OUTPUT:
+            self._slope, self._curve = _FROM_OUTPUT[call.function](call.output.detach())
+        else:
+            self._slope, self._curve = self._by_autograd(call)
+        self._bend: Tensor | None = None
+        self.is_linear = self._curve is None
+
+    @staticmethod
+    def _by_autograd(call: Call) -> tuple[Tensor, Tensor | None]:
         (x,) = call.active
         with torch.enable_grad():
             leaf = x.detach().requires_grad_()
             args = tuple(leaf if a is x else a for a in call.args)
             y = call.function(*args, **call.kwargs)
             (slope,) = torch.autograd.grad(y, leaf, torch.ones_like(y), create_graph=True)
-            self._curve = _curve(slope, leaf)
-        self._slope = slope.detach()
-        self._bend: Tensor | None = None
-        self.is_linear = self._curve is None
+            return slope.detach(), _curve(slope, leaf)
 
     def push(self, tangents: Tangents) -> Tensor:
         """φ' ẋ."""
@@ -85,6 +92,25 @@ class Separable(Rule):
             return (None,) if turned is None else (turned * self._slope,)
         bent = self._bend * tangents[0]
         return (bent if turned is None else bent.add_(turned * self._slope),)
+
+
+def _tanh(y: Tensor) -> tuple[Tensor, Tensor]:
+    slope = 1 - y * y
+    return slope, (slope * y).mul_(-2)
+
+
+def _sigmoid(y: Tensor) -> tuple[Tensor, Tensor]:
+    slope = y - y * y
+    return slope, slope - 2 * y * slope
+
+
+def _relu(y: Tensor) -> tuple[Tensor, None]:
+    return (y > 0).to(y.dtype), None
+
+
+_FROM_OUTPUT = {
+    aten.tanh.default: _tanh, aten.sigmoid.default: _sigmoid, aten.relu.default: _relu,
+}  # fmt: skip
 
 
 def _curve(slope: Tensor, leaf: Tensor) -> Tensor | None:
