@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from problems import SHELF
-from thalweg import Pass, Problem, Surface, density, eigenpairs, trace
+from thalweg import Pass, Problem, Surface, density, eigenpairs, spectrum, trace
 from thalweg._batch import tensors_in
 from thalweg.curvature import SharpnessTracker
 from thalweg.surface import sample_estimate
@@ -90,6 +90,15 @@ def traced(problem: Problem, generator: torch.Generator) -> Tensor:
     return torch.tensor([estimate.value, estimate.stderr], dtype=torch.float64)
 
 
+def whole_spectrum(problem: Problem, generator: torch.Generator) -> Tensor:
+    """By its own road for small matrices, and by that for large ones."""
+    point = Surface(problem).here()
+    known = spectrum(point, k=1, generator=generator)
+    rough = spectrum(point, k=1, generator=generator, dense_up_to=0, num_probes=2, num_steps=3)
+    assert rough.density is not None
+    return torch.cat([known.extremes.top.values.double(), rough.density.density])
+
+
 def sharpness(problem: Problem, generator: torch.Generator) -> Tensor:
     tracker = SharpnessTracker(problem, generator=generator, tol=1e-9)
     return torch.tensor([tracker.read().value for _ in range(3)], dtype=torch.float64)
@@ -117,11 +126,12 @@ READINGS: dict[str, Reading] = {
     "density": lambda p, g: (
         density(Surface(p).here().hessian(), num_probes=2, num_steps=3, generator=g).density
     ),
+    "spectrum": whole_spectrum,
 }
 
 PRODUCTS = {"hessian", "ggn", "fisher", "empirical fisher", "jacobian"}
 
-RANDOM = {"minibatches", "subsampled", "sample estimate", "trace", "density", *PRODUCTS}
+RANDOM = {"minibatches", "subsampled", "sample estimate", "trace", "density", "spectrum", *PRODUCTS}
 """Whose numbers are the generator's draw, not only their rounding."""
 
 PER_BATCH = {"minibatches", "subsampled", "sample estimate", "check"}
@@ -131,7 +141,7 @@ PER_BATCH = {"minibatches", "subsampled", "sample estimate", "check"}
 MENDING = {"frozen"}
 """Which make a model deterministic that other readings refuse."""
 
-OF_OPERATORS = {"sharpness", "eigenpairs", "trace", "density"}
+OF_OPERATORS = {"sharpness", "eigenpairs", "trace", "density", "spectrum"}
 """Which see an operator and no network: a few networks tell all they can tell."""
 
 FEW = ("mlp", "frozen", "next_token")

@@ -14,7 +14,7 @@ from thalweg._errors import (
     ThalwegError,
 )
 from thalweg._problem import Problem
-from thalweg.curvature import critical_point
+from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
 from thalweg.linalg import (
     density,
@@ -62,6 +62,7 @@ __all__ = [
     "report",
     "save",
     "signal",
+    "spectrum",
     "surface",
     "tape",
     "trace",

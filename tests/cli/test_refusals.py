@@ -34,10 +34,24 @@ def examine(*arguments):
     return CliRunner().invoke(app, ["examine", *map(str, arguments)])
 
 
-@pytest.mark.parametrize(("factory", "named", "way_out"), PROBLEMS, ids=[p[0] for p in PROBLEMS])
-def test_a_problem_that_cannot_be_examined(factory, named, way_out, tmp_path):
+COMMANDS = {"examine": ("--budget", "5000g"), "spectrum": ()}
+OF_EXAMINE_ALONE = {"greedy_optimizer"}
+"""What a command that does not train never meets."""
+
+
+@pytest.mark.parametrize(
+    ("command", "factory", "named", "way_out"),
+    [
+        (command, *problem)
+        for command in COMMANDS
+        for problem in PROBLEMS
+        if command == "examine" or problem[0] not in OF_EXAMINE_ALONE
+    ],
+)
+def test_a_problem_that_cannot_be_read(command, factory, named, way_out, tmp_path):
     out = tmp_path / "report.html"
-    result = examine(f"{FACTORIES}:{factory}", "--out", out, "--budget", "5000g")
+    arguments = [command, f"{FACTORIES}:{factory}", "--out", out, *COMMANDS[command]]
+    result = CliRunner().invoke(app, list(map(str, arguments)))
     assert result.exit_code == 2
     assert named in result.stderr
     assert way_out in result.stderr

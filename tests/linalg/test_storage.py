@@ -22,6 +22,7 @@ from thalweg.linalg import (
     Inertia,
     Solution,
     alignment,
+    check_savable,
     conjugate_gradient,
     density,
     diagonal,
@@ -241,3 +242,25 @@ def test_tensors_that_record_a_graph_are_kept_without_it(suffix, tmp_path):
     loaded = load(save(Diagonal(values, values, 1), tmp_path / f"graph{suffix}"))
     assert loaded.values.tolist() == [2.0, 2.0, 2.0]
     assert not loaded.values.requires_grad
+
+
+def test_a_place_is_checked_before_the_work(suffix, tmp_path):
+    path = tmp_path / f"new{suffix}"
+    assert check_savable(path) == path
+    assert list(tmp_path.iterdir()) == []
+    save(Estimate(1.0, 0.1, 2), path)
+    before = path.read_bytes()
+    assert check_savable(path) == path
+    assert path.read_bytes() == before
+    with pytest.raises(ThalwegError, match="a directory that exists"):
+        check_savable(tmp_path / "nowhere" / f"new{suffix}")
+
+
+def test_a_file_of_somebody_else_is_refused(suffix, tmp_path):
+    path = tmp_path / f"weights{suffix}"
+    torch.save({"weight": torch.ones(2)}, path)
+    before = path.read_bytes()
+    with pytest.raises(ThalwegError, match="will not overwrite"):
+        check_savable(path)
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from thalweg._errors import ThalwegError
 from thalweg._layout import Layout
+from thalweg.curvature._spectrum_figure import spectrum_figure
 from thalweg.curvature._stability import Stability, StepRule
 from thalweg.linalg import (
     Density,
@@ -24,6 +25,7 @@ from thalweg.linalg import (
     inertia,
     least_residual,
 )
+from thalweg.report import Figure
 from thalweg.surface import Point, Surface
 
 GRADIENT_TOL = 1e-4
@@ -128,6 +130,10 @@ class CriticalPoint:
         tol, n = self.inertia.null_tol, self.num_parameters
         share = self.density.mass(-tol, tol)
         return n * share.low, n * share.high
+
+    def figure(self) -> Figure:
+        """The spectrum of the Hessian: every eigenvalue, or the density and the outermost ones."""
+        return spectrum_figure("Hessian", self.extremes, self.inertia, self.density)
 
     def __str__(self) -> str:
         top, bottom = self.extremes.top, self.extremes.bottom

@@ -1,10 +1,10 @@
 """What ails a training, and what helps: findings, remedies, trials, and the examination."""
 
+from thalweg._progress import Progress
 from thalweg.doctor._budget import Budget
 from thalweg.doctor._examination import Examination, Gain, Measurement, Omission, TriedRemedy
 from thalweg.doctor._examine import examine
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._ledger import Progress
 from thalweg.doctor._score import Score
 from thalweg.doctor._trial import Plan, Run
 

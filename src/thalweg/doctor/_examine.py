@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterable
 from dataclasses import replace
 from time import perf_counter
@@ -12,12 +11,14 @@ from torch import Tensor
 
 from thalweg._batch import num_samples
 from thalweg._errors import ThalwegError
+from thalweg._machine import machine_of
 from thalweg._problem import OptimizerFactory, Problem
+from thalweg._progress import Progress
 from thalweg.curvature import CriticalPoint, StepRule, critical_point
 from thalweg.doctor._budget import Budget
 from thalweg.doctor._contest import contest
 from thalweg.doctor._examination import Examination
-from thalweg.doctor._ledger import Ledger, Progress
+from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._planning import (
     NUM_RUNS,
     NUM_SEEDS,
@@ -145,7 +146,7 @@ def examine(
         assumptions=tuple(ledger.assumptions),
         seed=seed,
         budget=budget,
-        machine=_machine(next(iter(problem.parameters.values()))),
+        machine=machine_of(next(iter(problem.parameters.values()))),
     )
 
 
@@ -297,11 +298,3 @@ def _in_words(optimizer: torch.optim.Optimizer) -> str:
     settings += [f"momentum {group['momentum']:g}"] if group.get("momentum") else []
     settings += [f"weight decay {group['weight_decay']:g}"] if group.get("weight_decay") else []
     return f"{type(optimizer).__name__}, {', '.join(settings)}"
-
-
-def _machine(parameter: Tensor) -> str:
-    dtype = str(parameter.dtype).removeprefix("torch.")
-    return (
-        f"torch {torch.__version__}, Python {platform.python_version()}, {parameter.device}, "
-        f"{dtype}, {torch.get_num_threads()} threads"
-    )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import isfinite, log10
+from math import isfinite
 from statistics import fmean
 from typing import Any
 
-from thalweg.curvature import CriticalPoint
 from thalweg.doctor._examination import Examination, TriedRemedy
 from thalweg.doctor._trial import Run
 from thalweg.report import Figure, Ink, band, line
@@ -88,64 +87,6 @@ def curves_figure(examination: Examination, shown: Sequence[TriedRemedy]) -> Fig
     return Figure(data, _axes("step", "training loss", axis), caption, alt)
 
 
-def spectrum_figure(card: CriticalPoint) -> Figure:
-    """The Hessian's eigenvalues: all of them, or their density."""
-    if card.density is not None:
-        return _density_figure(card)
-    values = card.inertia.eigenvalues
-    assert values is not None, "a spectrum without a density is exact"
-    order = list(range(1, len(values) + 1))
-    sizes = [float(v) for v in values.flip(0)]
-    largest = max(map(abs, sizes)) or 1.0
-    # Symmetric logarithm: eigenvalues run over decades on both sides of zero.
-    floor = largest * 1e-9
-    heights = [_symlog(v, floor) for v in sizes]
-    decades = [10.0**e for e in range(int(log10(floor)), int(log10(largest)) + 1, 3)]
-    ticks = sorted({0.0, *decades, *(-d for d in decades)})
-    data = [
-        {
-            "type": "scatter", "mode": "markers", "name": "eigenvalues", "x": order, "y": heights,
-            "marker": {"size": 4, "color": Ink.MEASURED.value}, "showlegend": False,
-            "customdata": sizes,
-            "hovertemplate": "λ%{x} = %{customdata:.4g}<extra></extra>",
-        }
-    ]  # fmt: skip
-    layout = _axes(
-        "rank", "eigenvalue λ (symmetric log)",
-        {
-            "tickvals": [_symlog(t, floor) for t in ticks],
-            "ticktext": ["0" if t == 0 else f"{t:.0e}" for t in ticks],
-        },
-    )  # fmt: skip
-    caption = (
-        f"All {len(sizes)} eigenvalues of the Hessian: {card.inertia.negative:.0f} negative, "
-        f"{card.inertia.null:.0f} zero to rounding, {card.inertia.positive:.0f} positive."
-    )
-    return Figure(data, layout, caption, "Eigenvalues of the Hessian in order of size")
-
-
-def _density_figure(card: CriticalPoint) -> Figure:
-    density = card.density
-    assert density is not None, "asked for first"
-    grid = [float(x) for x in density.grid]
-    middle = [float(y) for y in density.density]
-    errors = [2 * float(e) for e in density.stderr]
-    # On a log axis the band is cut where it would reach zero.
-    floor = max(max(middle) * 1e-8, 1e-300)
-    low = [max(y - e, floor) for y, e in zip(middle, errors, strict=True)]
-    high = [max(y + e, floor) for y, e in zip(middle, errors, strict=True)]
-    data = [
-        band(grid, low, high, name="density"),
-        line(grid, [max(y, floor) for y in middle], name="density"),
-    ]
-    caption = (
-        f"The density of the Hessian's {card.num_parameters:,} eigenvalues by stochastic Lanczos "
-        f"quadrature, with two standard errors."
-    )
-    layout = _axes("eigenvalue λ", "density", {"type": "log", "exponentformat": "power"})
-    return Figure(data, layout, caption, "Spectral density of the Hessian")
-
-
 _INKS = (Ink.BEFORE, Ink.AFTER, Ink.GREEN, Ink.PURPLE, Ink.ORANGE)
 """The network as it is, and the remedies in their order."""
 
@@ -190,8 +131,3 @@ def _bars(name: str, x: Sequence[str], y: Sequence[float], ink: Ink) -> dict[str
 
 def _axes(x: str, y: str, extra: dict[str, Any]) -> dict[str, Any]:
     return {"xaxis": {"title": {"text": x}}, "yaxis": {"title": {"text": y}, **extra}}
-
-
-def _symlog(value: float, floor: float) -> float:
-    size = abs(value)
-    return 0.0 if size <= floor else (1 if value > 0 else -1) * log10(size / floor)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
 
+from thalweg._progress import Progress
 from thalweg.doctor._budget import Budget
 from thalweg.doctor._examination import Measurement, Omission
-
-Progress = Callable[[str, float], None]
-"""Told what is being done, and which share of the whole is behind."""
 
 
 @dataclass

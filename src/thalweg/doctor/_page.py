@@ -12,7 +12,6 @@ from thalweg.doctor._figures import (
     curves_figure,
     gradient_figure,
     scale_figure,
-    spectrum_figure,
     units_figure,
 )
 from thalweg.doctor._finding import Ailment, Finding
@@ -221,7 +220,7 @@ def _surface_section(examination: Examination) -> Section | None:
     return Section(
         f"The place on the loss surface: {card.headline}",
         f"{card.reason[0].upper()}{card.reason[1:]}.",
-        (_surface_facts(card), spectrum_figure(card)),
+        (_surface_facts(card), card.figure()),
     )
 
 

@@ -23,7 +23,7 @@ from thalweg.linalg._minres import least_residual
 from thalweg.linalg._nearest import nearest
 from thalweg.linalg._operator import SymmetricOperator
 from thalweg.linalg._solution import Solution
-from thalweg.linalg._storage import load, save
+from thalweg.linalg._storage import check_savable, load, save
 from thalweg.linalg._trace import trace
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "SymmetricOperator",
     "Tridiagonal",
     "alignment",
+    "check_savable",
     "conjugate_gradient",
     "density",
     "diagonal",

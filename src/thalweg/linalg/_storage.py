@@ -83,17 +83,62 @@ def save(result: Result, path: str | PathLike[str]) -> Path:
     write, _ = _format("save(result, path)", target)
     tensors: dict[str, Tensor] = {}
     header = {"version": _VERSION, "result": _pack(result, "", tensors)}
-    temporary = target.with_name(f".thalweg-{secrets.token_hex(8)}.tmp")
+    temporary = _beside(target)
     try:
         write(temporary, tensors, json.dumps(header))
         os.replace(temporary, target)
     except OSError as error:
-        raise ThalwegError(
-            f"save(result, {str(path)!r}): {error.strerror or type(error).__name__}; give a path "
-            "in a directory that exists and can be written to."
-        ) from error
+        raise _cannot_write(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+    return target
+
+
+def check_savable(path: str | PathLike[str]) -> Path:
+    """Refuse a place where a result cannot be saved, before the work that makes the result.
+
+    Unlike `save`, which replaces what is there, this refuses a file that `save` did not write: a
+    checkpoint, perhaps.
+
+    Args:
+        path: The file, `NAME.safetensors` or `NAME.npz`.
+
+    Returns:
+        The path, with its home directory expanded.
+
+    Raises:
+        ThalwegError: The suffix is another one, safetensors is missing, the directory is missing
+            or cannot be written to, or something else is there.
+
+    Cost: an empty file is made in the directory and removed; a file that is there is read.
+
+    Example:
+        >>> from thalweg.linalg import check_savable
+        >>> check_savable("pairs.txt")
+        Traceback (most recent call last):
+        ...
+        thalweg._errors.ThalwegError: save(result, path): 'pairs.txt' ends neither in .safetensors \
+nor in .npz; give a path that does.
+
+    Source: as `save`.
+    """
+    target = Path(path).expanduser()
+    _format("save(result, path)", target)
+    if target.exists():
+        try:
+            load(target)
+        except ThalwegError as error:
+            raise ThalwegError(
+                f"will not overwrite {target}: thalweg did not write it; give another path, or "
+                "move it away."
+            ) from error
+    probe = _beside(target)
+    try:
+        probe.touch(exist_ok=False)
+    except OSError as error:
+        raise _cannot_write(path, error) from error
+    finally:
+        probe.unlink(missing_ok=True)
     return target
 
 
@@ -149,6 +194,18 @@ def load(path: str | PathLike[str]) -> Result:
     raise ThalwegError(
         f"load({str(path)!r}): the file has version {version}, this thalweg reads up to "
         f"{_VERSION}; install a later thalweg."
+    )
+
+
+def _beside(target: Path) -> Path:
+    """A new name in the target's directory, so that the last move stays on one disk."""
+    return target.with_name(f".thalweg-{secrets.token_hex(8)}.tmp")
+
+
+def _cannot_write(path: str | PathLike[str], error: OSError) -> ThalwegError:
+    return ThalwegError(
+        f"save(result, {str(path)!r}): {error.strerror or type(error).__name__}; give a path "
+        "in a directory that exists and can be written to."
     )
 
 

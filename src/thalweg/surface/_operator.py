@@ -26,6 +26,7 @@ class SurfaceOperator(SymmetricOperator):
     multiply the same vector, and the sum runs over the batches of all.
 
     Args:
+        name: of the matrix, in words.
         layout: names and shapes of the n parameters.
         product_of: builds the product of a batch, by its number, along a route.
         weights: w_b.
@@ -36,6 +37,7 @@ class SurfaceOperator(SymmetricOperator):
 
     def __init__(
         self,
+        name: str,
         layout: Layout,
         product_of: Callable[[int, Route], BatchProduct],
         weights: tuple[float, ...],
@@ -44,6 +46,7 @@ class SurfaceOperator(SymmetricOperator):
         ranks: Alone = ALONE,
     ) -> None:
         super().__init__(layout.size, layout.dtype, layout.device)
+        self.name = name
         self.layout = layout
         self._product_of = product_of
         self._weights = weights

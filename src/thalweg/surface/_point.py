@@ -365,6 +365,7 @@ class Point:
         if key not in self._operators:
             self._agree()
             self._operators[key] = SurfaceOperator(
+                kind.name,
                 self.layout,
                 lambda index, taken: taken.build(
                     self._task(kind, self.problem.batches[index], f"batch {index}")

@@ -1,0 +1,132 @@
+"""What every command does around its one call: its options, refusals, the bar, the answer."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+
+from thalweg._errors import ThalwegError
+from thalweg._problem import Problem
+from thalweg.cli._factory import problem_from
+from thalweg.doctor import Progress
+from thalweg.report import Page, print_page
+
+FAILED, INTERRUPTED = 2, 130
+"""Exit codes: it could not be done; Ctrl-C."""
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE:FACTORY",
+        help="A function that returns a thalweg.Problem: package.module:factory, or "
+        "path/file.py:factory.",
+    ),
+]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Where the page is written.")]
+Seed = Annotated[int, typer.Option(help="Everything random is drawn from it.")]
+Device = Annotated[str | None, typer.Option(help="Where to compute: cpu, cuda, cuda:1, mps.")]
+Params = Annotated[
+    list[str] | None,
+    typer.Option(help="Read the curvature of these parameters only (globs; repeatable)."),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+Debug = Annotated[bool, typer.Option(help="Show tracebacks.")]
+
+
+def problem_at(target: str, device: str | None) -> Problem:
+    """The problem of a factory, on a device where one is named.
+
+    Raises:
+        ThalwegError: if there is no such factory, or no such device.
+    """
+    problem = problem_from(target)
+    return problem if device is None else problem.to(device=_device(device))
+
+
+def _device(name: str) -> torch.device:
+    """The device of that name, tried out.
+
+    Raises:
+        ThalwegError: if there is none; lists what there is.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).item()
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
+        there = ["cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
+        raise ThalwegError(
+            f"device {name!r} cannot be used here; give one of {', '.join(there)}"
+        ) from error
+    return device
+
+
+@contextmanager
+def refusals(debug: bool, done: str) -> Iterator[None]:
+    """What goes wrong becomes one sentence on stderr and exit code 2; a traceback if asked for.
+
+    Args:
+        debug: whether to show tracebacks.
+        done: what could not be done where nobody foresaw why, such as "examine".
+    """
+    try:
+        yield
+    except typer.Exit:
+        raise
+    except Exception as error:
+        if debug:
+            traceback.print_exception(error)
+        said = str(error) if isinstance(error, ThalwegError) else _unexpected(error, done)
+        Console(stderr=True, soft_wrap=True).print(
+            f"[bold red]thalweg:[/bold red] {escape(said)}", highlight=False
+        )
+        raise typer.Exit(FAILED) from error
+    except KeyboardInterrupt as error:
+        Console(stderr=True).print("thalweg: interrupted; nothing was written")
+        raise typer.Exit(INTERRUPTED) from error
+
+
+def _unexpected(error: Exception, done: str) -> str:
+    first = (str(error).strip().splitlines() or ["no message"])[0]
+    return (
+        f"could not {done}: {type(error).__name__}: {first}; nobody foresaw this, so run again "
+        f"with --debug and report the traceback"
+    )
+
+
+@contextmanager
+def progress_bar(is_silent: bool) -> Iterator[Progress]:
+    """A bar on stderr with what is being done and the time left; nothing when piped.
+
+    What somebody's factory or model prints meanwhile goes to stderr: it is no part of the answer.
+    """
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
+        TextColumn("left"), TimeRemainingColumn(),
+    )  # fmt: skip
+    is_off = is_silent or not console.is_terminal
+    with (
+        redirect_stdout(sys.stderr),
+        Bar(*columns, console=console, transient=True, disable=is_off) as bar,
+    ):
+        task = bar.add_task("", total=1.0)
+        yield lambda stage, share: bar.update(task, description=stage, completed=share)
+
+
+def show(page: Page, written: Path) -> None:
+    """Prints a page as text, and where the one with pictures is."""
+    console = Console()
+    print_page(page, console)
+    shown = f"\nThe page with its pictures: [bold]{escape(str(written))}[/bold]"
+    console.print(shown, soft_wrap=True, highlight=False)

@@ -1,0 +1,112 @@
+"""thalweg spectrum: the eigenvalues of a curvature matrix."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from thalweg._errors import ThalwegError
+from thalweg.cli._running import (
+    AsJson,
+    Debug,
+    Device,
+    Out,
+    Params,
+    Seed,
+    Target,
+    problem_at,
+    progress_bar,
+    refusals,
+    show,
+)
+from thalweg.curvature import spectrum
+from thalweg.linalg import SymmetricOperator, check_savable, save
+from thalweg.report import check_writable
+from thalweg.surface import Point, Surface
+
+MAX_SEED = 2**32 - 1
+"""Every generator takes seeds up to here."""
+
+
+class Matrix(Enum):
+    """Which matrix is read."""
+
+    HESSIAN = "hessian"
+    GGN = "ggn"
+    FISHER = "fisher"
+    EMPIRICAL_FISHER = "empirical-fisher"
+
+
+class Dtype(Enum):
+    """What products are computed in."""
+
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+
+
+_OPERATORS: dict[Matrix, Callable[[Point], SymmetricOperator]] = {
+    Matrix.HESSIAN: Point.hessian,
+    Matrix.GGN: Point.ggn,
+    Matrix.FISHER: Point.fisher,
+    Matrix.EMPIRICAL_FISHER: Point.empirical_fisher,
+}
+_DTYPES = {Dtype.FLOAT32: torch.float32, Dtype.FLOAT64: torch.float64}
+
+
+def spectrum_command(
+    target: Target,
+    out: Out = Path("spectrum.html"),
+    matrix: Annotated[
+        Matrix, typer.Option(help="hessian, ggn, fisher or empirical-fisher.", metavar="NAME")
+    ] = Matrix.HESSIAN,
+    params: Params = None,
+    top: Annotated[int, typer.Option(help="How many eigenpairs at either end.")] = 5,
+    seed: Seed = 0,
+    device: Device = None,
+    dtype: Annotated[
+        Dtype | None, typer.Option(help="Compute in copies of this dtype.", show_default="its own")
+    ] = None,
+    as_json: AsJson = False,
+    kept: Annotated[
+        Path | None,
+        typer.Option("--save", help="Keep the eigenpairs: NAME.safetensors or NAME.npz."),
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Read the spectrum of a curvature matrix: its ends, counts, density, trace, and cost.
+
+    Exit code 0: read. 2: could not be read.
+
+    Example: thalweg spectrum thalweg.problems:deep_sigmoid_digits --matrix ggn --top 10
+    """
+    with refusals(debug, "read the spectrum"):
+        generator = _generator(seed)
+        check_writable(out)
+        if kept is not None:
+            check_savable(kept)
+        with progress_bar(is_silent=as_json) as progress:
+            progress("model and data", 0.0)
+            chosen = None if dtype is None else _DTYPES[dtype]
+            point = Surface(problem_at(target, device), params or "*", dtype=chosen).here()
+            found = spectrum(
+                point, _OPERATORS[matrix](point), generator=generator, k=top, progress=progress
+            )
+        written = found.save(out)
+        if kept is not None:
+            save(found.extremes, kept)
+        if as_json:
+            sys.stdout.write(found.to_json() + "\n")
+        else:
+            show(found.page(), written)
+
+
+def _generator(seed: int) -> torch.Generator:
+    if not 0 <= seed <= MAX_SEED:
+        raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
+    return torch.Generator().manual_seed(seed)

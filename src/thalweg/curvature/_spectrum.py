@@ -1,0 +1,507 @@
+"""spectrum: all that can be said of the eigenvalues of a curvature matrix, with its doubt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import ceil, floor, inf
+from os import PathLike
+from pathlib import Path
+from time import perf_counter
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thalweg._errors import OperatorError, ThalwegError
+from thalweg._machine import machine_of
+from thalweg._progress import Progress
+from thalweg._reading import reading, unwrapped
+from thalweg.linalg import (
+    Alignment,
+    Count,
+    Density,
+    EigenPairs,
+    Estimate,
+    Extremes,
+    Inertia,
+    MatrixOperator,
+    SymmetricOperator,
+    alignment,
+    density,
+    effective_rank,
+    extremes,
+    frobenius_norm,
+    inertia,
+    trace,
+)
+from thalweg.report import Page, to_json
+from thalweg.surface import Point, SurfaceOperator
+
+SCHEMA = "thalweg/spectrum/1"
+
+NULL_SHARE = 1e-3
+"""Where eigenvalues are counted by their density, those below this share of max|λ| are null: many
+lie so close to zero that no quadrature could count on which side."""
+
+NUM_PRODUCTS = 30
+"""Of each of trace, Frobenius norm and effective rank."""
+
+GRID_SIZE = 512
+"""Eight points to each width of the density's kernel."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """The spectrum of a curvature matrix at a point, as far as it was found, with its doubt.
+
+    Args:
+        title: the problem's name.
+        matrix: Hessian, GGN, ...; "operator" for one that was put together.
+        value: L at the point [loss].
+        gradient_norm: ‖∇L‖ [loss/param].
+        num_parameters: n.
+        num_samples: samples of the data.
+        extremes: k eigenpairs at either end, with residuals and bounds [the operator's unit].
+        inertia: numbers of negative, null and positive eigenvalues: exact for small n, else by the
+            density.
+        density: of the eigenvalues; None where all are known, in `inertia.eigenvalues`.
+        trace: sum of the eigenvalues, with its standard error [the operator's unit].
+        frobenius_norm: root of the sum of their squares [the operator's unit].
+        effective_rank: (Σλ)²/Σλ², None where it was not taken [directions].
+        alignment: share of the gradient's square in the span of the k largest eigenvectors, None
+            where it was not taken [share of 1].
+        omissions: what was not taken, and why.
+        route: how products were computed, in words; "" for an operator that does not say.
+        notes: what was done with the model otherwise than in training, in words.
+        num_products: products with the matrix.
+        num_gradients: cost in gradient-equivalents, None for an operator that does not say.
+        seconds: cost in time.
+        seed: that the generator was seeded with.
+        machine: versions, device, dtype and threads, in words.
+    """
+
+    title: str
+    matrix: str
+    value: float
+    gradient_norm: float
+    num_parameters: int
+    num_samples: int
+    extremes: Extremes
+    inertia: Inertia
+    density: Density | None
+    trace: Estimate
+    frobenius_norm: Estimate
+    effective_rank: Estimate | None
+    alignment: Alignment | None
+    omissions: dict[str, str]
+    route: str
+    notes: tuple[str, ...]
+    num_products: int
+    num_gradients: float | None
+    seconds: float
+    seed: int
+    machine: str
+
+    def below(self, x: float) -> Count:
+        """How many eigenvalues lie below x: exact where all are known, else by density and ends.
+
+        The interval of the density, at two standard deviations, is narrowed by the bounds of the
+        outermost eigenvalues.
+        """
+        if self.density is None:
+            return self._known(x, -1)
+        return _narrowed(self.density.count_below(x), x, self.extremes.bottom, -1)
+
+    def above(self, x: float) -> Count:
+        """How many eigenvalues lie above x; see `below`."""
+        if self.density is None:
+            return self._known(x, 1)
+        share = self.density.mass(x, inf)
+        n = self.num_parameters
+        count = Count(n * share.estimate, n * share.stderr, n * share.low, n * share.high)
+        return _narrowed(count, x, self.extremes.top, 1)
+
+    def _known(self, x: float, side: int) -> Count:
+        values = self.inertia.eigenvalues
+        assert values is not None, "a spectrum without a density is exact"
+        number = int((side * values > side * x).sum())
+        return Count(number, 0.0, number, number)
+
+    @property
+    def index_interval(self) -> tuple[int, int]:
+        """Least and greatest number of eigenvalues below −`inertia.null_tol`; equal where exact."""
+        count = self.below(-self.inertia.null_tol)
+        return floor(count.low), ceil(count.high)
+
+    @property
+    def headline(self) -> str:
+        """The spectrum in one sentence."""
+        from thalweg.curvature._spectrum_page import headline_of
+
+        return headline_of(self)
+
+    def __str__(self) -> str:
+        top, bottom = self.extremes.top, self.extremes.bottom
+        lines = [
+            f"{self.matrix} of {self.title}, {self.num_parameters:,} parameters: {self.headline}",
+            f"largest {_listed(top)}   smallest {_listed(bottom)}",
+            f"trace {self.trace}   Frobenius norm {self.frobenius_norm}"
+            + (f"   effective rank {self.effective_rank}" if self.effective_rank else ""),
+            f"{self.num_products:,} products, {self.seconds:.1f} s",
+        ]
+        return "\n".join(lines)
+
+    def page(self) -> Page:
+        """The spectrum as a page: the sentence first, then picture, numbers, cost and doubt."""
+        from thalweg.curvature._spectrum_page import page_of
+
+        return page_of(self)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes the page as one HTML file.
+
+        Raises:
+            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
+        """
+        return self.page().save(path)
+
+    def to_json(self) -> str:
+        """The spectrum as JSON, with the name and version of its schema.
+
+        Eigenvectors of more than 1,000 entries in all are summarised; `thalweg.save` keeps them.
+        """
+        told = {"schema": SCHEMA, "headline": self.headline, "index_interval": self.index_interval}
+        return to_json(told | {name: getattr(self, name) for name in self.__dataclass_fields__})
+
+
+def spectrum(
+    point: Point,
+    operator: SymmetricOperator | None = None,
+    *,
+    generator: torch.Generator,
+    k: int = 5,
+    dense_up_to: int = 1000,
+    num_probes: int = 8,
+    num_steps: int = 48,
+    progress: Progress | None = None,
+) -> Spectrum:
+    """Reads the spectrum of a curvature matrix: its ends, counts, density, and sums.
+
+        A yᵢ = λᵢ yᵢ;   #{λᵢ < 0};   Σλᵢ;   √Σλᵢ²;   (Σλᵢ)²/Σλᵢ²;   ‖Yᵀ∇L‖²/‖∇L‖²
+
+    Small matrices are multiplied out, and everything is exact to rounding and to the measured
+    asymmetry of the products. Larger ones are read by one Lanczos run for both ends, by stochastic
+    Lanczos quadrature for density and counts, and by random probes for the sums.
+
+    Args:
+        point: where; its gradient is set against the largest eigenvectors.
+        operator: n×n, such as `point.ggn()` or `point.hessian() + A`; the Hessian when left out.
+        generator: of the random starts and probes.
+        k: eigenpairs at either end, 1 ≤ k ≤ n.
+        dense_up_to: n up to which the matrix is multiplied out.
+        num_probes: of the density.
+        num_steps: Lanczos steps of each probe.
+        progress: told what is being done and which share of the whole is behind.
+
+    Returns:
+        `Spectrum`; `.page()`, `.save("spectrum.html")`, `.to_json()`.
+
+    Raises:
+        ThalwegError: if the operator does not fit the point, or k is out of range.
+        SecondDerivativeError: if an operation of the network has no second derivative.
+        OperatorError: if a product is NaN or infinite.
+
+    Cost:
+        1 gradient, and n products for n ≤ dense_up_to, otherwise about
+        num_probes · num_steps + 100 + 20k.
+
+    Source: Lanczos 1950 for the ends; Ghorbani, Krishnan and Xiao 2019, "An investigation into
+    neural net optimization via Hessian eigenvalue density"; Gur-Ari, Roberts and Dyer 2018,
+    "Gradient descent happens in a tiny subspace", for the gradient's share; see `extremes`,
+    `density`, `trace`, `frobenius_norm`, `effective_rank` and `alignment` of `thalweg.linalg`.
+
+    Example:
+        >>> import torch, thalweg
+        >>> x = torch.tensor([[1.0], [2.0]])
+        >>> data = (x, 2 * x)
+        >>> problem = thalweg.Problem(torch.nn.Linear(1, 1), torch.nn.functional.mse_loss, data)
+        >>> point = thalweg.Surface(problem).at(torch.tensor([1.0, 0.0]))
+        >>> found = spectrum(point, point.ggn(), k=1, generator=torch.Generator().manual_seed(0))
+        >>> round(found.trace.value, 4), found.inertia.positive
+        (7.0, 2)
+    """
+    start = perf_counter()
+    A = point.hessian() if operator is None else operator
+    n = point.layout.size
+    if A.size != n:
+        raise ThalwegError(
+            f"spectrum(point, operator): {A!r} does not fit the point's {n} parameters; take it "
+            f"from the same point, such as point.ggn()"
+        )
+    if not 1 <= k <= n:
+        raise ThalwegError(
+            f"spectrum(point, k={k}): the matrix has {n} eigenvalues; give k between 1 and {n}"
+        )
+    progress = progress or (lambda stage, share: None)
+    meter = _Meter(A, progress)
+    with reading():
+        progress("loss and gradient", 0.0)
+        slope = point.gradient_vector.to(A.dtype)
+        found = (
+            _multiplied_out(meter, k)
+            if n <= dense_up_to
+            else _estimated(meter, k, num_probes, num_steps, generator)
+        )
+        rank, why = _effective_rank(found, meter, generator)
+        share, why_not = _alignment(slope, found)
+    progress("done", 1.0)
+    omissions = {"effective rank": why, "share of the gradient": why_not}
+    surface_operator = A if isinstance(A, SurfaceOperator) else None
+    return Spectrum(
+        title=point.problem.name or type(unwrapped(point.problem.model)).__name__,
+        matrix=surface_operator.name if surface_operator else "operator",
+        value=point.value,
+        gradient_norm=float(slope.norm()),
+        num_parameters=n,
+        num_samples=point.problem.num_samples,
+        extremes=found.ends,
+        inertia=found.inertia,
+        density=found.density,
+        trace=found.trace,
+        frobenius_norm=found.frobenius_norm,
+        effective_rank=rank,
+        alignment=share,
+        omissions={name: reason for name, reason in omissions.items() if reason},
+        route=surface_operator.route.said if surface_operator else "",
+        notes=(*point.notes, *_unused(point)),
+        num_products=meter.num_products,
+        num_gradients=1 + meter.num_products * surface_operator.gradients_per_product
+        if surface_operator
+        else None,
+        seconds=perf_counter() - start,
+        seed=generator.initial_seed(),
+        machine=machine_of(slope),
+    )
+
+
+class _Meter(SymmetricOperator):
+    """The same matrix, counting its products and telling how far they are."""
+
+    def __init__(self, op: SymmetricOperator, progress: Progress) -> None:
+        super().__init__(op.size, op.dtype, op.device)
+        self._op = op
+        self._progress = progress
+        self._plan: dict[str, int] = {}
+        self._stage, self._first = "", 0
+        self.num_products = 0
+
+    def __repr__(self) -> str:
+        return repr(self._op)
+
+    def plan(self, **stages: int) -> None:
+        """The stages to come, with the most products that each is expected to take."""
+        self._plan = {name.replace("_", " "): most for name, most in stages.items()}
+
+    def begin(self, stage: str) -> None:
+        """Products from here on belong to this stage."""
+        self._stage, self._first = stage, self.num_products
+        self._tell()
+
+    def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        product = self._op @ V
+        self.num_products += V.shape[1]
+        self._tell()
+        return product
+
+    def _tell(self) -> None:
+        names = list(self._plan)
+        before = sum(self._plan[name] for name in names[: names.index(self._stage)])
+        done = min(self.num_products - self._first, self._plan[self._stage])
+        self._progress(self._stage, (before + done) / sum(self._plan.values()))
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """What was found of the matrix alone; `gap` is from the k largest to the next."""
+
+    ends: Extremes
+    gap: float | None
+    inertia: Inertia
+    density: Density | None
+    trace: Estimate
+    frobenius_norm: Estimate
+
+
+def _multiplied_out(meter: _Meter, k: int) -> _Found:
+    """Everything from the matrix itself, in float64."""
+    n = meter.size
+    meter.plan(all_columns=n)
+    meter.begin("all columns")
+    eye = torch.eye(n, dtype=meter.dtype, device=meter.device)
+    columns = torch.cat([meter @ part for part in eye.split(64, dim=1)], dim=1)
+    if not bool(torch.isfinite(columns).all()):
+        raise OperatorError(
+            f"spectrum(point): a product of {meter!r} is NaN or infinite; check the point it was "
+            f"taken at, or read it in float64, Surface(problem, dtype=torch.float64)"
+        )
+    A = columns.double().cpu()
+    # What products differ from a symmetric matrix is measured; by Weyl's inequality no eigenvalue
+    # moves by more.
+    asymmetry = float((A - A.T).norm()) / 2
+    A = (A + A.T) / 2
+    values, vectors = torch.linalg.eigh(A)
+    eps, largest = torch.finfo(meter.dtype).eps, float(values.abs().max())
+    rounding = asymmetry + eps * largest * (10.0 + n**0.5)
+
+    def pairs(order: Tensor) -> EigenPairs:
+        theta = values[order]
+        return EigenPairs(
+            values=theta.to(meter.device, meter.dtype),
+            vectors=vectors[:, order].to(meter.device, meter.dtype),
+            residuals=torch.full_like(theta, rounding).to(meter.device, meter.dtype),
+            bounds=torch.stack([theta - rounding, theta + rounding], dim=1).to(
+                meter.device, meter.dtype
+            ),
+            is_converged=True,
+            num_products=n,
+        )
+
+    ends = Extremes(
+        top=pairs(torch.arange(n - 1, n - 1 - k, -1)),
+        bottom=pairs(torch.arange(k)),
+        num_products=n,
+        num_krylov=n,
+        num_checks=1,
+        is_exhausted=True,
+        rounding=rounding,
+    )
+    known = MatrixOperator(A)
+    doubt = asymmetry + n * eps * largest
+    generator = torch.Generator()  # which nothing is drawn from: n products are the whole matrix
+    return _Found(
+        ends=ends,
+        gap=float(values[n - k] - values[n - k - 1]) - 2 * rounding if k < n else None,
+        inertia=replace(inertia(known, null_tol=doubt), num_products=n),
+        density=None,
+        trace=_with_rounding(
+            trace(known, num_products=n + 1, generator=generator), n**0.5 * rounding
+        ),
+        frobenius_norm=_with_rounding(
+            frobenius_norm(known, num_products=n + 1, generator=generator), rounding
+        ),
+    )
+
+
+def _with_rounding(exact: Estimate, doubt: float) -> Estimate:
+    return Estimate(exact.value, exact.stderr + doubt, 0)
+
+
+def _estimated(
+    meter: _Meter, k: int, num_probes: int, num_steps: int, generator: torch.Generator
+) -> _Found:
+    """Everything from products: a Lanczos run for the ends, probes for the rest."""
+    n = meter.size
+    # One pair more than is asked for tells how far the others are from the rest.
+    more = min(k + 1, n)
+    meter.plan(
+        both_ends=max(20 * more, 200),
+        density=num_probes * min(num_steps, n),
+        trace=NUM_PRODUCTS,
+        Frobenius_norm=NUM_PRODUCTS,
+        effective_rank=NUM_PRODUCTS,
+    )
+    meter.begin("both ends")
+    ends = extremes(meter, more, generator=generator)
+    meter.begin("density")
+    spread = density(
+        meter,
+        generator=generator,
+        num_probes=num_probes,
+        num_steps=num_steps,
+        grid_size=max(GRID_SIZE, 4 * num_steps),
+    )
+    meter.begin("trace")
+    total = trace(meter, num_products=NUM_PRODUCTS, generator=generator)
+    meter.begin("Frobenius norm")
+    norm = frobenius_norm(meter, num_products=NUM_PRODUCTS, generator=generator)
+    top, bottom = _first(ends.top, k), _first(ends.bottom, k)
+    gap = float(ends.top.values[k - 1] - ends.top.values[-1] - ends.top.residuals[-1])
+    largest = max(abs(float(top.values[0])), abs(float(bottom.values[0])))
+    return _Found(
+        ends=replace(ends, top=top, bottom=bottom),
+        gap=gap if k < more else None,
+        inertia=spread.inertia(NULL_SHARE * largest),
+        density=spread,
+        trace=total,
+        frobenius_norm=norm,
+    )
+
+
+def _first(pairs: EigenPairs, k: int) -> EigenPairs:
+    return replace(
+        pairs,
+        values=pairs.values[:k],
+        vectors=pairs.vectors[:, :k].clone(),
+        residuals=pairs.residuals[:k],
+        bounds=pairs.bounds[:k],
+    )
+
+
+def _effective_rank(
+    found: _Found, meter: _Meter, generator: torch.Generator
+) -> tuple[Estimate | None, str]:
+    """The estimate, or why there is none."""
+    highest = float(found.ends.bottom.bounds[0, 1])
+    if highest < 0:
+        return None, (
+            f"it is one of positive semidefinite matrices, and the smallest eigenvalue is at most "
+            f"{highest:.3g}; point.ggn() and point.fisher() have one"
+        )
+    try:
+        if found.density is None:
+            return _known_rank(found), ""
+        meter.begin("effective rank")
+        return effective_rank(meter, num_products=NUM_PRODUCTS, generator=generator), ""
+    except OperatorError as error:
+        return None, str(error).removeprefix("effective_rank(op): ").rstrip(".")
+
+
+def _known_rank(found: _Found) -> Estimate:
+    """(Σλ)²/Σλ² of a matrix whose eigenvalues are known, with what rounding may do to it."""
+    t, f = found.trace, found.frobenius_norm
+    if f.value == 0:
+        raise OperatorError("the matrix is zero and has no direction to count")
+    value = (t.value / f.value) ** 2
+    stderr = 2 * value * (t.stderr / max(abs(t.value), t.stderr) + f.stderr / f.value)
+    return Estimate(value, stderr, 0)
+
+
+def _alignment(slope: Float[Tensor, "n"], found: _Found) -> tuple[Alignment | None, str]:
+    """The share of the gradient, or why there is none."""
+    try:
+        gap = found.gap if found.gap is not None and found.gap > 0 else None
+        return alignment(slope, found.ends.top, gap=gap), ""
+    except OperatorError:
+        return None, "the gradient is zero, of which nothing is a share"
+
+
+def _unused(point: Point) -> tuple[str, ...]:
+    if not point.unused:
+        return ()
+    some = ", ".join(point.unused[:5]) + (", …" if len(point.unused) > 5 else "")
+    return (f"{len(point.unused)} parameter(s) do not enter the loss, rows of zeros: {some}",)
+
+
+def _narrowed(count: Count, x: float, pairs: EigenPairs, side: int) -> Count:
+    """The count beyond x with what the bounds of the pairs at that end (−1: bottom) say of it."""
+    beyond = side * pairs.bounds > side * x
+    surely, possibly = int(beyond.all(dim=1).sum()), int(beyond.any(dim=1).sum())
+    # Where not all pairs can lie beyond x, no eigenvalue further in can.
+    most = count.high if possibly == len(beyond) else min(count.high, possibly)
+    least = max(count.low, surely)
+    most = max(most, least)
+    return Count(min(max(count.estimate, least), most), count.stderr, least, most)
+
+
+def _listed(pairs: EigenPairs) -> str:
+    return " ".join(f"{float(value):.4g}" for value in pairs.values)
