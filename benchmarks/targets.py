@@ -56,7 +56,7 @@ def _verdicts(network: str, here: Lines) -> Iterable[tuple[str, tuple[str, bool 
         "five largest pairs to 1e-3 in ≤ ½ of the fastest right peer's time",
         _beside(here, eigenvalues.QUANTITY, PEER, 0.5),
     )
-    yield "λ_max and λ_min for the price of one Lanczos run (1.1 ×)", _both_ends(here)
+    yield "λ_max and λ_min for the price of the dearer alone (1.1 ×)", _both_ends(here)
     if any(x.quantity == densities.QUANTITY for x in here):
         yield (
             "density in ≤ ⅓ of the fastest right peer's time",
@@ -113,9 +113,11 @@ def _beside(here: Lines, quantity: str, role: str, factor: float) -> tuple[str, 
 def _both_ends(here: Lines) -> tuple[str, bool | None]:
     lines = [x for x in here if x.quantity == eigenvalues.ENDS]
     costs = {x.contender: x.cost for x in lines if x.is_right and x.cost}
-    if len(costs) < 2:
+    if len(costs) < 3:
         return _missing(lines)
-    alone, both = costs["thalweg, λ_max alone"], costs["thalweg"]
+    both = costs.pop("thalweg")
+    # One end may need more steps than the other; a Krylov space serves both alike.
+    alone = max(costs.values())
     return f"{both:.3g} / {alone:.3g} = {both / alone:.2f}", both <= 1.1 * alone
 
 

@@ -17,7 +17,7 @@ from thalweg.surface import Surface, SurfaceOperator
 AUDIT_EVERY = 32
 """So many measurements apart, one starts from a random vector and not from the last one."""
 
-ROUGH = 0.1
+ROUGH = 0.02
 """Relative residual from which a vector is followed."""
 
 

@@ -102,7 +102,7 @@ def _search_krylov(
 ) -> Search:
     """Extend one Lanczos run until it is settled or has taken `limit` steps."""
     run = LanczosRun(op, unit_vectors(op, 1, generator)[:, 0])
-    run.extend(min(2 * k + 2, limit))
+    run.extend(min(k + 4, limit))
     num_checks = 1
     while True:
         ritz = ritz_pairs(run)
@@ -112,7 +112,7 @@ def _search_krylov(
         if run.is_invariant:
             run.restart(unit_vectors(op, 1, generator)[:, 0])
         # The check costs m³ small operations: ask more rarely as m grows.
-        run.extend(min(max(3, run.num_steps // 8), limit - run.num_steps))
+        run.extend(min(1 + run.num_steps // 16, limit - run.num_steps))
         num_checks += 1
     return Search(
         ritz=ritz,
