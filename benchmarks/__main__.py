@@ -29,6 +29,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="one thread, float32, few repeats")
     parser.add_argument("--networks", nargs="*", default=list(NETWORKS), choices=list(NETWORKS))
+    parser.add_argument(
+        "--only", nargs="*", metavar="THREADS:DTYPE", help="such as 1:float32 2:float64"
+    )
     arguments = parser.parse_args()
     start = time.perf_counter()
     combinations = (
@@ -36,6 +39,8 @@ def main() -> None:
         if arguments.quick
         else [(t, d) for t in (1, 2) for d in ("float32", "float64")]
     )
+    if arguments.only:
+        combinations = [(int(t), d) for t, d in (pair.split(":") for pair in arguments.only)]
     lines: list[Line] = []
     descriptions: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
