@@ -767,3 +767,35 @@ def test_the_shelf_is_read():
     """The shelf's own footing: every problem on it passes the check."""
     for factory in SHELF.values():
         factory().problem.check()
+
+
+class Fussy(nn.Module):
+    """Takes batches of one size only."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.inner, self.size = nn.Linear(8, 2), size
+        self.seen: list[int] = []
+
+    def forward(self, x):
+        self.seen.append(len(x))
+        if len(x) != self.size:
+            raise ValueError(f"I take {self.size}")
+        return self.inner(x)
+
+
+def test_a_check_runs_on_a_part_where_the_model_takes_one():
+    x = torch.randn(320, 8)
+    problem = Problem(nn.Linear(8, 2), F.mse_loss, (x, torch.randn(320, 2)))
+    problem.check()
+    assert len(problem.part[0]) == 20
+    assert len(problem.held().part[0]) == 20
+
+
+def test_a_model_that_takes_no_part_is_checked_on_the_whole():
+    x = torch.randn(320, 8)
+    problem = Problem(Fussy(320), F.mse_loss, (x, torch.randn(320, 2)))
+    problem.check()
+    assert len(problem.part[0]) == 320
+    with pytest.raises(ProblemError, match="raised ValueError on batch 0: I take 319"):
+        Problem(Fussy(319), F.mse_loss, (x, torch.randn(320, 2))).check()

@@ -12,6 +12,7 @@ from thalweg._errors import (
     RanksError,
     SecondDerivativeError,
     ThalwegError,
+    UntapedError,
 )
 from thalweg._problem import Problem
 from thalweg.curvature import critical_point, spectrum
@@ -46,6 +47,7 @@ __all__ = [
     "SecondDerivativeError",
     "Surface",
     "ThalwegError",
+    "UntapedError",
     "critical_point",
     "curvature",
     "density",

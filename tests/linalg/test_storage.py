@@ -92,7 +92,7 @@ def test_every_result_is_listed():
     kinds = {
         n for n in thalweg.linalg.__all__ if dataclasses.is_dataclass(getattr(thalweg.linalg, n))
     }
-    assert kinds == {name.split()[0] for name in RESULTS}
+    assert kinds - {"BasisStorage"} == {name.split()[0] for name in RESULTS}
 
 
 @pytest.mark.parametrize("name", RESULTS)

@@ -1,6 +1,7 @@
 """Symmetric operators and what can be read from products with them alone."""
 
 from thalweg.linalg._alignment import Alignment, alignment
+from thalweg.linalg._basis import BasisStorage
 from thalweg.linalg._block_diagonal import BlockDiagonalOperator
 from thalweg.linalg._conjugate_gradient import conjugate_gradient
 from thalweg.linalg._count import Count
@@ -28,6 +29,7 @@ from thalweg.linalg._trace import trace
 
 __all__ = [
     "Alignment",
+    "BasisStorage",
     "BlockDiagonalOperator",
     "Count",
     "Density",

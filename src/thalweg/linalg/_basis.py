@@ -1,5 +1,8 @@
 """An orthonormal basis that grows by one vector at a time."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -9,30 +12,56 @@ _MAX_ROWS, _MIN_ROWS, _BLOCK_NUMBERS = 32, 2, 2**15
 _ENOUGH = 0.7
 
 
+@dataclass(frozen=True)
+class BasisStorage:
+    """Where a Krylov basis is kept, and in what precision, when it would not fit otherwise.
+
+    Args:
+        dtype: of the stored vectors; the operator's own when left out. Rounding of that dtype then
+            enters every residual and bound.
+        device: of the stored vectors; the operator's own when left out.
+
+    Example:
+        >>> import torch
+        >>> BasisStorage(dtype=torch.float32, device="cpu").dtype
+        torch.float32
+    """
+
+    dtype: torch.dtype | None = None
+    device: torch.device | str | None = None
+
+
 class Basis:
     """Orthonormal vectors q₁ … q_m, held as rows of blocks so that growing copies nothing."""
 
-    def __init__(self, size: int, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self,
+        size: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        storage: BasisStorage | None = None,
+    ) -> None:
         self.size = size
         self._dtype, self._device = dtype, device
+        self._storage = storage or BasisStorage()
+        self.eps = torch.finfo(self._storage.dtype or dtype).eps
         self._rows_each = max(_MIN_ROWS, min(_MAX_ROWS, _BLOCK_NUMBERS // size))
         self._blocks: list[Tensor] = []
         self.count = 0
 
     def vector(self, place: int) -> Float[Tensor, "n"]:
-        """One of the vectors, as a view."""
+        """One of the vectors as it is stored: a view, where it is stored as it is used."""
         block, row = divmod(place, self._rows_each)
-        return self._blocks[block][row]
+        return self._blocks[block][row].to(self._device, self._dtype)
 
     def append(self, q: Float[Tensor, "n"]) -> None:
         """Take in one more vector, which the caller has made orthonormal to the others."""
         if self.count == len(self._blocks) * self._rows_each:
             rows = min(self._rows_each, self.size - self.count)
-            self._blocks.append(
-                torch.empty(rows, self.size, dtype=self._dtype, device=self._device)
-            )
+            stored = self._storage.dtype or self._dtype, self._storage.device or self._device
+            self._blocks.append(torch.empty(rows, self.size, dtype=stored[0], device=stored[1]))
+        self._blocks[-1][self.count % self._rows_each] = q
         self.count += 1
-        self.vector(self.count - 1).copy_(q)
 
     def project_out(self, w: Float[Tensor, "n"]) -> tuple[Float[Tensor, "n"], Float[Tensor, "m"]]:
         """Return w − QQᵀw and Qᵀw.
@@ -56,9 +85,8 @@ class Basis:
 
     def _project_once(self, rest: Float[Tensor, "n"]) -> Float[Tensor, "m"]:
         """Take QQᵀ rest away from it in place; return Qᵀ rest."""
-        rows = self._rows()
-        parts = [block @ rest for block in rows]
-        for block, part in zip(rows, parts, strict=True):
+        parts = [block @ rest for block in self._rows()]
+        for block, part in zip(self._rows(), parts, strict=True):
             rest.addmv_(block.T, part, alpha=-1)
         return torch.cat(parts) if parts else rest.new_zeros(0)
 
@@ -73,11 +101,10 @@ class Basis:
 
     def to_tensor(self) -> Float[Tensor, "n m"]:
         """Return Q, its columns in the order they came."""
-        return torch.cat(self._rows()).T
+        return torch.cat(list(self._rows())).T
 
-    def _rows(self) -> list[Tensor]:
-        """The filled part of every block."""
-        if not self._blocks:
-            return []
-        filled = self.count - (len(self._blocks) - 1) * self._rows_each
-        return [*self._blocks[:-1], self._blocks[-1][:filled]]
+    def _rows(self) -> Iterator[Tensor]:
+        """The filled part of every block, one after the other, as they are multiplied by."""
+        for place, block in enumerate(self._blocks):
+            filled = min(self._rows_each, self.count - place * self._rows_each)
+            yield block[:filled].to(self._device, self._dtype)

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from thalweg.linalg._basis import BasisStorage
 from thalweg.linalg._operator import SymmetricOperator
 from thalweg.linalg._search import Search, outward, search_ends
 
@@ -40,6 +41,7 @@ def eigenpairs(
     generator: torch.Generator,
     tol: float = 1e-3,
     max_steps: int | None = None,
+    storage: BasisStorage | None = None,
 ) -> EigenPairs:
     """Find the k algebraically largest eigenvalues and their vectors.
 
@@ -62,6 +64,7 @@ def eigenpairs(
         tol: Wanted residual as a share of max|θ|.
         max_steps: Most Lanczos steps; min(n, max(20 k, 200)) when left out. Up to n = 64 the
             matrix is multiplied out instead, if max_steps allows n products.
+        storage: Where the basis is kept, and how precisely; as it is used when left out.
 
     Returns:
         `EigenPairs`, largest first; `is_converged` is False if max_steps came first.
@@ -86,7 +89,14 @@ def eigenpairs(
     random vector, so that copies of a repeated eigenvalue are counted.
     """
     search = search_ends(
-        "eigenpairs", op, k, (1,), generator=generator, tol=tol, max_steps=max_steps
+        "eigenpairs",
+        op,
+        k,
+        (1,),
+        generator=generator,
+        tol=tol,
+        max_steps=max_steps,
+        storage=storage,
     )
     return pairs_at_end(search, op, k, 1)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 
 from thalweg._errors import OperatorError
+from thalweg.linalg._basis import BasisStorage
 from thalweg.linalg._eigenpairs import EigenPairs, pairs_at_end
 from thalweg.linalg._operator import SymmetricOperator
 from thalweg.linalg._search import search_ends
@@ -93,6 +94,7 @@ def extremes(
     generator: torch.Generator,
     tol: float = 1e-3,
     max_steps: int | None = None,
+    storage: BasisStorage | None = None,
 ) -> Extremes:
     """Find the k largest and the k smallest eigenvalues from one Lanczos run.
 
@@ -105,6 +107,7 @@ def extremes(
         tol: Wanted residual as a share of max|θ|.
         max_steps: Most Lanczos steps; min(n, max(20 k, 200)) when left out. Up to n = 64 the
             matrix is multiplied out instead, if max_steps allows n products.
+        storage: Where the basis is kept, and how precisely; as it is used when left out.
 
     Returns:
         `Extremes`; `is_converged` of both ends is False if max_steps came first.
@@ -126,7 +129,14 @@ def extremes(
     Source: as `eigenpairs`; at the bottom everything is that of −A.
     """
     search = search_ends(
-        "extremes", op, k, (1, -1), generator=generator, tol=tol, max_steps=max_steps
+        "extremes",
+        op,
+        k,
+        (1, -1),
+        generator=generator,
+        tol=tol,
+        max_steps=max_steps,
+        storage=storage,
     )
     return Extremes(
         top=pairs_at_end(search, op, k, 1),

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import OperatorError
-from thalweg.linalg._basis import Basis
+from thalweg.linalg._basis import Basis, BasisStorage
 from thalweg.linalg._counted import CountedOperator
 from thalweg.linalg._operator import SymmetricOperator
 
@@ -45,9 +45,14 @@ class Tridiagonal:
 class LanczosRun:
     """A Lanczos run that can be extended, and restarted where it broke down."""
 
-    def __init__(self, op: CountedOperator, start: Float[Tensor, "n"]) -> None:
+    def __init__(
+        self,
+        op: CountedOperator,
+        start: Float[Tensor, "n"],
+        storage: BasisStorage | None = None,
+    ) -> None:
         self._op = op
-        self.basis = Basis(op.size, op.dtype, op.device)
+        self.basis = Basis(op.size, op.dtype, op.device, storage)
         self.alphas: list[float] = []
         self.betas: list[float] = []
         self.defect = 0.0
@@ -84,8 +89,8 @@ class LanczosRun:
 
     @property
     def eps(self) -> float:
-        """The rounding of the operator's dtype."""
-        return torch.finfo(self._op.dtype).eps
+        """The rounding of the operator's dtype, or of the basis as it is stored."""
+        return max(torch.finfo(self._op.dtype).eps, self.basis.eps)
 
     @property
     def rounding(self) -> float:

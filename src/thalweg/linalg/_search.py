@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import OperatorError
+from thalweg.linalg._basis import BasisStorage
 from thalweg.linalg._counted import CountedOperator
 from thalweg.linalg._lanczos import LanczosRun
 from thalweg.linalg._operator import SymmetricOperator
@@ -52,6 +53,7 @@ def search_ends(
     generator: torch.Generator,
     tol: float,
     max_steps: int | None,
+    storage: BasisStorage | None,
 ) -> Search:
     """Search the k outermost pairs at each end in `signs` (+1: top, −1: bottom)."""
     n = op.size
@@ -68,7 +70,8 @@ def search_ends(
     counted = CountedOperator(op, call)
     if n <= min(limit, _DENSE_SIZE):
         return _search_dense(counted)
-    return _search_krylov(counted, k, signs, generator=generator, tol=tol, limit=limit)
+    run = LanczosRun(counted, unit_vectors(counted, 1, generator)[:, 0], storage)
+    return _search_krylov(run, counted, k, signs, generator=generator, tol=tol, limit=limit)
 
 
 def _search_dense(op: CountedOperator) -> Search:
@@ -92,6 +95,7 @@ def _search_dense(op: CountedOperator) -> Search:
 
 
 def _search_krylov(
+    run: LanczosRun,
     op: CountedOperator,
     k: int,
     signs: tuple[int, ...],
@@ -101,7 +105,6 @@ def _search_krylov(
     limit: int,
 ) -> Search:
     """Extend one Lanczos run until it is settled or has taken `limit` steps."""
-    run = LanczosRun(op, unit_vectors(op, 1, generator)[:, 0])
     run.extend(min(k + 4, limit))
     num_checks = 1
     while True:
