@@ -32,7 +32,7 @@ class Chosen(Route):
         route: the one taken.
         ratio: time of a product on the tape over that on the retained graph; NaN where no tape
             could be made.
-        deviation: ‖difference‖/‖product‖ of the two.
+        deviation: ‖difference‖/‖product‖ of the two, for the parameter where it is largest.
         reason: the choice in words.
     """
 
@@ -70,9 +70,7 @@ def choose(task: Task) -> Route:
         found = tape(v)
     except (UntapedError, RuntimeError) as error:
         return Chosen(plain, float("nan"), float("nan"), f"no tape: {_first_line(error)}")
-    scale = max(norm(expected), norm(found))
-    gap = norm(tuple(a - b for a, b in zip(expected, found, strict=True)))
-    deviation = gap / scale if scale > 0 else 0.0
+    deviation = _deviation(expected, found)
     # What sums in another order may differ by; a wrong derivative differs by far more.
     if not deviation <= torch.finfo(v[0].dtype).eps ** 0.5:
         return Chosen(
@@ -81,6 +79,22 @@ def choose(task: Task) -> Route:
     ratio = _seconds(tape, v) / _seconds(graph, v)
     said = f"{ratio:.2f} × the time of a retained graph, equal to {deviation:.1g}"
     return Chosen(Taped() if ratio < 1 else plain, ratio, deviation, f"tape: {said}")
+
+
+def _deviation(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> float:
+    """The largest ‖difference‖/‖product‖ of any parameter, so that no small one hides an error.
+
+    A parameter whose part is nearly zero is measured by 30 √ε of the whole product: what it differs
+    by is then rounding of the whole.
+    """
+    whole = max(norm(expected), norm(found))
+    floor = 30 * torch.finfo(expected[0].dtype).eps ** 0.5 * whole
+    if not whole > 0:
+        return 0.0
+    return max(
+        norm((a - b,)) / max(norm((a,)), norm((b,)), floor)
+        for a, b in zip(expected, found, strict=True)
+    )
 
 
 def _seconds(product: BatchProduct, v: tuple[Tensor, ...]) -> float:
