@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import pi
 from typing import Any
 
 import torch
@@ -15,13 +16,14 @@ aten = torch.ops.aten
 class Elementwise(Rule):
     """yᵢ = φ(xᵢ): ẏ = φ' ẋ,   x̄' = φ' ȳ' + φ'' ȳ ẋ.
 
-    φ' and φ'' are computed once, from the output where they are functions of it, otherwise by
-    autograd; a product then costs three multiplications.
+    φ' and φ'' are computed once, in closed form for the usual functions, otherwise by autograd; a product then costs three multiplications.
     """
 
     def __init__(self, call: Call) -> None:
         if call.function in _FROM_OUTPUT:
             self._slope, self._curve = _FROM_OUTPUT[call.function](call.output.detach())
+        elif call.function is aten.gelu.default and not call.kwargs:
+            self._slope, self._curve = _gelu(call.args[0].detach())
         else:
             self._slope, self._curve = self._by_autograd(call)
         self._bend: Tensor | None = None
@@ -106,6 +108,14 @@ def _sigmoid(y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _relu(y: Tensor) -> tuple[Tensor, None]:
     return (y > 0).to(y.dtype), None
+
+
+def _gelu(x: Tensor) -> tuple[Tensor, Tensor]:
+    """φ' = Φ + x p, φ'' = p (2 − x²), with Φ and p of the normal distribution."""
+    square = x * x
+    density = (square * -0.5).exp_().mul_((2 * pi) ** -0.5)
+    slope = torch.erf(x * 0.5**0.5).add_(1.0).mul_(0.5).addcmul_(x, density)
+    return slope, density.mul_(2.0 - square)
 
 
 _FROM_OUTPUT = {
