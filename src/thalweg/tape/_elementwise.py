@@ -16,7 +16,8 @@ aten = torch.ops.aten
 class Elementwise(Rule):
     """yᵢ = φ(xᵢ): ẏ = φ' ẋ,   x̄' = φ' ȳ' + φ'' ȳ ẋ.
 
-    φ' and φ'' are computed once, in closed form for the usual functions, otherwise by autograd; a product then costs three multiplications.
+    φ' and φ'' are computed once, in closed form for the usual functions, otherwise by autograd; a
+    product then costs three multiplications.
     """
 
     def __init__(self, call: Call) -> None:
