@@ -43,6 +43,7 @@ def main() -> None:
         combinations = [(int(t), d) for t, d in (pair.split(":") for pair in arguments.only)]
     lines: list[Line] = []
     descriptions: dict[str, str] = {}
+    text = ""
     with tempfile.TemporaryDirectory() as folder:
         for network in arguments.networks:
             order = {
@@ -73,7 +74,8 @@ def main() -> None:
                 new = [Line(**x) for x in measured["lines"]] if measured else []
                 lines += new
                 show(new)
-    text = write(lines, descriptions, time.perf_counter() - start, arguments.quick)
+            # After every network, so that a run cut short leaves what it has.
+            text = write(lines, descriptions, time.perf_counter() - start, arguments.quick)
     print(text[text.index("## Targets") : text.index("\n\n## ", text.index("## Targets"))])
 
 
