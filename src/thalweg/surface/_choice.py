@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import sqrt
 from time import perf_counter, thread_time
 
 import torch
@@ -88,7 +89,7 @@ def _deviation(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> float
     by is then rounding of the whole.
     """
     whole = max(norm(expected), norm(found))
-    floor = 30 * torch.finfo(expected[0].dtype).eps ** 0.5 * whole
+    floor = 30 * sqrt(torch.finfo(expected[0].dtype).eps) * whole
     if not whole > 0:
         return 0.0
     return max(
