@@ -1,5 +1,8 @@
 """What a point is: a snapshot, chosen by name or vector, and what it refuses."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -16,6 +19,7 @@ from thalweg import (
     SecondDerivativeError,
     Surface,
 )
+from thalweg.surface import RetainedGraph, Taped
 
 
 def test_by_name_by_vector_and_here_are_one_point():
@@ -332,3 +336,20 @@ def test_nothing_is_computed_before_it_is_asked_for():
     assert checked == 2
     _ = point.value, point.gradient, point.value
     assert len(calls) == checked + 1  # and kept
+
+
+@pytest.mark.parametrize("route", [RetainedGraph(), Taped()], ids=["graph", "tape"])
+def test_graphs_go_with_the_last_reference(route):
+    """And do not wait for the collector of cycles, which knows nothing of their size."""
+    gc.collect()
+    gc.disable()
+    try:
+        point = Surface(SHELF["conv"]().problem).here()
+        op = point.hessian(route)
+        op @ torch.ones(op.size, dtype=torch.float64)
+        gone = weakref.ref(op)
+        assert point.hessian(route) is op
+        del point, op
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -12,10 +12,8 @@ from thalweg.linalg._counted import CountedOperator
 from thalweg.linalg._eigenpairs import EigenPairs
 from thalweg.linalg._lanczos import LanczosRun
 from thalweg.linalg._operator import SymmetricOperator
+from thalweg.linalg._search import DENSE_SIZE, search_dense
 from thalweg.linalg._sphere import unit_vectors
-
-# Up to here n products buy the whole matrix, and with it the certainty that none is missed.
-_DENSE_SIZE = 64
 
 
 def nearest(
@@ -95,20 +93,17 @@ def nearest(
         )
     limit = min(n, max(40 * k, 400) if max_products is None else max_products)
     counted = CountedOperator(op, "nearest")
-    if n <= min(limit, _DENSE_SIZE):
+    if n <= min(limit, DENSE_SIZE):
         return _dense(counted, sigma, k)
     return _krylov(counted, sigma, k, generator=generator, tol=tol, limit=limit)
 
 
 def _dense(op: CountedOperator, sigma: float, k: int) -> EigenPairs:
-    """Multiply the matrix out and diagonalise it."""
-    A = (op @ torch.eye(op.size, dtype=op.dtype, device=op.device)).double().cpu().numpy()
-    values, vectors = np.linalg.eigh((A + A.T) / 2)
-    eps = torch.finfo(op.dtype).eps
-    rounding = np.linalg.norm(A - A.T) / 2 + eps * np.abs(values).max() * (10.0 + op.size**0.5)
-    chosen = np.argsort(np.abs(values - sigma), kind="stable")[:k]
-    Y = torch.from_numpy(vectors[:, chosen].copy()).to(dtype=op.dtype, device=op.device)
-    return _pairs(op, values[chosen], Y, np.full(k, rounding), is_converged=True)
+    """Choose from all pairs of the matrix multiplied out."""
+    ritz = search_dense(op).ritz
+    chosen = np.argsort(np.abs(ritz.values - sigma), kind="stable")[:k]
+    Y = torch.from_numpy(ritz.coefficients[:, chosen].copy()).to(dtype=op.dtype, device=op.device)
+    return _pairs(op, ritz.values[chosen], Y, ritz.residuals[chosen], is_converged=True)
 
 
 def _krylov(

@@ -16,7 +16,7 @@ from thalweg.linalg._ritz import Ritz, ritz_pairs
 from thalweg.linalg._sphere import unit_vectors
 
 # Up to here n products buy the whole matrix, and with it every multiplicity for certain.
-_DENSE_SIZE = 64
+DENSE_SIZE = 64
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,13 +68,13 @@ def search_ends(
         )
     limit = min(n, max(20 * k, 200) if max_steps is None else max_steps)
     counted = CountedOperator(op, call)
-    if n <= min(limit, _DENSE_SIZE):
-        return _search_dense(counted)
+    if n <= min(limit, DENSE_SIZE):
+        return search_dense(counted)
     run = LanczosRun(counted, unit_vectors(counted, 1, generator)[:, 0], storage)
     return _search_krylov(run, counted, k, signs, generator=generator, tol=tol, limit=limit)
 
 
-def _search_dense(op: CountedOperator) -> Search:
+def search_dense(op: CountedOperator) -> Search:
     """Take all n products at once and diagonalise."""
     A = (op @ torch.eye(op.size, dtype=op.dtype, device=op.device)).double().cpu().numpy()
     values, vectors = np.linalg.eigh((A + A.T) / 2)

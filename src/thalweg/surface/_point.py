@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -190,7 +191,7 @@ class Point:
         Source: Kunstner, Balles and Hennig 2019, "Limitations of the empirical Fisher approximation
         for natural gradient descent", §2; the scale is ours.
         """
-        return self._operator(empirical_fisher_of(self.problem, self._forward_on), None)
+        return self._operator(empirical_fisher_of(self.problem, self._apart()._forward_on), None)
 
     def jacobian(self) -> Jacobian:
         """J = ∂z/∂θ [output/param]: of the model's outputs, or its `.logits`, over all batches.
@@ -334,13 +335,25 @@ class Point:
         held = {name: tensor for name, tensor in self._others.items() if name in lasting}
         return facts_of_tensors({**self.params, **held})
 
+    def _apart(self) -> Point:
+        """The same point for an operator to hold, which does not hold the operator in turn.
+
+        Graphs are freed with the last reference to them then, not when cycles are looked for.
+        """
+        twin = copy(self)
+        twin._operators = {}
+        vars(twin).pop("_jacobian", None)
+        return twin
+
     @cached_property
     def _jacobian(self) -> Jacobian:
+        twin = self._apart()
+
         def output(leaves: dict[str, Tensor], index: int) -> Tensor:
-            return output_of(self.forward(leaves, index))
+            return output_of(twin.forward(leaves, index))
 
         def linearised_at(index: int) -> Linearised:
-            leaves = self.leaves()
+            leaves = twin.leaves()
             return linearised(leaves, output(leaves, index))
 
         def measured() -> tuple[tuple[torch.Size, ...], bool]:
@@ -364,15 +377,16 @@ class Point:
         key = (kind.name, route)
         if key not in self._operators:
             self._agree()
+            weights, twin = self.weights, self._apart()
             self._operators[key] = SurfaceOperator(
                 kind.name,
                 self.layout,
                 lambda index, taken: taken.build(
-                    self._task(kind, self.problem.batches[index], f"batch {index}")
+                    twin._task(kind, twin.problem.batches[index], f"batch {index}")
                 ),
-                self.weights,
+                weights,
                 kind.cost,
-                lambda: self._chosen(kind) if route is None else route,
+                lambda: twin._chosen(kind) if route is None else route,
                 self.problem.ranks,
             )
         return self._operators[key]
