@@ -1,9 +1,22 @@
 """thalweg reads the loss surface under a neural network and walks it."""
 
-from thalweg import curvature, doctor, linalg, passes, problems, report, signal, surface, tape
+from thalweg import (
+    curvature,
+    doctor,
+    linalg,
+    passes,
+    problems,
+    report,
+    sheet,
+    signal,
+    surface,
+    symbolic,
+    tape,
+)
 from thalweg._errors import (
     BudgetError,
     DetachedLossError,
+    FormulaError,
     LayoutError,
     NonFiniteError,
     OperatorError,
@@ -35,6 +48,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BudgetError",
     "DetachedLossError",
+    "FormulaError",
     "LayoutError",
     "NonFiniteError",
     "OperatorError",
@@ -63,9 +77,11 @@ __all__ = [
     "problems",
     "report",
     "save",
+    "sheet",
     "signal",
     "spectrum",
     "surface",
+    "symbolic",
     "tape",
     "trace",
 ]
