@@ -1,12 +1,24 @@
 """thalweg reads the loss surface under a neural network and walks it."""
 
-from thalweg import curvature, doctor, linalg, passes, problems, report, signal, surface, tape
+from thalweg import (
+    curvature,
+    doctor,
+    linalg,
+    optim,
+    passes,
+    problems,
+    report,
+    signal,
+    surface,
+    tape,
+)
 from thalweg._errors import (
     BudgetError,
     DetachedLossError,
     LayoutError,
     NonFiniteError,
     OperatorError,
+    OptimizerError,
     ProblemError,
     RandomModelError,
     RanksError,
@@ -38,6 +50,7 @@ __all__ = [
     "LayoutError",
     "NonFiniteError",
     "OperatorError",
+    "OptimizerError",
     "Pass",
     "Point",
     "Problem",
@@ -59,6 +72,7 @@ __all__ = [
     "linalg",
     "load",
     "nearest",
+    "optim",
     "passes",
     "problems",
     "report",
