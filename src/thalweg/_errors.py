@@ -11,7 +11,8 @@
     ├── FormulaError            a text is no formula, or none that can be worked out
     ├── OperatorError           an operator was given something it cannot multiply
     ├── RanksError              the processes that share a problem do not agree, or one failed
-    └── BudgetError             the work asked for does not fit the budget given
+    ├── BudgetError             the work asked for does not fit the budget given
+    └── OptimizerError          a step cannot be taken as it was asked for
 
 Each message says what is wrong, where, and what to type instead.
 """
@@ -63,3 +64,7 @@ class RanksError(ThalwegError):
 
 class BudgetError(ThalwegError, ValueError):
     """The work asked for does not fit the budget given."""
+
+
+class OptimizerError(ThalwegError):
+    """A step cannot be taken as it was asked for."""

@@ -466,7 +466,7 @@ class Problem:
 
     def evaluate(self, run: Callable[..., Any], batch: Batch, where: str = "a batch") -> Evaluation:
         """The loss of a batch under any callable in the place of the model."""
-        call = call_of(batch, self.shadow)
+        call = call_of(batch, unwrapped(self.model))
         try:
             output = run(*call.args, **call.kwargs)
         except Exception as error:

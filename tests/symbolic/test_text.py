@@ -191,7 +191,7 @@ def test_a_program_is_read_line_by_line():
         ("x = 1\nsigmoid(x)", "line 2, column 1: a line is name = formula"),
         ("f(x) = x^2", "write f = …, not f(…) = …"),
         ("x = y = 1", "two '='"),
-        ("x == 1", "number, a name or '('"),
+        ("x == 1", "stands after the name of a line only"),
         ("x = 1\ny = (2 +\n", "the line ends"),
         ("import os", "a line is name = formula"),
     ],

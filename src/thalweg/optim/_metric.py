@@ -1,0 +1,75 @@
+"""Metrics: how long a step is, and with it in which space a method moves."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thalweg.optim._objective import Objective
+
+
+class Metric(ABC):
+    """A positive definite matrix M that measures a step by ‖s‖² = sᵀMs.
+
+    Methods move in u = M^½ s: there the gradient is M^{-½}g, the curvature M^{-½} C M^{-½}, and
+    the length that of M. A metric near the curvature makes the latter round.
+    """
+
+    @property
+    @abstractmethod
+    def said(self) -> str:
+        """The metric in words, with what it does not cover."""
+
+    def attach(self, params: Sequence[Tensor]) -> None:  # noqa: B027
+        """Takes the optimizer's parameters, whose flat order is that of every vector here."""
+
+    def refresh(self, objective: Objective, generator: torch.Generator) -> None:  # noqa: B027
+        """Reads the metric anew at the parameters as they are. Cost: said by each metric."""
+
+    @property
+    def gradients_per_refresh(self) -> float:
+        """The cost of `refresh`, in gradients."""
+        return 0.0
+
+    @abstractmethod
+    def whitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """M^{-½} v: a gradient into u, or a step out of it."""
+
+    @abstractmethod
+    def unwhitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """M^½ v: a step into u."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What has to be kept for a run to go on as if it had not stopped."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027
+        """Takes back what `state_dict` gave."""
+
+
+class Identity(Metric):
+    """M = I: lengths in parameter space.
+
+    Example:
+        >>> import torch
+        >>> Identity().whitened(torch.ones(2))
+        tensor([1., 1.])
+    """
+
+    @property
+    def said(self) -> str:
+        """The metric in words."""
+        return "identity"
+
+    def whitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The vector itself."""
+        return v
+
+    def unwhitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The vector itself."""
+        return v

@@ -1,0 +1,334 @@
+"""The loss that an optimizer descends: its value, its gradient and its curvature, in place."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thalweg._batch import Batch, call_of, map_tensors
+from thalweg._errors import DetachedLossError, OptimizerError, UntapedError
+from thalweg._graph import custom_functions, explaining, refuse_once_differentiable
+from thalweg._loss import known_loss
+from thalweg._problem import Evaluation, Problem
+from thalweg._ranks import ALONE, Alone
+from thalweg._reading import differentiating, multiplying, unwrapped
+from thalweg.surface import BatchProduct, Curvature, output_of
+from thalweg.tape import Tape
+
+
+@dataclass(frozen=True)
+class Local:
+    """The loss around the parameters as they are now.
+
+    Args:
+        value: L.
+        gradient: ∇L, flat (n,).
+        product: v ↦ C v, flat, with C the curvature asked for; None where none was. It is that of
+            these parameters, and may only be called while they hold their values.
+    """
+
+    value: float
+    gradient: Float[Tensor, " n"]
+    product: Callable[[Tensor], Tensor] | None
+
+
+class Objective(ABC):
+    """A loss of parameters that are read where they are: in the model that is being trained.
+
+    Args:
+        params: the tensors that it is differentiated by.
+        batches: what the loss is a mean over; of this process, where several share the data.
+        ranks: the processes that share the data.
+    """
+
+    def __init__(
+        self, params: Sequence[Tensor], batches: Sequence[Batch], ranks: Alone = ALONE
+    ) -> None:
+        self.params = tuple(params)
+        self.batches = batches
+        self.ranks = ranks
+        self._is_taped = True
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Evaluation:
+        """The loss of a batch with its graph, and what the model returned."""
+
+    @abstractmethod
+    def loss_of(self, evaluation: Evaluation, batch: Batch) -> float:
+        """The loss of a batch as a number, as exact as can be had."""
+
+    @abstractmethod
+    def leaving_no_trace(self) -> AbstractContextManager[None]:
+        """What an evaluation runs in that is no training step."""
+
+    def count(self, evaluation: Evaluation, batch: Batch) -> float:  # noqa: ARG002
+        """The number of loss terms of a batch."""
+        return 1.0
+
+    def joined(self, counts: Sequence[float]) -> tuple[float, ...]:
+        """The factor of each batch's loss, from the counts of all processes."""
+        return (1.0,) * len(counts)
+
+    def value(self) -> float:
+        """L at the parameters as they are now, NaN or infinite where it is. Cost: ⅓ gradient."""
+
+        def own() -> tuple[list[float], list[float]]:
+            passes = [(self.forward(batch), batch) for batch in self.batches]
+            return [self.count(*p) for p in passes], [self.loss_of(*p) for p in passes]
+
+        with differentiating(), torch.no_grad(), self.leaving_no_trace():
+            return self._total(self.ranks.gather(own))[0]
+
+    def local(self, curvature: Curvature | None = None) -> Local:
+        """Value, gradient and products. Cost: a gradient, and on a tape the time of one more.
+
+        Args:
+            curvature: which products; None where the gradient is enough.
+        """
+        gradients: list[tuple[Tensor, ...]] = []
+        products: list[BatchProduct] = []
+
+        def own() -> tuple[list[float], list[float]]:
+            counts, losses = [], []
+            for batch in self.batches:
+                evaluation, gradient, product = self._differentiated(curvature, batch)
+                counts.append(self.count(evaluation, batch))
+                losses.append(self.loss_of(evaluation, batch))
+                gradients.append(gradient)
+                products.append(product)
+            return counts, losses
+
+        with differentiating(), explaining():
+            value, weights = self._total(self.ranks.gather(own))
+            zero = torch.cat([torch.zeros_like(p).reshape(-1) for p in self.params])
+            slope = self.ranks.sum(lambda: _weighed(weights, gradients, zero), zero)
+
+        def multiply(v: Tensor) -> Tensor:
+            parts = _split(v, self.params)
+            with multiplying() if self._is_taped else differentiating(), explaining():
+                return self.ranks.sum(
+                    lambda: _weighed(weights, [product(parts) for product in products], v), v, v
+                )
+
+        return Local(value, slope, None if curvature is None else multiply)
+
+    def _total(
+        self, shares: Sequence[tuple[list[float], list[float]]]
+    ) -> tuple[float, tuple[float, ...]]:
+        """L, and the factors of this process's batches."""
+        counts = [count for share in shares for count in share[0]]
+        losses = [loss for share in shares for loss in share[1]]
+        factors = self.joined(counts)
+        before = sum(len(share[0]) for share in shares[: self.ranks.number])
+        value = sum(w * loss for w, loss in zip(factors, losses, strict=True))
+        return value, factors[before : before + len(self.batches)]
+
+    def _differentiated(
+        self, curvature: Curvature | None, batch: Batch
+    ) -> tuple[Evaluation, tuple[Tensor, ...], BatchProduct]:
+        """A batch with its gradient and its product: on a tape, or on a retained graph."""
+        if curvature is None:
+            evaluation = self.forward(batch)
+            return evaluation, _gradient(evaluation.loss, self.params), _refused
+        if self._is_taped and curvature.by_tape is not None:
+            try:
+                return self._on_tape(curvature, curvature.by_tape, batch)
+            except UntapedError:
+                # The same model will not be taped next time either.
+                self._is_taped = False
+        evaluation = self.forward(batch)
+        refuse_once_differentiable(evaluation.loss)
+        leaves = {str(number): p for number, p in enumerate(self.params)}
+        gradient = _gradient(evaluation.loss, self.params, retain_graph=True)
+        return evaluation, gradient, curvature.by_autograd(leaves, evaluation, batch)
+
+    def _on_tape(
+        self,
+        curvature: Curvature,
+        by_tape: Callable[[Tape, Evaluation, Batch], BatchProduct],
+        batch: Batch,
+    ) -> tuple[Evaluation, tuple[Tensor, ...], BatchProduct]:
+        found: list[Evaluation] = []
+
+        def forward() -> tuple[Tensor, Tensor]:
+            found.append(self.forward(batch))
+            loss, output = found[0].loss, found[0].logits
+            return loss, output if isinstance(output, Tensor) else loss
+
+        tape = Tape(forward, self.params)
+        if custom := custom_functions(found[0].loss):
+            raise UntapedError(f"{custom[0].__name__} has a derivative of its own")
+        if not curvature.is_hessian:
+            output_of(found[0])
+        return found[0], tape.gradient, by_tape(tape, found[0], batch)
+
+
+class ClosureObjective(Objective):
+    """The loss that a closure returns, without having called `backward`.
+
+    Args:
+        closure: evaluates the model and returns the loss as a scalar tensor with its graph.
+        params: the optimizer's parameters.
+        sign: −1 to maximise.
+    """
+
+    def __init__(
+        self, closure: Callable[[], Tensor], params: Sequence[Tensor], sign: float
+    ) -> None:
+        super().__init__(params, (None,))
+        self._closure = closure
+        self._sign = sign
+
+    def forward(self, _: Batch) -> Evaluation:
+        """The one loss; the model's output is not known."""
+        with _set_aside(self.params):
+            loss = self._closure()
+            called_backward = any(p.grad is not None for p in self.params)
+        if called_backward:
+            raise OptimizerError(
+                "the closure calls backward(); this optimizer differentiates by itself, so give "
+                "one that only returns the loss: step(lambda: loss(model(x), y))"
+            )
+        if not isinstance(loss, Tensor) or loss.numel() != 1:
+            found = tuple(loss.shape) if isinstance(loss, Tensor) else type(loss).__name__
+            raise OptimizerError(
+                f"the closure returned {found}; it must return the loss as a scalar tensor: "
+                f"step(lambda: loss(model(x), y))"
+            )
+        if torch.is_grad_enabled() and not loss.requires_grad:
+            raise DetachedLossError(
+                "the closure's loss does not depend on any parameter of this optimizer: something "
+                "detaches it (detach(), .item(), torch.no_grad()), or the optimizer was given the "
+                "parameters of another model"
+            )
+        return Evaluation(self._sign * loss.reshape(()), None)
+
+    def loss_of(self, evaluation: Evaluation, _: Batch) -> float:
+        """What the closure returned."""
+        return float(evaluation.loss.detach())
+
+    def leaving_no_trace(self) -> AbstractContextManager[None]:
+        """A closure does what it does."""
+        return nullcontext()
+
+
+class ProblemObjective(Objective):
+    """The loss of a problem, on the model itself: in its mode, with its hooks.
+
+    The model's buffers move once, by the forward pass of the gradient, as in any training step;
+    what is evaluated besides leaves them as they were.
+
+    Args:
+        problem: model, loss and data; its ranks share the data.
+        params: the optimizer's parameters.
+        sign: −1 to maximise.
+    """
+
+    def __init__(self, problem: Problem, params: Sequence[Tensor], sign: float) -> None:
+        super().__init__(params, problem.batches, problem.ranks)
+        self.problem = problem
+        self._model = unwrapped(problem.model)
+        self._sign = sign
+        known = known_loss(problem.loss)
+        self._is_widened = known is not None and known.weight is None
+
+    def forward(self, batch: Batch) -> Evaluation:
+        """A pass through the live model."""
+        evaluation = self.problem.evaluate(self._model, batch)
+        if self._sign < 0:
+            return Evaluation(-evaluation.loss, evaluation.output)
+        return evaluation
+
+    def count(self, evaluation: Evaluation, batch: Batch) -> float:
+        """By the problem's reduction; a single batch is taken as it is."""
+        if self._is_single:
+            return 1.0
+        return self.problem.reduction.count(batch, evaluation.output)
+
+    def joined(self, counts: Sequence[float]) -> tuple[float, ...]:
+        """By loss terms, over all processes."""
+        return (1.0,) if self._is_single else self.problem.reduction.weights(counts)
+
+    def loss_of(self, evaluation: Evaluation, batch: Batch) -> float:
+        """The loss of the batch; one of torch's is summed in float64 from the outputs as they are.
+
+        Differences between losses decide on steps, and in float32 they drown in the rounding of
+        the sum long before that of the outputs.
+        """
+        output = evaluation.logits
+        if not self._is_widened or not isinstance(output, Tensor) or _is_wide(output):
+            return float(evaluation.loss.detach())
+        target = call_of(batch, self._model).target
+        assert self.problem.loss is not None
+        with torch.no_grad():
+            return self._sign * float(self.problem.loss(*map_tensors((output, target), _widened)))
+
+    @contextmanager
+    def leaving_no_trace(self) -> Iterator[None]:
+        """Puts the buffers back."""
+        buffers = list(self._model.buffers())
+        before = [buffer.detach().clone() for buffer in buffers]
+        try:
+            yield
+        finally:
+            for buffer, value in zip(buffers, before, strict=True):
+                buffer.data.copy_(value)
+
+    @property
+    def _is_single(self) -> bool:
+        return self.ranks.is_alone and len(self.batches) == 1
+
+
+def _is_wide(tensor: Tensor) -> bool:
+    return tensor.dtype == torch.float64
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor.detach().double() if tensor.is_floating_point() else tensor
+
+
+def _gradient(
+    loss: Tensor, params: tuple[Tensor, ...], *, retain_graph: bool = False
+) -> tuple[Tensor, ...]:
+    return torch.autograd.grad(loss, params, retain_graph=retain_graph, materialize_grads=True)
+
+
+def _refused(_: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    raise OptimizerError("no curvature was asked for at this place")
+
+
+def _weighed(
+    weights: Sequence[float], parts: Sequence[tuple[Tensor, ...]], like: Float[Tensor, " n"]
+) -> Float[Tensor, " n"]:
+    """Σ_b w_b part_b, flat."""
+    total = None
+    for weight, part in zip(weights, parts, strict=True):
+        flat = torch.cat([p.detach().reshape(-1) for p in part])
+        if weight != 1.0:
+            flat.mul_(weight)
+        total = flat if total is None else total.add_(flat)
+    return torch.zeros_like(like) if total is None else total
+
+
+def _split(v: Float[Tensor, " n"], params: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    pieces = v.split([p.numel() for p in params])
+    return tuple(piece.reshape(p.shape) for piece, p in zip(pieces, params, strict=True))
+
+
+@contextmanager
+def _set_aside(params: Sequence[Tensor]) -> Iterator[None]:
+    """Takes the `.grad`s away and puts them back."""
+    before = [p.grad for p in params]
+    try:
+        for p in params:
+            p.grad = None
+        yield
+    finally:
+        for p, gradient in zip(params, before, strict=True):
+            p.grad = gradient

@@ -1,0 +1,151 @@
+"""Subspace: gradient and curvature as seen in a few directions, where a step costs nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thalweg._errors import BudgetError
+from thalweg.optim._metric import Metric
+from thalweg.optim._walk import Proposal, Walk
+
+MAX_DENSE_BYTES = 2 * 2**30
+"""Above this the Hessian and its eigenvectors are not written out."""
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """The quadratic model m(y) = bᵀy + ½ yᵀΛy of the loss along k orthonormal directions.
+
+    With S = M^{-½} V Q, where V (n, k) is orthonormal and QΛQᵀ = Vᵀ M^{-½} C M^{-½} V, a step is
+    s = S y, its slope bᵀy with b = Sᵀg, its bend yᵀΛy and its length in the metric ‖y‖.
+
+    Args:
+        values: Λ (k,), ascending, float64.
+        slopes: b (k,), float64.
+        rotation: Q (k, k), float64.
+        basis: Vᵀ (k, n); None where V is the identity.
+        gradient: M^{-½} g (n,).
+        metric: M.
+    """
+
+    values: Float[Tensor, " k"]
+    slopes: Float[Tensor, " k"]
+    rotation: Float[Tensor, "k k"]
+    basis: Float[Tensor, "k n"] | None
+    gradient: Float[Tensor, " n"]
+    metric: Metric
+
+    @property
+    def size(self) -> int:
+        """K."""
+        return len(self.values)
+
+    def decrease(self, y: Float[Tensor, " k"]) -> float:
+        """−m(y)."""
+        return -float(self.slopes @ y + 0.5 * (self.values * y) @ y)
+
+    def proposal(self, y: Float[Tensor, " k"], *, is_escape: bool = False) -> Proposal:
+        """The step S y. Cost: k n multiplications."""
+        inner = (self.rotation @ y).to(self.gradient.device, self.gradient.dtype)
+        u = inner if self.basis is None else self.basis.T @ inner
+        slope, bend = float(self.slopes @ y), float((self.values * y) @ y)
+        return Proposal(self.metric.whitened(u), slope, bend, is_escape)
+
+
+def whole_space(walk: Walk, metric: Metric) -> Subspace:
+    """All n directions, the curvature written out: every eigenvalue and eigenvector.
+
+    Raises:
+        BudgetError: if that takes more than 2 GiB; says how much, and what to use.
+
+    Cost: n products, an eigendecomposition of n × n, 3n² numbers of memory.
+    """
+    n = len(walk.start)
+    needed = 3 * n * n * 8
+    if needed > MAX_DENSE_BYTES:
+        raise BudgetError(
+            f"the dense Hessian of {n:,} parameters and its eigenvectors take "
+            f"{needed / 2**30:,.1f} GiB, more than the 2 GiB allowed here; use "
+            f"SaddleFreeNewton, NewtonCG or TrustRegionCG, which need products only"
+        )
+    columns = torch.empty(n, n, dtype=torch.float64, device=walk.start.device)
+    unit = torch.zeros_like(walk.start)
+    for i in range(n):
+        unit[i] = 1.0
+        columns[i] = metric.whitened(walk.product(metric.whitened(unit)))
+        unit[i] = 0.0
+    values, rotation = torch.linalg.eigh((columns + columns.T) / 2)
+    gradient = metric.whitened(walk.gradient)
+    return Subspace(values, rotation.T @ gradient.double(), rotation, None, gradient, metric)
+
+
+def krylov_space(
+    walk: Walk, metric: Metric, size: int, previous: Float[Tensor, " n"] | None = None
+) -> Subspace:
+    """The last step, and the Krylov space of the gradient: {d, g̃, C̃g̃, C̃²g̃, …}, C̃ = M^{-½}CM^{-½}.
+
+    Args:
+        walk: gradient and products.
+        metric: M.
+        size: k at most; fewer where the space is exhausted.
+        previous: d, a step that is kept as a direction; None or zero for none.
+
+    Cost: k products; k vectors; each orthogonalised twice against those before.
+
+    Source: Lanczos 1950; full reorthogonalisation after Parlett 1998, "The symmetric eigenvalue
+    problem", §6.9; the last step as a direction after Martens and Grosse 2015, §7.
+    """
+    n = len(walk.start)
+    size = min(size, n)
+    basis = torch.empty(size, n, dtype=walk.start.dtype, device=walk.start.device)
+    gradient = metric.whitened(walk.gradient)
+    tiny = 64 * torch.finfo(gradient.dtype).eps
+    starts = [gradient] if previous is None else [metric.unwhitened(previous), gradient]
+    matrix = torch.zeros(size, size, dtype=torch.float64)
+    count = 0
+    for start in starts:
+        if count < size and _appended(basis, count, start, tiny):
+            count += 1
+    done = 0
+    while done < count:
+        image = metric.whitened(walk.product(metric.whitened(basis[done])))
+        rest, coefficients = _orthogonalised(basis[:count], image)
+        matrix[:count, done] = coefficients
+        # Only the chain that starts at the gradient is continued.
+        if done == count - 1 and count < size:
+            length = torch.linalg.vector_norm(rest)
+            if length > tiny * torch.linalg.vector_norm(image):
+                basis[count] = rest / length
+                matrix[count, done] = float(length)
+                count += 1
+        done += 1
+    # Column j holds the products of vector j with all that were there; symmetric but for rounding.
+    square = matrix[:count, :count]
+    square = torch.triu(square) + torch.triu(square, 1).T
+    values, rotation = torch.linalg.eigh(square)
+    slopes = rotation.T @ (basis[:count] @ gradient).double().cpu()
+    return Subspace(values, slopes, rotation, basis[:count], gradient, metric)
+
+
+def _appended(basis: Tensor, count: int, vector: Tensor, tiny: float) -> bool:
+    length = torch.linalg.vector_norm(vector)
+    if not length > 0:
+        return False
+    rest, _ = _orthogonalised(basis[:count], vector / length)
+    left = torch.linalg.vector_norm(rest)
+    if not left > tiny:
+        return False
+    basis[count] = rest / left
+    return True
+
+
+def _orthogonalised(basis: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
+    """What is left of a vector outside the basis, and its coefficients within."""
+    first = basis @ vector
+    rest = vector - basis.T @ first
+    second = basis @ rest
+    return rest - basis.T @ second, (first.double() + second.double()).cpu()

@@ -1,0 +1,162 @@
+"""Walk: one step of an optimizer: where it starts, what it tries, and the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite, nan
+from types import TracebackType
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thalweg._errors import NonFiniteError, RandomModelError
+from thalweg.optim._objective import Objective
+from thalweg.surface import Curvature
+
+FORWARD = 1 / 3
+"""The cost of a forward pass in gradients, by count of operations."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A direction with what the quadratic model says of it.
+
+    Args:
+        direction: d (n,), before the learning rate.
+        slope: gᵀd.
+        bend: dᵀCd.
+        is_escape: whether it leaves along negative curvature.
+    """
+
+    direction: Float[Tensor, " n"]
+    slope: float
+    bend: float
+    is_escape: bool = False
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A proposal that was tried.
+
+    Args:
+        step: s = lr ∘ d (n,).
+        first: −gᵀs.
+        second: −gᵀs − ½ sᵀCs.
+        loss: L(θ + s); NaN where it is not finite.
+        actual: L(θ) − L(θ + s).
+        is_escape: of the proposal.
+    """
+
+    step: Float[Tensor, " n"]
+    first: float
+    second: float
+    loss: float
+    actual: float
+    is_escape: bool
+
+    @property
+    def ratio(self) -> float:
+        """Actual over predicted decrease; −∞ where the loss is not finite."""
+        if not isfinite(self.loss):
+            return -float("inf")
+        return self.actual / self.second if self.second > 0 else -float("inf")
+
+
+class Walk:
+    """One step: value, gradient and products at θ, attempts at θ + s, and the way back.
+
+    As a context manager it puts the parameters back where they were if anything is raised.
+
+    Args:
+        objective: the loss.
+        rates: lr, one number or one for each of the n parameters.
+        curvature: which products; None where the gradient is enough.
+
+    Raises:
+        NonFiniteError: if the loss or its gradient is NaN or infinite here.
+    """
+
+    def __init__(
+        self, objective: Objective, rates: float | Float[Tensor, " n"], curvature: Curvature | None
+    ) -> None:
+        self.objective = objective
+        self.rates = rates
+        self.curvature = curvature
+        self.start = torch.cat([p.detach().reshape(-1) for p in objective.params])
+        self.num_products = 0
+        self.gradients_spent = 1.0
+        local = objective.local(curvature)
+        self.value, self.gradient, self._product = local.value, local.gradient, local.product
+        self.gradient_norm = float(torch.linalg.vector_norm(self.gradient))
+        if not isfinite(self.value) or not isfinite(self.gradient_norm):
+            what = "loss" if not isfinite(self.value) else "gradient"
+            raise NonFiniteError(
+                f"the {what} is not finite at the parameters that the step starts from; they were "
+                f"left as they are: go back to a checkpoint, scale the inputs, or look for the "
+                f"place with thalweg.Surface(problem).here()"
+            )
+
+    def __enter__(self) -> Walk:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self.retreat()
+        self._product = None  # with it goes the graph
+
+    def product(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """C v, at θ; the parameters must be there."""
+        assert self._product is not None
+        assert self.curvature is not None
+        self.num_products += 1
+        self.gradients_spent += self.curvature.cost
+        return self._product(v)
+
+    def attempt(self, proposal: Proposal) -> Attempt:
+        """Moves the parameters to θ + lr ∘ d and reads the loss there.
+
+        Cost: a forward pass; one product more where learning rates differ between groups.
+        """
+        slope, bend = proposal.slope, proposal.bend
+        step = self.rates * proposal.direction
+        if isinstance(self.rates, Tensor):
+            slope = float(self.gradient @ step)
+            bend = 0.0 if self._product is None else float(step @ self.product(step))
+        else:
+            slope, bend = self.rates * slope, self.rates**2 * bend
+        self._move(self.start + step)
+        loss = self._value()
+        return Attempt(step, -slope, -slope - bend / 2, loss, self.value - loss, proposal.is_escape)
+
+    def retreat(self) -> None:
+        """Puts the parameters back to θ, to the bit."""
+        self._move(self.start)
+
+    def refuse_difference(self) -> None:
+        """Reads the loss at θ a second time.
+
+        Raises:
+            RandomModelError: if it differs from the first by more than rounding.
+        """
+        again = self._value()
+        tolerance = torch.finfo(self.start.dtype).eps ** 0.5
+        if not abs(again - self.value) <= tolerance * max(abs(again), abs(self.value)):
+            raise RandomModelError(
+                f"the loss was {self.value:.6g} and then {again:.6g} at the same parameters; a "
+                f"step compares losses, so hold the batch still while it runs (draw it before the "
+                f"closure, not inside) and switch dropout off (model.eval(), or p=0)"
+            )
+
+    def _value(self) -> float:
+        self.gradients_spent += FORWARD
+        value = self.objective.value()
+        return value if isfinite(value) else nan
+
+    def _move(self, vector: Float[Tensor, " n"]) -> None:
+        # Through .data: graphs of this step are of θ, and θ is what they find when it is restored.
+        pieces = vector.split([p.numel() for p in self.objective.params])
+        for p, piece in zip(self.objective.params, pieces, strict=True):
+            p.data.copy_(piece.view_as(p))
