@@ -1,0 +1,119 @@
+"""check: a worked solution, every equality chain judged and the first wrong step named."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from thalweg._errors import FormulaError
+from thalweg.report import Page, to_json
+from thalweg.sheet.marking._digits import display_of
+from thalweg.sheet.marking._judge import Judge
+from thalweg.sheet.marking._ledger import Ledger, Quantity
+from thalweg.sheet.marking._page import MAX_PAGE, hand_of, items_of
+from thalweg.sheet.marking._step import Step, Verdict
+from thalweg.symbolic import Program, parse_program
+
+
+@dataclass(frozen=True)
+class CheckedSolution:
+    """A page with what was found about every step on it.
+
+    Attributes:
+        text: the page as it was given.
+        steps: one for each link of each chain, in the order of the page.
+        title: what the page is called.
+    """
+
+    text: str
+    steps: tuple[Step, ...]
+    title: str = "a worked solution"
+
+    @property
+    def first_wrong(self) -> Step | None:
+        """The first wrong step; None if there is none."""
+        return next((step for step in self.steps if step.verdict is Verdict.WRONG), None)
+
+    @property
+    def is_right(self) -> bool:
+        """Nothing was found to be wrong; there may be steps that were not read."""
+        return self.first_wrong is None
+
+    @property
+    def is_readable(self) -> bool:
+        """At least one step could be judged."""
+        return any(step.verdict is not Verdict.UNREAD for step in self.steps)
+
+    def count(self, verdict: Verdict) -> int:
+        """How many steps have this verdict."""
+        return sum(step.verdict is verdict for step in self.steps)
+
+    @property
+    def total(self) -> str:
+        """One line: how many steps are right, wrong, carried on and not checked."""
+        counts = {verdict: self.count(verdict) for verdict in Verdict}
+        said = [f"{counts[Verdict.OK]} right", f"{counts[Verdict.WRONG]} wrong"]
+        said.append(f"{counts[Verdict.CARRIED]} carried on")
+        said.append(f"{counts[Verdict.UNREAD]} not checked")
+        return f"{len(self.steps)} steps: {', '.join(said)}"
+
+    def to_json(self) -> str:
+        """The steps as a list in JSON."""
+        return to_json(list(self.steps), max_items=1_000_000)
+
+    def page(self) -> Page:
+        """The page with verdicts beside the lines."""
+        from thalweg.sheet.marking._check_page import page_of
+
+        return page_of(self)
+
+    def _repr_html_(self) -> str:
+        from thalweg.sheet.marking._check_page import fragment_of
+
+        return fragment_of(self)
+
+    def __str__(self) -> str:
+        return self.total
+
+
+def check(
+    page: str | PathLike[str], problem: str | Program | None = None, title: str = ""
+) -> CheckedSolution:
+    """Judge every equality chain of a worked solution, and name the first wrong step."""
+    text = page if isinstance(page, str) else Path(page).read_text(encoding="utf-8")
+    if len(text) > MAX_PAGE:
+        raise FormulaError(
+            f"the page has {len(text):,} characters; give pages of at most {MAX_PAGE:,}"
+        )
+    ledger = Ledger()
+    if problem is not None:
+        _take_up(ledger, problem)
+    judge = Judge(hand_of(text), ledger)
+    # Overflow and division by zero are looked at where they happen.
+    with np.errstate(all="ignore"):
+        for item in items_of(text):
+            judge.read(item)
+    return CheckedSolution(text, tuple(judge.steps), title or "a worked solution")
+
+
+def _take_up(ledger: Ledger, problem: str | Program) -> None:
+    """Writes the definitions of a problem down before the page is read."""
+    from thalweg.sheet.marking._values import Values, View
+
+    program = parse_program(problem) if isinstance(problem, str) else problem
+    values = Values(ledger)
+    for statement in program:
+        given = display_of(statement.expression)
+        if given is None:
+            quantity = Quantity(formula=statement.expression, is_from_problem=True)
+        else:
+            value = values.value(statement.expression, View.TRUE)
+            quantity = Quantity(shown=value, true=value, is_given=True, is_from_problem=True)
+        ledger.put(statement.name, quantity)
+
+
+__all__: Iterable[str] = ("CheckedSolution", "check")
