@@ -1,3 +1,5 @@
 """What is put on paper: worked passes and checked solutions."""
 
-__all__: list[str] = []
+from thalweg.sheet.marking import CheckedSolution, Slip, Step, Verdict, check
+
+__all__ = ["CheckedSolution", "Slip", "Step", "Verdict", "check"]

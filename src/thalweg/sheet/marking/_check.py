@@ -112,6 +112,8 @@ def _take_up(ledger: Ledger, problem: str | Program) -> None:
             quantity = Quantity(formula=statement.expression, is_from_problem=True)
         else:
             value = values.value(statement.expression, View.TRUE)
+            for digits in given.flat:
+                ledger.give(digits)
             quantity = Quantity(shown=value, true=value, is_given=True, is_from_problem=True)
         ledger.put(statement.name, quantity)
 

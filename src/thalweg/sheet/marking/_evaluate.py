@@ -50,6 +50,7 @@ class Source(Protocol[V]):
     def name(self, text: str) -> V: ...
     def number(self, node: Number) -> V: ...
     def call(self, function: str, args: tuple[V, ...]) -> V: ...
+    def activated(self, node: Call) -> V | None: ...
     def derivative(self, node: Derivative) -> V: ...
     def spend(self) -> None: ...
 
@@ -299,7 +300,19 @@ class Evaluator(Generic[V]):
         except UnknownValueError:
             if len(args) != 1:
                 raise
-        return self.field.function(name, args[0])
+        found = self.field.function(name, args[0])
+        if name in ("sigmoid'", "tanh'"):
+            # A slope is as well computed from the value of the activation, h(1 − h).
+            h = self.source.activated(Call(name[:-1], node.args))
+            if h is not None and self.field.shape(h) == self.field.shape(found):
+                return self.field.hull(found, self._slope_from(name, h))
+        return found
+
+    def _slope_from(self, name: str, h: V) -> V:
+        one = self.field.constant(1.0)
+        if name == "tanh'":
+            return self.field.add(one, self.field.negative(self.field.multiply(h, h)))
+        return self.field.multiply(h, self.field.add(one, self.field.negative(h)))
 
     def _indicator(self, relation: str, a: V, b: V) -> V:
         if relation in "<≤":

@@ -34,6 +34,7 @@ class Field(Protocol[V]):
     def function(self, name: str, a: V) -> V: ...
     def greater(self, a: V, b: V, strictly: bool) -> V: ...
     def maximum(self, a: V, b: V) -> V: ...
+    def hull(self, a: V, b: V) -> V: ...
 
 
 def _sigmoid(x: Any) -> Any:
@@ -186,6 +187,9 @@ class Bands:
         parts = [np.maximum(x, y) for x, y in ((a.low, b.low), (a.mid, b.mid), (a.high, b.high))]
         return Band(*(map(float, parts) if np.shape(parts[0]) == () else parts))
 
+    def hull(self, a: Band, b: Band) -> Band:
+        return a.hull(b)
+
 
 class Complex:
     """Numbers with an imaginary part that carries a derivative.
@@ -268,6 +272,9 @@ class Complex:
 
     def maximum(self, a: Any, b: Any) -> Any:
         return np.where(np.real(a) >= np.real(b), a, b)
+
+    def hull(self, a: Any, b: Any) -> Any:
+        return a
 
 
 _SLOPES: dict[str, tuple[Callable[[Any], Any], Callable[[Any], Any]]] = {

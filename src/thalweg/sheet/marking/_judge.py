@@ -177,7 +177,10 @@ class Judge:
             except RecursionError:
                 self._last = None
                 self._unread(
-                    _line_of(members, stretch), _text_of(members[-1], stretch), "nested too deeply", ""
+                    _line_of(members, stretch),
+                    _text_of(members[-1], stretch),
+                    "nested too deeply",
+                    "",
                 )
 
     def _give_up(self, members: Sequence[Member], stretch: Stretch) -> None:
@@ -185,7 +188,10 @@ class Judge:
         self._last = None
         for member in members[1:]:
             self._unread(
-                stretch.line_of(_start(member)), _text_of(member, stretch), "the page is too long", ""
+                stretch.line_of(_start(member)),
+                _text_of(member, stretch),
+                "the page is too long",
+                "",
             )
 
     def _row(self, row: Row) -> None:
@@ -201,7 +207,9 @@ class Judge:
         if not any(re.search(r"\d", cell.text) for cell in cells[1:]):
             return
         is_listing = len(cells) == 2 or any(
-            re.search(r"wert|value|valeur|ergebnis|result|résultat|formel|formula|formule", head.lower())
+            re.search(
+                r"wert|value|valeur|ergebnis|result|résultat|formel|formula|formule", head.lower()
+            )
             for head in row.header
         )
         if not is_listing or re.fullmatch(r"\s*[\d.,]+\s*", cells[0].text) or len(cells) > 3:
@@ -284,9 +292,7 @@ class Judge:
             text = stretch.text[pieces[0].start : pieces[-1].end]
             self._claim(chain, display, _Link(below, line, text), False)
 
-    def _begin(
-        self, chain: _Chain, member: Member, stretch: Stretch, hand: Hand
-    ) -> None:
+    def _begin(self, chain: _Chain, member: Member, stretch: Stretch, hand: Hand) -> None:
         """Reads what a chain begins with."""
         text = _text_of(member, stretch)
         chain.subject = text
@@ -336,7 +342,16 @@ class Judge:
     def _is_builtin(self, function: str) -> bool:
         from thalweg.sheet.marking._fields import RISING
 
-        return function in RISING or function in ("softmax", "log", "ln", "max", "min", "sqrt", "abs", "norm")
+        return function in RISING or function in (
+            "softmax",
+            "log",
+            "ln",
+            "max",
+            "min",
+            "sqrt",
+            "abs",
+            "norm",
+        )
 
     def _has_value(self, node: Expression) -> bool:
         return bool(self._weighed(node, View.TRUE))
@@ -346,7 +361,11 @@ class Judge:
         true, shown = self._weighed(head, View.TRUE), self._weighed(head, View.SHOWN)
         if true and shown:
             chain.true, chain.shown = true, shown
-            chain.is_off = not _any_overlap(true, shown)
+            chain.is_off = self._is_tainted(head) and not _any_overlap(true, shown)
+
+    def _is_tainted(self, node: Expression) -> bool:
+        """Whether something in a formula is carried on from an error."""
+        return self._ledger.has_wrong and self._values.is_tainted(node)
 
     def _weighed(
         self,
@@ -419,7 +438,7 @@ class Judge:
                 shown = self._weighed(tight, View.SHOWN, bound=chain.bound)
         if not chain.true:
             chain.true, chain.shown = true, shown
-            chain.is_off = not _any_overlap(true, shown)
+            chain.is_off = self._is_tainted(node) and not _any_overlap(true, shown)
             verdict = Verdict.CARRIED if chain.is_off else Verdict.OK
         elif verdict is Verdict.OK:
             if chain.is_off and _any_overlap(shown + loose, chain.true):
@@ -450,16 +469,21 @@ class Judge:
         shown: list[Band],
         loose: list[Band],
     ) -> Verdict:
-        is_tainted = not _any_overlap(true, shown)
+        is_tainted = self._is_tainted(link.node) and not _any_overlap(true, shown)
         if _any_overlap(true, chain.true):
-            return Verdict.CARRIED if is_tainted and not _any_overlap(loose, chain.true) else Verdict.OK
+            return (
+                Verdict.CARRIED
+                if is_tainted and not _any_overlap(loose, chain.true)
+                else Verdict.OK
+            )
         if _any_overlap([*shown, *loose], chain.true):
             return Verdict.OK
         swapped = self._weighed(
             link.node, View.TRUE, is_loose=True, swaps_short=True, bound=chain.bound
         )
         if _any_overlap(swapped, chain.true):
-            return Verdict.CARRIED if not _any_overlap(swapped, shown) else Verdict.OK
+            is_tainted = self._is_tainted(link.node) and not _any_overlap(swapped, shown)
+            return Verdict.CARRIED if is_tainted else Verdict.OK
         if _any_overlap([*shown, *loose], chain.shown):
             return Verdict.CARRIED if chain.is_off else Verdict.OK
         if self._rebinds(chain, link.node):
@@ -558,9 +582,7 @@ class Judge:
             self.steps.append(Step(link.line, Verdict.OK, link.text, "", "", chain.subject))
             return
         kind = self._identity.slip(chain.links[-1].node, link.node)
-        self.steps.append(
-            Step(link.line, Verdict.WRONG, link.text, "", kind.value, chain.subject)
-        )
+        self.steps.append(Step(link.line, Verdict.WRONG, link.text, "", kind.value, chain.subject))
 
     def _why(self, node: Expression) -> str:
         try:
@@ -582,9 +604,7 @@ class Judge:
 
     # The first value of a chain against what its target should be
 
-    def _first(
-        self, chain: _Chain, link: _Link, true: list[Band], shown: list[Band]
-    ) -> None:
+    def _first(self, chain: _Chain, link: _Link, true: list[Band], shown: list[Band]) -> None:
         """Sets what a chain should come to, where that is known before."""
         prior = self._prior(chain)
         if prior is None:
@@ -600,7 +620,14 @@ class Judge:
     def _adopt(self, chain: _Chain, prior: _Prior) -> None:
         chain.true = prior.true
         chain.shown = prior.shown
-        chain.is_off = bool(prior.shown) and not _any_overlap(prior.true, prior.shown)
+        head = chain.head
+        node = prior.formula or (head.of if isinstance(head, Transpose) else head)
+        chain.is_off = (
+            node is not None
+            and self._is_tainted(node)
+            and bool(prior.shown)
+            and not _any_overlap(prior.true, prior.shown)
+        )
 
     def _prior(self, chain: _Chain) -> _Prior | None:
         """What the target should be by its formula, by the definitions, or as it was said."""
@@ -653,9 +680,7 @@ class Judge:
                 return _Prior(true, shown, True, quantity, quantity.formula)
         if quantity.true is None or quantity.shown is None:
             return None
-        return _Prior(
-            [quantity.true], [quantity.shown], quantity.is_from_problem, quantity, None
-        )
+        return _Prior([quantity.true], [quantity.shown], quantity.is_from_problem, quantity, None)
 
     def _prior_of_derivative(self, node: Derivative) -> _Prior | None:
         key = key_of(node)
@@ -757,9 +782,7 @@ class Judge:
         prior = self._prior(chain)
         if prior is None:
             return
-        agrees = any(
-            display.is_rounding_of(b, is_about) for b in [*prior.true, *prior.shown]
-        )
+        agrees = any(display.is_rounding_of(b, is_about) for b in [*prior.true, *prior.shown])
         if not agrees and self._may_redefine(chain, link, prior):
             chain.is_redefined = True
             return
@@ -772,6 +795,9 @@ class Judge:
             band = display.band()
         chain.true, chain.shown = [band], [band]
         chain.was_given = len(chain.links) <= 1
+        if chain.was_given and not is_about:
+            for digits in display.flat:
+                self._ledger.give(digits)
         if chain.head is None:
             self._unread(link.line, link.text, "what it is equal to was not read", chain.subject)
             return
@@ -787,9 +813,7 @@ class Judge:
         if chain.formula is not None:
             self._record(chain, display, band, band)
 
-    def _record(
-        self, chain: _Chain, display: Display, carried: Band, right: Band | None
-    ) -> None:
+    def _record(self, chain: _Chain, display: Display, carried: Band, right: Band | None) -> None:
         """Writes down what is displayed, so that copies of it are known further down."""
         true = next((b for b in chain.true if display.fits(b) is not None), None)
         fitted = display.fits(carried)
@@ -801,9 +825,7 @@ class Judge:
             return
         for i, row in enumerate(fitted.rows):
             for j, digits in enumerate(row):
-                self._ledger.record(
-                    digits, carried.entry(i, j), oriented.entry(i, j), chain.is_off
-                )
+                self._ledger.record(digits, carried.entry(i, j), oriented.entry(i, j), chain.is_off)
 
     def _note_step(
         self,
@@ -818,13 +840,11 @@ class Judge:
             true = chain.true[0]
             right = spelled_band(true) if display is None else spelled_like(true, display)
         if verdict is Verdict.WRONG:
-            chain.was_wrong = True
+            chain.was_wrong = self._ledger.has_wrong = True
             kind = self._kind(chain, link, mine, display).value
         self.steps.append(Step(link.line, verdict, link.text, right, kind, chain.subject))
 
-    def _kind(
-        self, chain: _Chain, link: _Link, mine: list[Band], display: Display | None
-    ) -> Slip:
+    def _kind(self, chain: _Chain, link: _Link, mine: list[Band], display: Display | None) -> Slip:
         case = Case(
             values=self._values,
             node=link.node,
@@ -870,7 +890,9 @@ class Judge:
         }[member.relation]  # fmt: skip
         verdict = Verdict.WRONG if is_false else Verdict.OK
         kind = Slip.INEQUALITY.value if is_false else ""
-        self.steps.append(Step(line, verdict, text, spelled_band(b) if is_false else "", kind, chain.subject))
+        self.steps.append(
+            Step(line, verdict, text, spelled_band(b) if is_false else "", kind, chain.subject)
+        )
         return new
 
     def _membership(self, chain: _Chain, member: Member, text: str, line: int) -> _Chain:
@@ -902,9 +924,7 @@ class Judge:
         )  # fmt: skip
         return new
 
-    def _is_set_aside(
-        self, chain: _Chain, members: Sequence[Member], stretch: Stretch
-    ) -> bool:
+    def _is_set_aside(self, chain: _Chain, members: Sequence[Member], stretch: Stretch) -> bool:
         """Conditions and equations that are to be solved claim nothing."""
         if len(members) != 2 or members[1].relation not in ("=", "≈"):
             return False
@@ -935,7 +955,9 @@ class Judge:
     def _is_zero(self, chain: _Chain) -> bool:
         prior = self._prior(chain)
         bands = chain.true or (prior.true if prior else [])
-        return any(bool(np.all(band.low <= 1e-12) and np.all(band.high >= -1e-12)) for band in bands)
+        return any(
+            bool(np.all(band.low <= 1e-12) and np.all(band.high >= -1e-12)) for band in bands
+        )
 
     # The end of a chain
 

@@ -67,9 +67,11 @@ class Ledger:
     work_left: int = 3_000_000
     turn: int = 0
     epoch: int = 0
+    has_wrong: bool = False
+    activated: dict[Expression, str] = field(default_factory=dict)
     _results: dict[tuple[int, int], list[Shown]] = field(default_factory=dict)
     _texts: dict[float, list[Shown]] = field(default_factory=dict)
-    _givens: dict[float, int] = field(default_factory=dict)
+    _givens: set[tuple[float, float]] = field(default_factory=set)
     _families: dict[str, list[str]] = field(default_factory=dict)
 
     # What the parser asks
@@ -92,14 +94,10 @@ class Ledger:
             self._families.setdefault(stem_of(key), []).append(key)
         elif self.quantities[key].shown is not None:
             self.epoch += 1
+        if isinstance(quantity.formula, Call):
+            self.activated[quantity.formula] = key
         quantity.turn, quantity.epoch = self.turn, self.epoch
         self.quantities[key] = quantity
-        if quantity.is_given and quantity.shown is not None and quantity.shown.shape == ():
-            value = abs(quantity.shown.mid)
-            self._givens[value] = self._givens.get(value, 0) + 1
-        elif quantity.is_given and quantity.shown is not None:
-            for item in np.abs(quantity.shown.mid).flat:
-                self._givens[float(item)] = self._givens.get(float(item), 0) + 1
 
     def find(self, key: str) -> Quantity | None:
         """The quantity of a name, under another spelling of it where there is no doubt."""
@@ -145,9 +143,13 @@ class Ledger:
                     found.append(result)
         return found
 
-    def is_given_number(self, value: float) -> bool:
+    def give(self, digits: Digits) -> None:
+        """Writes down a number that is given, so that its digits are known to be all."""
+        self._givens.add((abs(digits.value), digits.place))
+
+    def is_given_number(self, digits: Digits) -> bool:
         """Whether a number was given on the page as it is."""
-        return abs(value) in self._givens
+        return (abs(digits.value), digits.place) in self._givens
 
     def spend(self) -> None:
         """Counts one step of computing.

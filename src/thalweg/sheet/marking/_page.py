@@ -81,9 +81,7 @@ class Skipped:
 Item = Stretch | Turn | Row | Skipped
 
 _FENCE = re.compile(r"\s{0,3}(?:>\s*)*(```+|~~~+)\s*([A-Za-z0-9_+-]*)")
-_ENVIRONMENTS = (
-    "align|aligned|equation|gather|gathered|multline|eqnarray|displaymath|math|alignat|split|flalign"
-)
+_ENVIRONMENTS = "align|aligned|equation|gather|gathered|multline|eqnarray|displaymath|math|alignat|split|flalign"
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,12}|#\d{1,6}|#x[0-9A-Fa-f]{1,5});")
 _TAG = re.compile(r"</?(?:br|b|i|em|strong|p|div|span|center|u|small|hr|li|ul|ol|td|tr|th|table)\b[^<>\n]{0,200}>", re.IGNORECASE)  # fmt: skip
 _LOWERED = re.compile(r"<sub>([^<>\n]{1,40})</sub>", re.IGNORECASE)
@@ -106,8 +104,12 @@ _ANEW = re.compile(
     re.IGNORECASE,
 )
 _PART = re.compile(r"[ \t>*_#]*\(?[a-hA-H]\)")
-_ACTIVATION = re.compile(r"\b(?:relu|tanh|sigmoid\w*|identity|identität|identité|leaky)\b", re.IGNORECASE)
-_COUNTED = re.compile(r"(?<![\w\\])(?:[ktn]|iter|step)\s*=\s*\d+\s*(?:\$|\))?\s*[:.)]", re.IGNORECASE)
+_ACTIVATION = re.compile(
+    r"\b(?:relu|tanh|sigmoid\w*|identity|identität|identité|leaky)\b", re.IGNORECASE
+)
+_COUNTED = re.compile(
+    r"(?<![\w\\])(?:[ktn]|iter|step)\s*=\s*\d+\s*(?:\$|\))?\s*[:.)]", re.IGNORECASE
+)
 
 
 def hand_of(text: str) -> Hand:
@@ -207,7 +209,9 @@ class _Reader:
                 if line.strip():
                     yield Stretch(line, number, is_plain=True)
         elif any("=" in line for line in lines):
-            yield Skipped(first - 1, lines[0].strip()[:80] if lines else "", f"a {language} program")
+            yield Skipped(
+                first - 1, lines[0].strip()[:80] if lines else "", f"a {language} program"
+            )
 
     def _markdown(self, start: int, end: int) -> Iterator[Item]:
         """Paragraph by paragraph: display mathematics, tables, lines."""
@@ -312,9 +316,9 @@ class _Reader:
         inside = line.strip().strip("|")
         cells = [
             cell.replace("\x01", "|").strip()
-            for cell in re.sub(r"\$[^$]*\$|\\\|", lambda f: f[0].replace("|", "\x01"), inside).split(
-                "|"
-            )
+            for cell in re.sub(
+                r"\$[^$]*\$|\\\|", lambda f: f[0].replace("|", "\x01"), inside
+            ).split("|")
         ]
         if all(re.fullmatch(r":?-{1,}:?", cell) for cell in cells):
             return

@@ -72,8 +72,13 @@ def _is_word(pieces: Sequence[Piece], at: int, known: Known) -> bool:
         return False
     if text.lower() in PROSE:
         return True
-    if len(text) > 1 and text[0] == "d" and (
-        (after is not None and after.is_sign("/")) or (before is not None and before.is_sign("/"))
+    if (
+        len(text) > 1
+        and text[0] == "d"
+        and (
+            (after is not None and after.is_sign("/"))
+            or (before is not None and before.is_sign("/"))
+        )
     ):
         return False
     # Beside an operator or a relation a word is a quantity: error = target - output.
@@ -105,9 +110,13 @@ def _binds(piece: Piece | None, is_before: bool) -> bool:
         return False
     if piece.mark is Mark.RELATION:
         return True
-    return piece.mark is Mark.SIGN and piece.text in _OPERATORS and not (
-        # feed-forward, and/or
-        piece.text in "-/" and not piece.is_apart and is_before
+    return (
+        piece.mark is Mark.SIGN
+        and piece.text in _OPERATORS
+        and not (
+            # feed-forward, and/or
+            piece.text in "-/" and not piece.is_apart and is_before
+        )
     )
 
 

@@ -104,23 +104,22 @@ def _is_telling(c: Any, place: Any) -> bool:
 
 
 def _by_shape(case: Case) -> Slip | None:
+    shapes = [right.shape for right in case.right]
     for claimed in case.claimed:
-        shapes = [right.shape for right in case.right]
-        if claimed.shape in shapes and 1 not in claimed.shape:
-            for right in case.right:
-                if right.shape == claimed.shape and claimed.shape and claimed.shape[0] > 1:
-                    place = _places(case, np.atleast_2d(claimed.mid))
-                    if _fits(claimed.mid, right.mid.T, place, 0.6) and not np.allclose(
-                        right.mid, right.mid.T
-                    ):
-                        return Slip.TRANSPOSED
-            continue
-        if claimed.shape and claimed.shape[::-1] in shapes and 1 not in claimed.shape:
-            return Slip.TRANSPOSED
-    if case.right and all(
-        claimed.shape != right.shape and not (claimed.shape == right.shape[::-1] and 1 in right.shape)
-        for claimed in case.claimed
-        for right in case.right
+        for right in case.right:
+            if claimed.shape == () or 1 in claimed.shape or claimed.shape != right.shape[::-1]:
+                continue
+            place = _places(case, claimed.mid)
+            is_square = claimed.shape == right.shape
+            if not is_square or (
+                _fits(claimed.mid, right.mid.T, place, 0.6)
+                and not np.allclose(right.mid, right.mid.T)
+            ):
+                return Slip.TRANSPOSED
+    if shapes and not any(
+        c.shape == shape or (1 in shape and c.shape == shape[::-1])
+        for c in case.claimed
+        for shape in shapes
     ):
         return Slip.SHAPE
     return None
@@ -159,9 +158,7 @@ def _is_coarse(c: Any, r: Any, place: Any) -> Any:
     found = np.zeros(np.shape(c), dtype=bool)
     for power in (1, 2, 3, 4):
         coarse = place * 10.0**power
-        found |= (np.abs(np.round(r / coarse) * coarse - c) <= 1e-6 * place) & (
-            np.abs(c) >= coarse
-        )
+        found |= (np.abs(np.round(r / coarse) * coarse - c) <= 1e-6 * place) & (np.abs(c) >= coarse)
     return found
 
 
@@ -203,9 +200,7 @@ def _by_copy(case: Case) -> Slip | None:
     return None
 
 
-def paired(
-    formula: Expression, numeric: Expression
-) -> list[tuple[Expression, Expression]] | None:
+def paired(formula: Expression, numeric: Expression) -> list[tuple[Expression, Expression]] | None:
     """Names of a formula and the numbers that stand in their place; None if they do not match."""
     if isinstance(formula, Name | Derivative) or (
         isinstance(formula, Call) and not _is_builtin(formula)
@@ -237,7 +232,17 @@ def paired(
 
 
 def _is_builtin(node: Call) -> bool:
-    return node.function in ("sigmoid", "tanh", "relu", "exp", "log", "ln", "max", "sqrt", "leaky_relu")
+    return node.function in (
+        "sigmoid",
+        "tanh",
+        "relu",
+        "exp",
+        "log",
+        "ln",
+        "max",
+        "sqrt",
+        "leaky_relu",
+    )
 
 
 def _equal_numbers(a: Number, b: Expression) -> bool:
@@ -288,9 +293,7 @@ def _comes_to(case: Case, band: Band, wanted: Sequence[Band], wide: bool) -> boo
             a = a.T
         if a.shape != b.shape:
             continue
-        place = np.maximum(
-            (2e-4 if wide else 1e-9) * np.abs(b), 0 if wide else _places(case, b)
-        )
+        place = np.maximum((2e-4 if wide else 1e-9) * np.abs(b), 0 if wide else _places(case, b))
         width = np.atleast_2d(np.maximum(band.high - band.mid, band.mid - band.low))
         if width.shape != b.shape:
             width = width.T
@@ -348,7 +351,9 @@ def _slopes(case: Case) -> Iterator[tuple[Any, list[Any]]]:
         }
         right = by_name[formula.function]
         if formula.function == "leaky_relu":
-            right = np.where(z_mid > 0, 1.0, np.where(z_mid != 0, h / np.where(z_mid == 0, 1, z_mid), 1))
+            right = np.where(
+                z_mid > 0, 1.0, np.where(z_mid != 0, h / np.where(z_mid == 0, 1, z_mid), 1)
+            )
         wrongs = [
             *(value for name, value in by_name.items() if name != formula.function),
             h, 1 - h, 1 - h**2, h * (1 - h), h * (1 + h), 1 + h**2, h**2, np.ones_like(h),

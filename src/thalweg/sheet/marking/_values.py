@@ -173,6 +173,37 @@ class Values:
                 return name, place
         return None
 
+    def is_tainted(self, node: Expression, depth: int = 0) -> bool:
+        """Whether a quantity in it, or a result it copies, is carried on from an error."""
+        for part in node.walk():
+            if isinstance(part, Number):
+                digits = digits_of(part)
+                if digits is not None and any(r.is_wrong for r in self.ledger.results_like(digits)):
+                    return True
+                continue
+            if not isinstance(part, Name | Derivative | Call):
+                continue
+            keys = [key_of(part)]
+            if isinstance(part, Derivative):
+                # By definitions alone it depends on all that what is derived depends on.
+                if isinstance(part.of, Name) and self.is_tainted(part.of, depth + 1):
+                    return True
+            if isinstance(part, Call):
+                keys.append(part.function.rstrip("'"))
+            for key in keys:
+                found = self.ledger.find(key) if key else None
+                if found is None:
+                    owner = self.owner(key) if key and isinstance(part, Name) else None
+                    found = self.ledger.find(owner[0]) if owner else None
+                if found is None:
+                    continue
+                if found.is_wrong:
+                    return True
+                if found.formula is not None and depth < MAX_EXPANSIONS:
+                    if self.is_tainted(found.formula, depth + 1):
+                        return True
+        return False
+
     def leaves(self, node: Expression, depth: int = 0) -> set[str]:
         """The names that have neither a value nor a formula, through all formulas."""
         found: set[str] = set()
@@ -349,16 +380,18 @@ class _BandSource(_Source):
         digits = digits_of(node)
         assert digits is not None, "a number"
         results = self._ledger.results_like(digits)
-        is_given = self._ledger.is_given_number(digits.value)
+        is_given = self._ledger.is_given_number(digits)
         if digits.significant == 1 and not self._swaps_short:
-            results = [r for r in results if not r.is_wrong] if self._view is View.TRUE else results
-        if is_given and (digits.significant < 3 or not results):
-            results = [r for r in results if r.is_wrong] if self._swaps_short else []
+            # A single digit is too often the same by chance to be a copy of what is wrong.
+            results = [r for r in results if not (r.is_wrong and self._view is View.TRUE)]
         if not results:
             if self._is_loose and digits.significant >= 2 and digits.place < 1 and not is_given:
                 return digits.band
             return digits.band if digits.is_cut else exact(digits.value)
-        return self._copied(digits, results)
+        copied = self._copied(digits, results)
+        if is_given and not self._swaps_short:
+            return copied.hull(exact(digits.value))
+        return copied
 
     def _copied(self, digits: Digits, results: list[Shown]) -> Band:
         """What digits stand for that were shown before."""
@@ -423,6 +456,14 @@ class _BandSource(_Source):
         finally:
             self._bound = kept
             self._depth -= 1
+
+    def activated(self, node: Call) -> Band | None:
+        """What a name with the value of that function carries on: the h of σ(z)."""
+        if self._view is View.TRUE:
+            return None
+        key = self._ledger.activated.get(node)
+        found = self._ledger.quantities.get(key) if key else None
+        return None if found is None else found.shown
 
     def derivative(self, node: Derivative) -> Band:
         ledger = self._ledger
@@ -516,6 +557,9 @@ class _SlopeSource(_Source):
         finally:
             self._bound = kept
             self._depth -= 1
+
+    def activated(self, node: Call) -> Any:
+        return None
 
     def derivative(self, node: Derivative) -> Any:
         raise UnknownValueError("a derivative of a derivative")
