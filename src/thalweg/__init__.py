@@ -8,13 +8,16 @@ from thalweg import (
     passes,
     problems,
     report,
+    sheet,
     signal,
     surface,
+    symbolic,
     tape,
 )
 from thalweg._errors import (
     BudgetError,
     DetachedLossError,
+    FormulaError,
     LayoutError,
     NonFiniteError,
     OperatorError,
@@ -47,6 +50,7 @@ __version__ = "0.1.0"
 __all__ = [
     "BudgetError",
     "DetachedLossError",
+    "FormulaError",
     "LayoutError",
     "NonFiniteError",
     "OperatorError",
@@ -77,9 +81,11 @@ __all__ = [
     "problems",
     "report",
     "save",
+    "sheet",
     "signal",
     "spectrum",
     "surface",
+    "symbolic",
     "tape",
     "trace",
 ]

@@ -8,6 +8,7 @@
     ├── SecondDerivativeError   an operation of the network has no second derivative
     ├── UntapedError            a forward pass cannot be followed operation by operation
     ├── LayoutError             names, shapes, dtypes or devices of parameters do not fit
+    ├── FormulaError            a text is no formula, or none that can be worked out
     ├── OperatorError           an operator was given something it cannot multiply
     ├── RanksError              the processes that share a problem do not agree, or one failed
     ├── BudgetError             the work asked for does not fit the budget given
@@ -47,6 +48,10 @@ class UntapedError(ThalwegError):
 
 class LayoutError(ThalwegError, ValueError):
     """Names, shapes, dtypes or devices of parameters do not fit together."""
+
+
+class FormulaError(ThalwegError, ValueError):
+    """A text is no formula, or none that can be worked out."""
 
 
 class OperatorError(ThalwegError, ValueError):

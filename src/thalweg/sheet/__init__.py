@@ -1,0 +1,3 @@
+"""What is put on paper: worked passes and checked solutions."""
+
+__all__: list[str] = []
