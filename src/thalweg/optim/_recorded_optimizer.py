@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,7 @@ from thalweg._problem import Problem
 from thalweg.optim._record import StepRecord
 
 Closure = Callable[[], Tensor]
+Some = TypeVar("Some", bound="RecordedOptimizer")
 
 
 class RecordedOptimizer(torch.optim.Optimizer, ABC):
@@ -36,11 +37,11 @@ class RecordedOptimizer(torch.optim.Optimizer, ABC):
         self._bound: Problem | None = None
 
     def bind(
-        self,
+        self: Some,
         model: nn.Module | Problem,
         loss: Callable[..., Tensor] | None = None,
         batch: Any = None,
-    ) -> Self:
+    ) -> Some:
         """Hands over the loss as a model, a loss function and data: what `step()` descends.
 
         Args:
