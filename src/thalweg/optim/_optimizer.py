@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from thalweg._errors import OptimizerError
 from thalweg._layout import Layout
 from thalweg.optim._metric import Identity, Metric
-from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective
 from thalweg.optim._record import StepRecord
 from thalweg.optim._recorded_optimizer import Closure, RecordedOptimizer
+from thalweg.optim._subspace import Subspace
 from thalweg.optim._walk import Attempt, Walk
 from thalweg.surface import HESSIAN, Curvature
 
@@ -46,6 +46,29 @@ class Outcome:
     subspace_size: int | None = None
     lowest_curvature: float | None = None
     highest_curvature: float | None = None
+
+    @classmethod
+    def within(
+        cls,
+        subspace: Subspace,
+        attempt: Attempt | None,
+        is_accepted: bool,
+        reason: str,
+        *,
+        damping: float | None = None,
+        radius: float | None = None,
+    ) -> Outcome:
+        """The end of a step taken in a subspace."""
+        return cls(
+            attempt,
+            is_accepted,
+            reason,
+            damping,
+            radius,
+            subspace.size,
+            subspace.lowest,
+            subspace.highest,
+        )
 
 
 class SurfaceOptimizer(RecordedOptimizer):
@@ -98,9 +121,6 @@ class SurfaceOptimizer(RecordedOptimizer):
         self.refresh_every = refresh_every
         self.seed = seed
         self._attached: list[nn.Parameter] = []
-        self._seen: object = None
-        self._is_taped = True
-        self._is_checked = False
 
     @abstractmethod
     def _advance(self, walk: Walk) -> Outcome:
@@ -128,13 +148,13 @@ class SurfaceOptimizer(RecordedOptimizer):
             return None
         objective = self._objective(closure, params)
         if objective is None:
+            self._refuse_gradients(params)
             return None
         started = perf_counter()
         walk = Walk(objective, self._rates(params), self.curvature)
         with walk:
             outcome = self._walked(walk)
         self.memory["step"] += 1
-        self._is_taped = objective.is_taped
         self.record = self._recorded(walk, outcome, perf_counter() - started)
         return torch.tensor(self._sign() * walk.value, dtype=params[0].dtype)
 
@@ -182,10 +202,6 @@ class SurfaceOptimizer(RecordedOptimizer):
         if self.state and "metric" in self.memory:
             self.metric.load_state_dict(self.memory["metric"])
 
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickle and deepcopy; what is bound stays behind."""
-        return {**super().__getstate__(), "_seen": None, "_is_taped": True}
-
     # -- how it is done ---------------------------------------------------------------------
 
     def _prepare(self, params: list[nn.Parameter]) -> None:
@@ -203,9 +219,7 @@ class SurfaceOptimizer(RecordedOptimizer):
         """A step, checked before it and where it fails."""
         if self._is_still():
             return Outcome(None, False, "the learning rate is 0")
-        if not self._is_checked:
-            walk.refuse_difference()
-            self._is_checked = True
+        self._check(walk)
         since = self.memory["step"] - self.memory.get("refreshed", -self.refresh_every)
         if since >= self.refresh_every:
             self.refresh_metric(walk)
@@ -217,21 +231,13 @@ class SurfaceOptimizer(RecordedOptimizer):
             walk.objective.take_back()
         return outcome
 
-    def _objective(self, closure: Closure | None, params: list[nn.Parameter]) -> Objective | None:
-        seen = ClosureObjective if closure is not None else self._bound and self._bound.model
-        if seen is not self._seen:
-            self._seen, self._is_taped, self._is_checked = seen, True, False
-        if closure is not None:
-            return ClosureObjective(closure, params, self._sign(), is_taped=self._is_taped)
-        if self._bound is not None:
-            return ProblemObjective(self._bound, params, self._sign(), is_taped=self._is_taped)
+    def _refuse_gradients(self, params: list[nn.Parameter]) -> None:
         if any(p.grad is not None and bool(p.grad.any()) for p in params):
             raise OptimizerError(
                 f"{type(self).__name__}.step() has no loss to evaluate; give it one, "
                 f"step(lambda: loss(model(x), y)), or bind(model, loss, (x, y)) before: it takes "
                 f"gradients by itself, so leave loss.backward() out"
             )
-        return None
 
     def _rates(self, params: list[nn.Parameter]) -> float | Float[Tensor, " n"]:
         rates = [float(g["lr"]) for g in self.param_groups for _ in g["params"]]

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from thalweg._errors import OptimizerError
 from thalweg._problem import Problem
+from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective
 from thalweg.optim._record import StepRecord
+from thalweg.optim._walk import Walk
 
 Closure = Callable[[], Tensor]
 Some = TypeVar("Some", bound="RecordedOptimizer")
@@ -35,6 +37,9 @@ class RecordedOptimizer(torch.optim.Optimizer, ABC):
         self._foreign = frozenset(vars(self))
         self.record: StepRecord | None = None
         self._bound: Problem | None = None
+        self._seen: object = None
+        self._is_taped = True
+        self._is_checked = False
 
     def bind(
         self: Some,
@@ -72,7 +77,26 @@ class RecordedOptimizer(torch.optim.Optimizer, ABC):
             # Schedulers put a `step` on the instance that calls that of the original.
             if name not in self._foreign and not hasattr(type(self), name)
         }
-        return {**super().__getstate__(), **own, "_bound": None}
+        fresh = {"_bound": None, "_seen": None, "_is_taped": True, "_is_checked": False}
+        return {**super().__getstate__(), **own, **fresh}
+
+    def _objective(self, closure: Closure | None, params: list[nn.Parameter]) -> Objective | None:
+        """What there is to descend; None where no loss was given."""
+        seen = ClosureObjective if closure is not None else self._bound and self._bound.model
+        if seen is not self._seen:
+            self._seen, self._is_taped, self._is_checked = seen, True, False
+        if closure is not None:
+            return ClosureObjective(closure, params, self._sign(), is_taped=self._is_taped)
+        if self._bound is not None:
+            return ProblemObjective(self._bound, params, self._sign(), is_taped=self._is_taped)
+        return None
+
+    def _check(self, walk: Walk) -> None:
+        """Refuses, once for each model, a loss that differs between two calls at one place."""
+        self._is_taped = walk.objective.is_taped
+        if not self._is_checked:
+            walk.refuse_difference()
+            self._is_checked = True
 
     def _all_params(self) -> list[nn.Parameter]:
         return [p for group in self.param_groups for p in group["params"]]
