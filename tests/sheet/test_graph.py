@@ -99,7 +99,7 @@ REFUSED = {
     "x = 2\nL = binary_cross_entropy(x, 1)": "leaves [0, 1]",
     "A = [[1, 2], [3, 4]]\nL = sum(A^2)": "entry by entry or as a product",
     "x = 1\nL = softmax(x)": "is a number",
-    "__import__('os').system('touch /tmp/owned')": "a line is name = formula",
+    "__import__('os').system('touch /tmp/owned')": "means nothing in a formula",
 }
 
 

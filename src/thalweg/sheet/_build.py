@@ -122,7 +122,7 @@ def graph_of(text: str | Program, loss: str | None = None) -> Graph:
     Example:
         >>> graph = graph_of("x = 1.5; w = 4\nh = sigmoid(w * x)\nL = 1/2 (h - 1)^2")
         >>> round(float(graph["w"].gradient), 12)
-        -9.148e-06
+        -9.148122e-06
 
     Source: Rumelhart, Hinton and Williams 1986, eqs. 4–7.
     """
