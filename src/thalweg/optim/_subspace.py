@@ -59,10 +59,24 @@ class Subspace:
 def whole_space(walk: Walk, metric: Metric) -> Subspace:
     """All n directions, the curvature written out: every eigenvalue and eigenvector.
 
+    Args:
+        walk: gradient and products.
+        metric: M.
+
     Raises:
         BudgetError: if that takes more than 2 GiB; says how much, and what to use.
 
     Cost: n products, an eigendecomposition of n × n, 3n² numbers of memory.
+
+    Example:
+        >>> import torch
+        >>> from thalweg.optim import ClosureObjective, Identity, Walk
+        >>> from thalweg.surface import HESSIAN
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> loss = lambda: w[0] ** 2 - 2 * w[1] ** 2
+        >>> walk = Walk(ClosureObjective(loss, [w], 1.0), 1.0, HESSIAN)
+        >>> whole_space(walk, Identity()).values
+        tensor([-4.,  2.], dtype=torch.float64)
     """
     n = len(walk.start)
     needed = 3 * n * n * 8
@@ -98,6 +112,16 @@ def krylov_space(
 
     Source: Lanczos 1950; full reorthogonalisation after Parlett 1998, "The symmetric eigenvalue
     problem", §6.9; the last step as a direction after Martens and Grosse 2015, §7.
+
+    Example:
+        >>> import torch
+        >>> from thalweg.optim import ClosureObjective, Identity, Walk
+        >>> from thalweg.surface import HESSIAN
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> loss = lambda: w[0] ** 2 - 2 * w[1] ** 2
+        >>> walk = Walk(ClosureObjective(loss, [w], 1.0), 1.0, HESSIAN)
+        >>> krylov_space(walk, Identity(), size=2).values.round(decimals=6)
+        tensor([-4.,  2.], dtype=torch.float64)
     """
     n = len(walk.start)
     size = min(size, n)
