@@ -10,7 +10,7 @@ from thalweg.optim._heavy_ball import HeavyBall, heavy_ball_step
 from thalweg.optim._levenberg_marquardt import LevenbergMarquardt, levenberg_marquardt_step
 from thalweg.optim._metric import Identity, Metric
 from thalweg.optim._nesterov import Nesterov, nesterov_step
-from thalweg.optim._newton import Newton, newton_step, numerical_rank
+from thalweg.optim._newton import Newton, newton_step
 from thalweg.optim._newton_cg import NewtonCG, NewtonCGDirection, newton_cg_direction
 from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective
 from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
@@ -64,7 +64,6 @@ __all__ = [
     "nesterov_step",
     "newton_cg_direction",
     "newton_step",
-    "numerical_rank",
     "saddle_free_step",
     "steihaug_way",
     "trust_region_step",

@@ -73,27 +73,31 @@ class Newton(SurfaceOptimizer):
         if walk.gradient_norm == 0:
             reason = f"the gradient is zero; {subspace.said or 'no negative curvature'}"
             return Outcome.within(subspace, None, False, reason)
-        y = newton_step(subspace.values, subspace.slopes)
+        y = newton_step(subspace.values, subspace.slopes, subspace.noise)
         attempt = walk.attempt(subspace.proposal(y))
         if not isfinite(attempt.loss):
             return Outcome.within(subspace, attempt, False, "the loss is not finite there")
         reason = "full step"
-        if (rank := numerical_rank(subspace.values)) < subspace.size:
+        rank = int((subspace.values.abs() > subspace.noise).sum())
+        if rank < subspace.size:
             reason += f" within a rank of {rank} of {subspace.size}"
         if subspace.said:
             reason += f", attracted: {subspace.said}, where it climbs"
         return Outcome.within(subspace, attempt, True, reason)
 
 
-def newton_step(values: Float[Tensor, " k"], slopes: Float[Tensor, " k"]) -> Float[Tensor, " k"]:
+def newton_step(
+    values: Float[Tensor, " k"], slopes: Float[Tensor, " k"], noise: float = 0.0
+) -> Float[Tensor, " k"]:
     """Y = −Λ⁺ b: to the critical point, in every eigendirection by its own curvature.
 
     Args:
         values: Λ (k,), eigenvalues of the curvature [loss/param²].
         slopes: b (k,), the gradient along them [loss/param].
+        noise: |λ| up to which a curvature counts as 0, and its direction is left alone.
 
     Returns:
-        The step (k,); 0 along directions beyond the rank, see `numerical_rank`.
+        The step (k,).
 
     Source: Nocedal and Wright 2006, eq. 3.30.
 
@@ -102,30 +106,4 @@ def newton_step(values: Float[Tensor, " k"], slopes: Float[Tensor, " k"]) -> Flo
         >>> newton_step(torch.tensor([-4.0, 0.0, 2.0]), torch.tensor([1.0, 1.0, 1.0]))
         tensor([ 0.2500,  0.0000, -0.5000])
     """
-    return torch.where(_is_curved(values), -slopes / values, 0.0)
-
-
-def numerical_rank(values: Float[Tensor, " k"]) -> int:
-    """How many eigenvalues are not 0: above k ε times the largest, the rounding of k products.
-
-    Args:
-        values: Λ (k,).
-
-    Returns:
-        The number of them.
-
-    Source: Golub and Van Loan 2013, "Matrix computations", sec. 5.4.1.
-
-    Example:
-        >>> import torch
-        >>> numerical_rank(torch.tensor([-1.0, 1e-12, 3.0]))
-        2
-    """
-    return int(_is_curved(values).sum())
-
-
-def _is_curved(values: Tensor) -> Tensor:
-    size = values.abs()
-    if not len(size):
-        return size > 0
-    return size > len(size) * torch.finfo(values.dtype).eps * size.max()
+    return torch.where(values.abs() > noise, -slopes / values, 0.0)

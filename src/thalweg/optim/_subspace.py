@@ -56,9 +56,18 @@ class Subspace:
         return float(self.values[-1]) if self.size else None
 
     @property
+    def noise(self) -> float:
+        """Below it a curvature cannot be told from 0: k ε max |Λ|, the rounding of k products.
+
+        Source: Golub and Van Loan 2013, "Matrix computations", sec. 5.4.1.
+        """
+        largest = float(self.values.abs().max()) if self.size else 0.0
+        return self.size * torch.finfo(self.gradient.dtype).eps * largest
+
+    @property
     def said(self) -> str:
         """The directions of negative curvature in words; "" where there are none."""
-        falling = int((self.values < 0).sum())
+        falling = int((self.values < -self.noise).sum())
         return f"negative curvature along {falling} of {self.size} directions" if falling else ""
 
     def decrease(self, y: Float[Tensor, " k"]) -> float:
