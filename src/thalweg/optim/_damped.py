@@ -75,13 +75,16 @@ class Damped(SurfaceOptimizer):
         """Below which λ makes no sense here."""
         return 0.0
 
+    def _begin(self) -> None:
+        self.memory["damping"] = 0.0  # in units that the first step finds
+
     def _advance(self, walk: Walk) -> Outcome:
         subspace = self.subspace.read(walk, self.metric, self.generator())
         if walk.gradient_norm == 0:
             reason = f"the gradient is zero; {subspace.said or 'no negative curvature seen'}"
             return Outcome.within(subspace, None, False, reason)
         scale = float(subspace.values.abs().max()) or 1.0
-        damping = self.memory.get("damping", self.damping * scale)
+        damping = self.memory["damping"] or self.damping * scale
         damping, growth = max(damping, self._least_damping(subspace)), 2.0
         for _ in range(MAX_TRIES):
             tried = damping
