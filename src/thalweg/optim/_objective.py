@@ -140,7 +140,7 @@ class Objective(ABC):
             slope = self.ranks.sum(lambda: _weighed(weights, gradients, zero), zero)
 
         def multiply(v: Tensor) -> Tensor:
-            parts = _split(v, self.params)
+            parts = split(v, self.params)
             with multiplying() if self.is_taped else differentiating(), explaining():
                 return self.ranks.sum(
                     lambda: _weighed(weights, [product(parts) for product in products], v), v, v
@@ -366,7 +366,8 @@ def _weighed(
     return torch.zeros_like(like) if total is None else total
 
 
-def _split(v: Float[Tensor, " n"], params: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def split(v: Float[Tensor, " n"], params: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """A flat vector as one tensor a parameter."""
     pieces = v.split([p.numel() for p in params])
     return tuple(piece.reshape(p.shape) for piece, p in zip(pieces, params, strict=True))
 

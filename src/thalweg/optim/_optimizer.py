@@ -14,13 +14,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg._errors import OptimizerError
-from thalweg._layout import Layout
 from thalweg.optim._metric import Identity, Metric
-from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective
 from thalweg.optim._record import StepRecord
-from thalweg.optim._recorded_optimizer import Closure, RecordedOptimizer
+from thalweg.optim._recorded_optimizer import Closure, RecordedOptimizer, refuse_mixture
+from thalweg.optim._subspace import Subspace
 from thalweg.optim._walk import Attempt, Walk
 from thalweg.surface import HESSIAN, Curvature
+
+NEVER = -1
+"""The step of the last reading of a metric that was not read."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,29 @@ class Outcome:
     subspace_size: int | None = None
     lowest_curvature: float | None = None
     highest_curvature: float | None = None
+
+    @classmethod
+    def within(
+        cls,
+        subspace: Subspace,
+        attempt: Attempt | None,
+        is_accepted: bool,
+        reason: str,
+        *,
+        damping: float | None = None,
+        radius: float | None = None,
+    ) -> Outcome:
+        """The end of a step taken in a subspace."""
+        return cls(
+            attempt,
+            is_accepted,
+            reason,
+            damping,
+            radius,
+            subspace.size,
+            subspace.lowest,
+            subspace.highest,
+        )
 
 
 class SurfaceOptimizer(RecordedOptimizer):
@@ -98,16 +123,17 @@ class SurfaceOptimizer(RecordedOptimizer):
         self.refresh_every = refresh_every
         self.seed = seed
         self._attached: list[nn.Parameter] = []
-        self._seen: object = None
-        self._is_taped = True
-        self._is_checked = False
 
     @abstractmethod
     def _advance(self, walk: Walk) -> Outcome:
         """Takes one step; the parameters are left where the outcome says."""
 
     def _begin(self) -> None:
-        """Puts into `memory` what the method remembers, as it is before the first step."""
+        """Puts into `memory` all that the method will remember, as it is before the first step.
+
+        Numbers, tensors in the parameters' dtype, and dicts of these with fixed keys:
+        torch.distributed.checkpoint loads what is there, and torch casts the rest.
+        """
 
     # torch declares two overloads for the two ways to call it.
     def step(self, closure: Closure | None = None) -> Tensor | None:  # type: ignore[override]
@@ -128,13 +154,13 @@ class SurfaceOptimizer(RecordedOptimizer):
             return None
         objective = self._objective(closure, params)
         if objective is None:
+            self._refuse_gradients(params)
             return None
         started = perf_counter()
         walk = Walk(objective, self._rates(params), self.curvature)
         with walk:
             outcome = self._walked(walk)
         self.memory["step"] += 1
-        self._is_taped = objective.is_taped
         self.record = self._recorded(walk, outcome, perf_counter() - started)
         return torch.tensor(self._sign() * walk.value, dtype=params[0].dtype)
 
@@ -179,35 +205,35 @@ class SurfaceOptimizer(RecordedOptimizer):
         super().load_state_dict(state_dict)
         self._attached = self._trainable()
         self.metric.attach(self._attached)
-        if self.state and "metric" in self.memory:
+        if self.state and self.memory.get("metric"):
             self.metric.load_state_dict(self.memory["metric"])
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickle and deepcopy; what is bound stays behind."""
-        return {**super().__getstate__(), "_seen": None, "_is_taped": True}
+        elif self.state:
+            self.memory["refreshed"] = NEVER
 
     # -- how it is done ---------------------------------------------------------------------
 
     def _prepare(self, params: list[nn.Parameter]) -> None:
-        Layout.of({f"number {i}": p for i, p in enumerate(params)})
+        refuse_mixture(params)
         if len(params) != len(self._attached) or any(map(is_not, params, self._attached)):
             # At first, after add_param_group, or where one was frozen.
             self._attached = params
             self.metric.attach(params)
-            self.memory.pop("refreshed", None)
+            self.memory["refreshed"] = NEVER
+            for p in params:
+                self.state[
+                    p
+                ].update()  # an entry each, without which a checkpoint calls the state lost
         if "step" not in self.memory:
-            self.memory["step"] = 0
+            self.memory.update(step=0, metric={})
             self._begin()
 
     def _walked(self, walk: Walk) -> Outcome:
         """A step, checked before it and where it fails."""
         if self._is_still():
             return Outcome(None, False, "the learning rate is 0")
-        if not self._is_checked:
-            walk.refuse_difference()
-            self._is_checked = True
-        since = self.memory["step"] - self.memory.get("refreshed", -self.refresh_every)
-        if since >= self.refresh_every:
+        self._check(walk)
+        last = self.memory["refreshed"]
+        if last == NEVER or self.memory["step"] - last >= self.refresh_every:
             self.refresh_metric(walk)
         outcome = self._advance(walk)
         if not outcome.is_accepted:
@@ -216,22 +242,6 @@ class SurfaceOptimizer(RecordedOptimizer):
                 walk.refuse_difference()
             walk.objective.take_back()
         return outcome
-
-    def _objective(self, closure: Closure | None, params: list[nn.Parameter]) -> Objective | None:
-        seen = ClosureObjective if closure is not None else self._bound and self._bound.model
-        if seen is not self._seen:
-            self._seen, self._is_taped, self._is_checked = seen, True, False
-        if closure is not None:
-            return ClosureObjective(closure, params, self._sign(), is_taped=self._is_taped)
-        if self._bound is not None:
-            return ProblemObjective(self._bound, params, self._sign(), is_taped=self._is_taped)
-        if any(p.grad is not None and bool(p.grad.any()) for p in params):
-            raise OptimizerError(
-                f"{type(self).__name__}.step() has no loss to evaluate; give it one, "
-                f"step(lambda: loss(model(x), y)), or bind(model, loss, (x, y)) before: it takes "
-                f"gradients by itself, so leave loss.backward() out"
-            )
-        return None
 
     def _rates(self, params: list[nn.Parameter]) -> float | Float[Tensor, " n"]:
         rates = [float(g["lr"]) for g in self.param_groups for _ in g["params"]]

@@ -70,6 +70,8 @@ class StepRecord:
         parts.append(f"‖g‖ {self.gradient_norm:.3g}")
         if self.ratio is not None:
             parts.append(f"decrease {self.actual_decrease:.3g}, {self.ratio:.2f} of the predicted")
+        elif self.first_order_decrease is not None:
+            parts.append(f"first-order decrease {self.first_order_decrease:.3g}")
         if self.damping is not None:
             parts.append(f"λ {self.damping:.2g}")
         if self.radius is not None:

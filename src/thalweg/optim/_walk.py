@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from types import TracebackType
 
 import torch
@@ -59,8 +59,8 @@ class Attempt:
     def ratio(self) -> float:
         """Actual over predicted decrease; −∞ where the loss is not finite."""
         if not isfinite(self.loss):
-            return -float("inf")
-        return self.actual / self.second if self.second > 0 else -float("inf")
+            return -inf
+        return self.actual / self.second if self.second > 0 else -inf
 
 
 class Walk:
@@ -158,6 +158,32 @@ class Walk:
     def noise(self) -> float:
         """How far two losses here may differ by rounding alone."""
         return 8 * torch.finfo(self.start.dtype).eps * abs(self.value)
+
+    def is_noise(self, attempt: Attempt, predicted: float | None = None) -> bool:
+        """Whether what an attempt did and what was predicted both drown in rounding.
+
+        Args:
+            attempt: the attempt.
+            predicted: the decrease of the method's own model; the second-order one if left out.
+
+        Source: Conn, Gould and Toint 2000, "Trust-region methods", sec. 17.4.2.
+        """
+        predicted = attempt.second if predicted is None else predicted
+        return abs(attempt.actual) <= self.noise and abs(predicted) <= self.noise
+
+    def ratio(self, attempt: Attempt, predicted: float | None = None) -> float:
+        """Actual over predicted decrease: 1 where both are noise, −∞ where the loss is not finite.
+
+        Args:
+            attempt: the attempt.
+            predicted: as of `is_noise`.
+        """
+        predicted = attempt.second if predicted is None else predicted
+        if not isfinite(attempt.loss):
+            return -inf
+        if self.is_noise(attempt, predicted):
+            return 1.0
+        return attempt.actual / predicted if predicted > 0 else -inf
 
     def _value(self) -> float:
         self.gradients_spent += FORWARD
