@@ -43,6 +43,7 @@ from thalweg.linalg import (
     trace,
 )
 from thalweg.passes import Pass
+from thalweg.sheet import WorkedPass, worked
 from thalweg.surface import Point, Surface
 
 __version__ = "0.1.0"
@@ -65,6 +66,7 @@ __all__ = [
     "Surface",
     "ThalwegError",
     "UntapedError",
+    "WorkedPass",
     "critical_point",
     "curvature",
     "density",
@@ -88,4 +90,5 @@ __all__ = [
     "symbolic",
     "tape",
     "trace",
+    "worked",
 ]

@@ -23,6 +23,7 @@ from thalweg.cli._running import (
     show,
 )
 from thalweg.cli._spectrum import spectrum_command
+from thalweg.cli._worked import worked_command
 from thalweg.doctor import Budget, examine
 from thalweg.report import check_writable
 
@@ -98,3 +99,4 @@ def examine_command(
 
 
 app.command("spectrum")(spectrum_command)
+app.command("worked")(worked_command)

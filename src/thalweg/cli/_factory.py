@@ -26,6 +26,24 @@ def problem_from(target: str) -> Problem:
     Raises:
         ProblemError: if it cannot be found, raises, needs arguments or returns something else.
     """
+    problem = value_from(target)
+    if not isinstance(problem, Problem):
+        raise ProblemError(
+            f"{target} returned a value of type {type(problem).__name__}; it must return "
+            f"thalweg.Problem(model, loss, data)"
+        )
+    return problem
+
+
+def value_from(target: str) -> Any:
+    """What a factory returns; a Problem, module, tuple or text in its place is taken as it is.
+
+    Args:
+        target: `package.module:factory` or `path/file.py:factory`.
+
+    Raises:
+        ProblemError: if it cannot be found, raises or needs arguments.
+    """
     where, _, name = target.rpartition(":")
     if not where or not name:
         raise ProblemError(
@@ -35,13 +53,7 @@ def problem_from(target: str) -> Problem:
     with _without_bytecode(), _current_folder_first():
         module = _module(where)
         found = _attribute(module, where, name)
-        problem = found if isinstance(found, Problem) else _called(found, target)
-    if not isinstance(problem, Problem):
-        raise ProblemError(
-            f"{target} returned a value of type {type(problem).__name__}; it must return "
-            f"thalweg.Problem(model, loss, data)"
-        )
-    return problem
+        return found if isinstance(found, Problem | tuple | str) else _called(found, target)
 
 
 def _module(where: str) -> ModuleType:

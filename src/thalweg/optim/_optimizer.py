@@ -278,3 +278,9 @@ class SurfaceOptimizer(RecordedOptimizer):
             is_accepted=outcome.is_accepted,
             reason=outcome.reason,
         )
+
+
+def no_decrease(what: str, last: float, attempt: Attempt) -> str:
+    """Why none of several attempts was accepted."""
+    lost = ", where the step drowns in the rounding of the parameters" if attempt.is_lost else ""
+    return f"no decrease at any of the {what} {last:.2g}{lost}"
