@@ -7,6 +7,7 @@ from thalweg import (
     optim,
     passes,
     problems,
+    race,
     report,
     sheet,
     signal,
@@ -43,6 +44,7 @@ from thalweg.linalg import (
     trace,
 )
 from thalweg.passes import Pass
+from thalweg.race import compare
 from thalweg.surface import Point, Surface
 
 __version__ = "0.1.0"
@@ -65,6 +67,7 @@ __all__ = [
     "Surface",
     "ThalwegError",
     "UntapedError",
+    "compare",
     "critical_point",
     "curvature",
     "density",
@@ -79,6 +82,7 @@ __all__ = [
     "optim",
     "passes",
     "problems",
+    "race",
     "report",
     "save",
     "sheet",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import thalweg
+from thalweg.cli._compare import compare_command
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -98,3 +99,4 @@ def examine_command(
 
 
 app.command("spectrum")(spectrum_command)
+app.command("compare")(compare_command)
