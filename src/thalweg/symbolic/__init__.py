@@ -13,6 +13,7 @@ from thalweg.symbolic._expression import (
 )
 from thalweg.symbolic._spelling import FUNCTIONS, function_named, normalised
 from thalweg.symbolic._text import Program, Statement, parse_expression, parse_program
+from thalweg.symbolic._written import latex_of_name, text_of_name
 
 __all__ = [
     "FUNCTIONS",
@@ -28,7 +29,9 @@ __all__ = [
     "Statement",
     "Transpose",
     "function_named",
+    "latex_of_name",
     "normalised",
     "parse_expression",
     "parse_program",
+    "text_of_name",
 ]
