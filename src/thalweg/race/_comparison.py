@@ -76,7 +76,8 @@ class Duel:
         factor: how many times more the rival costs, or how many times higher its loss ends, as a
             geometric mean over the seeds.
         low: lower end of the one-sided interval of that by Student's t on logarithms, at 95 % for
-            all rivals together; above 1 the difference is more than chance.
+            all rivals together; above 1 the difference is more than chance. For a rival that never
+            arrives, where the other does on every seed, the least of the seeds' factors.
         is_proved: whether it is.
         is_bound: whether the rival broke down or did not arrive on some seeds, so that the factor
             is larger yet.
@@ -110,7 +111,7 @@ class Recommendation:
     @property
     def is_proved(self) -> bool:
         """Whether it is ahead of every rival by more than chance."""
-        return bool(self.name) and all(duel.is_proved for duel in self.duels)
+        return bool(self.duels) and all(duel.is_proved for duel in self.duels)
 
 
 @dataclass(frozen=True)

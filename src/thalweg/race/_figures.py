@@ -16,6 +16,9 @@ from thalweg.report import Figure, Ink, band, line
 MOST_SHOWN = 8
 """Curves of one picture; more cannot be told apart."""
 
+BLOWN_UP = 100.0
+"""So many times the loss it begins with, a curve leaves the picture."""
+
 MOST_BANDS = 4
 """Ranges over the seeds of one picture; more hide one another."""
 
@@ -202,14 +205,19 @@ def _curves(
             continue
         curves.append((number, entry, x, heights))
     values = [y for *_, heights in curves for curve in heights for y in curve]
+    most = BLOWN_UP * max((heights[1][0] for *_, heights in curves), default=1.0)
     least = min((y for y in values if y > 0), default=None)
     is_log = is_logarithmic and least is not None
     data: list[dict[str, Any]] = []
     for number, entry, x, heights in curves:
         # A loss of zero has no place on a logarithmic axis: it stands at the lower end.
         low, middle, high = (
-            [max(y, least) if is_log and least else y for y in curve] for curve in heights
+            [min(max(y, least), most) if is_log and least else y for y in curve]
+            for curve in heights
         )
+        # Nor is it any use to see how far a run flies off.
+        kept = next((i for i, y in enumerate(middle) if y >= most), len(middle))
+        x, low, middle, high = (part[: kept + 1] for part in (x, low, middle, high))
         ink, is_dashed = ink_of(number)
         if number < MOST_BANDS and len(entry.trials) > 1:
             data.append(band(x, low, high, name=entry.name, ink=ink))

@@ -48,7 +48,7 @@ def _verdict(comparison: Comparison) -> str:
     found = comparison.recommendation
     partly = "Interrupted: " if comparison.is_partial else ""
     if not found.name:
-        return f"{partly}every optimizer broke down here"
+        return f"{partly}no optimizer trains this"
     if found.is_proved and found.duels:
         return f"{partly}{found.name} is ahead"
     if not found.duels:
@@ -119,7 +119,9 @@ def _result_section(comparison: Comparison) -> Section:
     )
     if comparison.target is not None:
         sentence += f" The target is a training loss of {comparison.target:g}."
-    caption = f"After {comparison.budget}: median over the seeds, lowest and highest."
+    caption = (
+        f"After {comparison.budget}: median over the seeds, lowest and highest; ∞: broke down."
+    )
     blocks = [_setting_table(comparison), Table(tuple(header), tuple(rows), caption)]
     return Section("Results", sentence, tuple(blocks))
 
@@ -290,21 +292,21 @@ def _setting(setting: Setting) -> str:
 
 
 def _range(values: Sequence[float], unit: str = "") -> str:
-    """Median with the lowest and highest, or how many are not finite."""
+    """Median with the lowest and the highest."""
     if not values:
         return "–"
     finite = [value for value in values if isfinite(value)]
     if not finite:
-        return "broke down"
+        return "∞"
     broken = len(values) - len(finite)
-    more = f", {broken} broke down" if broken else ""
-    low, middle, high = min(finite), median(finite), max(finite)
-    spread = f" ({_number(low)} to {_number(high)})" if len(finite) > 1 else ""
-    return f"{_number(middle)}{unit}{spread}{more}"
+    low, middle = min(finite), median(values)
+    high = "∞" if broken else _number(max(finite))
+    spread = f" ({_number(low)} to {high})" if len(values) > 1 else ""
+    return f"{_number(middle)}{unit if isfinite(middle) else ''}{spread}"
 
 
 def _number(value: float) -> str:
-    return f"{value:.3g}" if isfinite(value) else "broke down"
+    return f"{value:.3g}" if isfinite(value) else "∞"
 
 
 def _middle(values: Sequence[float]) -> float:

@@ -14,6 +14,7 @@ from thalweg._reading import keeping_random_states
 from thalweg._sampling import drawn
 from thalweg._training import split
 from thalweg.race._judge import Judge
+from thalweg.surface import Surface
 
 ProblemFactory = Callable[[int], Problem]
 """From a seed to the problem with the initialisation of that seed."""
@@ -50,8 +51,8 @@ class Starts:
         self._seed = seed
         self.first = self._made(seed)
         self.first.ranks.refuse("compare(problem)")
-        # Training is done in training mode; what is read is read in evaluation mode.
-        self.first.in_eval_mode().check()
+        # All of it can be read, in the mode in which it is judged; training is done in its own.
+        _ = Surface(self.first.in_eval_mode()).here().value
         self.batch_size = self.first.batch_size if batch_size is None else batch_size
         self._is_whole = self.batch_size is None or self.batch_size >= self.first.num_samples
         self.is_redrawn = self._is_redrawn()

@@ -14,6 +14,10 @@ from thalweg.race._comparison import Duel, Entry, Recommendation
 RISK = 0.05
 """Of calling any difference more than chance that is not, over all rivals (Bonferroni)."""
 
+ALL_OR_NONE = 3
+"""Seeds on all of which one arrives and the other on none, from which that is more than chance:
+Fisher's exact test gives 1/20 for three against three."""
+
 ALIKE = 1.05
 """Factors below this are the resolution of a run's readings, and no difference."""
 
@@ -68,6 +72,11 @@ def recommended(entries: Sequence[Entry], target: float | None, budget: Budget) 
             "Give smaller learning rates, or look at the problem with thalweg examine.",
         )  # fmt: skip
     best, rivals = entries[0], entries[1:]
+    if target is None and not any(t.final_loss < t.marks[0].loss for t in best.trials):
+        return Recommendation(
+            "", criterion, (), "No optimizer can be recommended: none lowered the loss.",
+            "Give more budget, or smaller learning rates, or look with thalweg examine.",
+        )  # fmt: skip
     own = costs(best, target, budget)
     duels = tuple(_duel(best, rival, target, budget, len(rivals)) for rival in rivals)
     return Recommendation(
@@ -89,6 +98,9 @@ def _duel(best: Entry, rival: Entry, target: float | None, budget: Budget, num_r
     is_bound = not all(isfinite(cost) for cost in costs(rival, target, budget))
     logs = [log(theirs / mine) for mine, theirs in pairs]
     mean = fmean(logs)
+    is_absent = not any(isfinite(cost) for cost in costs(rival, target, budget))
+    if is_absent and len(logs) >= ALL_OR_NONE and all(map(isfinite, costs(best, target, budget))):
+        return Duel(rival.name, exp(mean), exp(min(logs)), True, is_bound)
     if len(logs) < 2:
         return Duel(rival.name, exp(mean), 0.0, False, is_bound)
     error = stdev(logs) / sqrt(len(logs))
@@ -143,8 +155,9 @@ def _doubt(best: Entry, duels: Sequence[Duel]) -> str:
     alike = [duel.rival for duel in duels if not duel.is_proved]
     if not alike:
         return (
-            f"That it is ahead of every other is more than chance, by a paired t test over "
-            f"{num_seeds} seeds at 95 % for all rivals together."
+            f"That it is ahead of every other is more than chance: by a paired t test over "
+            f"{num_seeds} seeds at 95 % for all rivals together, or because it arrives on every "
+            f"seed and the other on none."
         )
     few = f"; {num_seeds} seeds are few" if num_seeds < 5 else ""
     return (

@@ -13,6 +13,7 @@ from thalweg._training import described
 from thalweg.curvature import StepRule
 from thalweg.curvature._scaled_operator import ScaledOperator
 from thalweg.linalg import SymmetricOperator, extremes
+from thalweg.optim import GradientDescent, HeavyBall
 from thalweg.race._trial import Mark, SharpnessMark
 from thalweg.surface import Surface
 
@@ -58,7 +59,7 @@ class Watch:
     def _mark(self, mark: Mark, optimizer: torch.optim.Optimizer | None) -> SharpnessMark:
         point = Surface(self._problem.in_eval_mode()).here()
         operator: SymmetricOperator = point.hessian()
-        rule = None if optimizer is None else StepRule.of(optimizer)
+        rule = None if optimizer is None else _rule_of(optimizer)
         epsilon = None if rule is None else rule.epsilon
         if epsilon is not None:
             assert optimizer is not None
@@ -76,6 +77,17 @@ class Watch:
             limit=None if rule is None else rule.limit,
             rule="" if rule is None else rule.name,
         )
+
+
+def _rule_of(optimizer: torch.optim.Optimizer) -> StepRule | None:
+    """The rule of an optimizer's step; our own first-order methods step as torch's do."""
+    if isinstance(optimizer, GradientDescent | HeavyBall):
+        group = optimizer.param_groups[0]
+        stand_in = torch.optim.SGD(
+            [torch.zeros(1)], lr=float(group["lr"]), momentum=float(group.get("momentum", 0.0))
+        )
+        return StepRule.of(stand_in)
+    return StepRule.of(optimizer)
 
 
 def _root_mean_square(optimizer: torch.optim.Optimizer) -> Tensor | None:
