@@ -45,6 +45,7 @@ from thalweg.linalg import (
 )
 from thalweg.passes import Pass
 from thalweg.race import compare
+from thalweg.sheet import WorkedPass, worked
 from thalweg.surface import Point, Surface
 
 __version__ = "0.1.0"
@@ -67,6 +68,7 @@ __all__ = [
     "Surface",
     "ThalwegError",
     "UntapedError",
+    "WorkedPass",
     "compare",
     "critical_point",
     "curvature",
@@ -92,4 +94,5 @@ __all__ = [
     "symbolic",
     "tape",
     "trace",
+    "worked",
 ]

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sheets import CHAIN, KNOWN, LAYERS
@@ -135,7 +136,7 @@ PEERS = {name: getattr(torch.nn.functional, name, None) or getattr(torch, name) 
 numbers = st.floats(-3, 3).map(lambda x: round(x, 3)).filter(lambda x: abs(x) > 1e-2)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.sampled_from(UNARY), min_size=1, max_size=4), st.lists(numbers, min_size=5))
 def test_networks_of_any_depth_agree_with_plain_autograd(activations, draws):
     """Written out by hand in torch here, without the graph."""
@@ -173,6 +174,17 @@ def test_each_local_derivative_is_what_a_small_step_shows():
 def test_kinks_are_said():
     graph = graph_of("x = 0\nL = relu(x) + abs(x)")
     assert sum("no derivative" in node.note for node in graph.nodes) == 2
+
+
+def test_at_a_kink_the_derivative_is_torchs():
+    functions = {
+        "relu": F.relu, "leaky_relu": F.leaky_relu, "elu": F.elu, "abs": torch.abs,
+        "softplus": F.softplus, "silu": F.silu, "gelu": F.gelu,
+    }  # fmt: skip
+    for name, function in functions.items():
+        x = torch.zeros((), dtype=torch.float64, requires_grad=True)
+        (theirs,) = torch.autograd.grad(function(x), x)
+        torch.testing.assert_close(graph_of(f"x = 0\nL = {name}(x)")["x"].gradient, theirs)
 
 
 def test_forms_say_how_a_gradient_goes_back():

@@ -24,6 +24,7 @@ from thalweg.cli._running import (
     show,
 )
 from thalweg.cli._spectrum import spectrum_command
+from thalweg.cli._worked import worked_command
 from thalweg.doctor import Budget, examine
 from thalweg.report import check_writable
 
@@ -100,3 +101,4 @@ def examine_command(
 
 app.command("spectrum")(spectrum_command)
 app.command("compare")(compare_command)
+app.command("worked")(worked_command)

@@ -26,9 +26,7 @@ def problem_from(target: str) -> Problem:
     Raises:
         ProblemError: if it cannot be found, raises, needs arguments or returns something else.
     """
-    with _without_bytecode(), _current_folder_first():
-        found = _found(target)
-        return found if isinstance(found, Problem) else _problem(found, target)
+    return _checked(value_from(target), target)
 
 
 def problems_from(target: str) -> Problem | Callable[[int], Problem]:
@@ -47,9 +45,23 @@ def problems_from(target: str) -> Problem | Callable[[int], Problem]:
 
     def made(seed: int) -> Problem:
         with _without_bytecode(), _current_folder_first():
-            return _problem(found, target, seed)
+            return _checked(_called(found, target, seed), target)
 
     return made
+
+
+def value_from(target: str) -> Any:
+    """What a factory returns; a Problem, module, tuple or text in its place is taken as it is.
+
+    Args:
+        target: `package.module:factory` or `path/file.py:factory`.
+
+    Raises:
+        ProblemError: if it cannot be found, raises or needs arguments.
+    """
+    with _without_bytecode(), _current_folder_first():
+        found = _found(target)
+        return found if isinstance(found, Problem | tuple | str) else _called(found, target)
 
 
 def _found(target: str) -> Any:
@@ -62,14 +74,13 @@ def _found(target: str) -> Any:
     return _attribute(_module(where), where, name)
 
 
-def _problem(factory: Any, target: str, seed: int | None = None) -> Problem:
-    problem = _called(factory, target, seed)
-    if not isinstance(problem, Problem):
+def _checked(value: Any, target: str) -> Problem:
+    if not isinstance(value, Problem):
         raise ProblemError(
-            f"{target} returned a value of type {type(problem).__name__}; it must return "
+            f"{target} returned a value of type {type(value).__name__}; it must return "
             f"thalweg.Problem(model, loss, data)"
         )
-    return problem
+    return value
 
 
 def _module(where: str) -> ModuleType:
@@ -129,7 +140,7 @@ def _is_own(module: ModuleType, name: str, value: Any) -> bool:
     )
 
 
-def _called(factory: Any, target: str, seed: int | None) -> Any:
+def _called(factory: Any, target: str, seed: int | None = None) -> Any:
     if not callable(factory):
         raise ProblemError(
             f"{target} is a value of type {type(factory).__name__}; name a function that returns a "

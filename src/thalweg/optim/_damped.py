@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thalweg._errors import OptimizerError
 from thalweg.optim._metric import Metric
-from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
+from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
 from thalweg.optim._subspace import Space, Subspace
 from thalweg.optim._walk import Walk
 from thalweg.surface import Curvature
@@ -75,13 +75,16 @@ class Damped(SurfaceOptimizer):
         """Below which λ makes no sense here."""
         return 0.0
 
+    def _begin(self) -> None:
+        self.memory["damping"] = 0.0  # in units that the first step finds
+
     def _advance(self, walk: Walk) -> Outcome:
         subspace = self.subspace.read(walk, self.metric, self.generator())
         if walk.gradient_norm == 0:
             reason = f"the gradient is zero; {subspace.said or 'no negative curvature seen'}"
             return Outcome.within(subspace, None, False, reason)
         scale = float(subspace.values.abs().max()) or 1.0
-        damping = self.memory.get("damping", self.damping * scale)
+        damping = self.memory["damping"] or self.damping * scale
         damping, growth = max(damping, self._least_damping(subspace)), 2.0
         for _ in range(MAX_TRIES):
             tried = damping
@@ -90,7 +93,9 @@ class Damped(SurfaceOptimizer):
             if ratio > 0:
                 self.memory["damping"] = tried * max(1 / 3, 1 - (2 * ratio - 1) ** 3)
                 return Outcome.within(subspace, attempt, True, subspace.said, damping=tried)
+            if attempt.is_lost:
+                break
             damping, growth = tried * growth, 2 * growth
-        self.memory["damping"] = damping
-        reason = f"no decrease at any of {MAX_TRIES} dampings up to {tried:.2g}"
+        # λ stays what it was: on other data it is the better guess.
+        reason = no_decrease("dampings up to", tried, attempt)
         return Outcome.within(subspace, attempt, False, reason, damping=tried)

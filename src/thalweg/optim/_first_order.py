@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg._errors import DetachedLossError, LayoutError, OptimizerError
+from thalweg._errors import DetachedLossError, LayoutError
 from thalweg.optim._objective import split
 from thalweg.optim._record import StepRecord
 from thalweg.optim._recorded_optimizer import Closure, RecordedOptimizer
@@ -83,6 +83,8 @@ class FirstOrder(RecordedOptimizer):
                 self.state[p] = {**self._begin(p), **self.state[p]}
             return None
         record = (self._measured_step if self.measured else self._plain_step)(closure, params)
+        if record is None:
+            return None
         self.memory["step"] += 1
         self.record = replace(record, step=self.memory["step"], seconds=perf_counter() - started)
         return None if record.loss is None else torch.tensor(record.loss, dtype=params[0].dtype)
@@ -101,14 +103,13 @@ class FirstOrder(RecordedOptimizer):
         step_norm = _norm(step for step, _ in changes.values())
         return StepRecord(0, loss, gradient_norm, step_norm, -slope, gradient_equivalents=1.0)
 
-    def _measured_step(self, closure: Closure | None, params: list[nn.Parameter]) -> StepRecord:
+    def _measured_step(
+        self, closure: Closure | None, params: list[nn.Parameter]
+    ) -> StepRecord | None:
         objective = self._objective(closure, params)
         if objective is None:
-            raise OptimizerError(
-                f"{type(self).__name__}(measured=True) evaluates the loss before and after its "
-                f"step and was given gradients alone; give it the loss: "
-                f"step(lambda: loss(model(x), y)), or bind(model, loss, (x, y)) before"
-            )
+            self._refuse_gradients(params)
+            return None
         walk = Walk(objective, 1.0, HESSIAN)
         with walk:
             self._check(walk)

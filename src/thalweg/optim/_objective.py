@@ -187,13 +187,17 @@ class Objective(ABC):
         batch: Batch,
     ) -> tuple[Evaluation, tuple[Tensor, ...], BatchProduct]:
         found: list[Evaluation] = []
+        moved: list[Callable[[], None]] = []
 
         def forward() -> tuple[Tensor, Tensor]:
             found.append(self.forward(batch))
+            moved.append(self.way_back())
             loss, output = found[0].loss, found[0].logits
             return loss, output if isinstance(output, Tensor) else loss
 
         tape = Tape(forward, self.params)
+        # Recording runs some operations again, batch normalisation with its statistics too.
+        moved[0]()
         if custom := custom_functions(found[0].loss):
             raise UntapedError(f"{custom[0].__name__} has a derivative of its own")
         if not curvature.is_hessian:

@@ -14,13 +14,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg._errors import OptimizerError
-from thalweg._layout import Layout
 from thalweg.optim._metric import Identity, Metric
 from thalweg.optim._record import StepRecord
-from thalweg.optim._recorded_optimizer import Closure, RecordedOptimizer
+from thalweg.optim._recorded_optimizer import Closure, RecordedOptimizer, refuse_mixture
 from thalweg.optim._subspace import Subspace
 from thalweg.optim._walk import Attempt, Walk
 from thalweg.surface import HESSIAN, Curvature
+
+NEVER = -1
+"""The step of the last reading of a metric that was not read."""
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,11 @@ class SurfaceOptimizer(RecordedOptimizer):
         """Takes one step; the parameters are left where the outcome says."""
 
     def _begin(self) -> None:
-        """Puts into `memory` what the method remembers, as it is before the first step."""
+        """Puts into `memory` all that the method will remember, as it is before the first step.
+
+        Numbers, tensors in the parameters' dtype, and dicts of these with fixed keys:
+        torch.distributed.checkpoint loads what is there, and torch casts the rest.
+        """
 
     # torch declares two overloads for the two ways to call it.
     def step(self, closure: Closure | None = None) -> Tensor | None:  # type: ignore[override]
@@ -199,20 +205,26 @@ class SurfaceOptimizer(RecordedOptimizer):
         super().load_state_dict(state_dict)
         self._attached = self._trainable()
         self.metric.attach(self._attached)
-        if self.state and "metric" in self.memory:
+        if self.state and self.memory.get("metric"):
             self.metric.load_state_dict(self.memory["metric"])
+        elif self.state:
+            self.memory["refreshed"] = NEVER
 
     # -- how it is done ---------------------------------------------------------------------
 
     def _prepare(self, params: list[nn.Parameter]) -> None:
-        Layout.of({f"number {i}": p for i, p in enumerate(params)})
+        refuse_mixture(params)
         if len(params) != len(self._attached) or any(map(is_not, params, self._attached)):
             # At first, after add_param_group, or where one was frozen.
             self._attached = params
             self.metric.attach(params)
-            self.memory.pop("refreshed", None)
+            self.memory["refreshed"] = NEVER
+            for p in params:
+                self.state[
+                    p
+                ].update()  # an entry each, without which a checkpoint calls the state lost
         if "step" not in self.memory:
-            self.memory["step"] = 0
+            self.memory.update(step=0, metric={})
             self._begin()
 
     def _walked(self, walk: Walk) -> Outcome:
@@ -220,8 +232,8 @@ class SurfaceOptimizer(RecordedOptimizer):
         if self._is_still():
             return Outcome(None, False, "the learning rate is 0")
         self._check(walk)
-        since = self.memory["step"] - self.memory.get("refreshed", -self.refresh_every)
-        if since >= self.refresh_every:
+        last = self.memory["refreshed"]
+        if last == NEVER or self.memory["step"] - last >= self.refresh_every:
             self.refresh_metric(walk)
         outcome = self._advance(walk)
         if not outcome.is_accepted:
@@ -230,14 +242,6 @@ class SurfaceOptimizer(RecordedOptimizer):
                 walk.refuse_difference()
             walk.objective.take_back()
         return outcome
-
-    def _refuse_gradients(self, params: list[nn.Parameter]) -> None:
-        if any(p.grad is not None and bool(p.grad.any()) for p in params):
-            raise OptimizerError(
-                f"{type(self).__name__}.step() has no loss to evaluate; give it one, "
-                f"step(lambda: loss(model(x), y)), or bind(model, loss, (x, y)) before: it takes "
-                f"gradients by itself, so leave loss.backward() out"
-            )
 
     def _rates(self, params: list[nn.Parameter]) -> float | Float[Tensor, " n"]:
         rates = [float(g["lr"]) for g in self.param_groups for _ in g["params"]]
@@ -274,3 +278,9 @@ class SurfaceOptimizer(RecordedOptimizer):
             is_accepted=outcome.is_accepted,
             reason=outcome.reason,
         )
+
+
+def no_decrease(what: str, last: float, attempt: Attempt) -> str:
+    """Why none of several attempts was accepted."""
+    lost = ", where the step drowns in the rounding of the parameters" if attempt.is_lost else ""
+    return f"no decrease at any of the {what} {last:.2g}{lost}"

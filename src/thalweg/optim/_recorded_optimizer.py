@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg._errors import OptimizerError
+from thalweg._layout import Layout
 from thalweg._problem import Problem
 from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective
 from thalweg.optim._record import StepRecord
@@ -85,11 +86,22 @@ class RecordedOptimizer(torch.optim.Optimizer, ABC):
         seen = ClosureObjective if closure is not None else self._bound and self._bound.model
         if seen is not self._seen:
             self._seen, self._is_taped, self._is_checked = seen, True, False
+        if seen is not None:
+            refuse_mixture(params)
         if closure is not None:
             return ClosureObjective(closure, params, self._sign(), is_taped=self._is_taped)
         if self._bound is not None:
             return ProblemObjective(self._bound, params, self._sign(), is_taped=self._is_taped)
         return None
+
+    def _refuse_gradients(self, params: list[nn.Parameter]) -> None:
+        """Gradients that are there and not all zero were meant to be used."""
+        if any(p.grad is not None and bool(p.grad.any()) for p in params):
+            raise OptimizerError(
+                f"{type(self).__name__}.step() has no loss to evaluate; give it one, "
+                f"step(lambda: loss(model(x), y)), or bind(model, loss, (x, y)) before: it takes "
+                f"gradients by itself, so leave loss.backward() out"
+            )
 
     def _check(self, walk: Walk) -> None:
         """Refuses, once for each model, a loss that differs between two calls at one place."""
@@ -127,3 +139,12 @@ class RecordedOptimizer(torch.optim.Optimizer, ABC):
             and self._is_still()
             and all(p.grad is not None and not p.grad.any() for p in self._trainable())
         )
+
+
+def refuse_mixture(params: list[nn.Parameter]) -> None:
+    """Refuses parameters that do not make one vector.
+
+    Raises:
+        LayoutError: if they mix dtypes or devices, or are not real.
+    """
+    Layout.of({f"number {i}": p for i, p in enumerate(params)})

@@ -205,7 +205,8 @@ def _curves(
             continue
         curves.append((number, entry, x, heights))
     values = [y for *_, heights in curves for curve in heights for y in curve]
-    most = BLOWN_UP * max((heights[1][0] for *_, heights in curves), default=1.0)
+    starts = [read(t.marks[0]) for e in comparison.entries for t in e.trials]
+    most = BLOWN_UP * max((abs(start) for start in starts if start is not None), default=1.0)
     least = min((y for y in values if y > 0), default=None)
     is_log = is_logarithmic and least is not None
     data: list[dict[str, Any]] = []
@@ -242,7 +243,7 @@ def _spread(
     """
     curves = []
     for trial in trials:
-        points = [(across(mark), read(mark)) for mark in trial.marks]
+        points = [(across(mark), read(mark)) for mark in trial.marks if mark.step]
         found = [(x, y) for x, y in points if x > 0 and y is not None and isfinite(y)]
         if found:
             curves.append(found)

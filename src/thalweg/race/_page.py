@@ -119,9 +119,7 @@ def _result_section(comparison: Comparison) -> Section:
     )
     if comparison.target is not None:
         sentence += f" The target is a training loss of {comparison.target:g}."
-    caption = (
-        f"After {comparison.budget}: median over the seeds, lowest and highest; ∞: broke down."
-    )
+    caption = f"After {comparison.budget}: median over the seeds, lowest, highest; ∞: broke down."
     blocks = [_setting_table(comparison), Table(tuple(header), tuple(rows), caption)]
     return Section("Results", sentence, tuple(blocks))
 

@@ -3,5 +3,18 @@
 from thalweg.sheet._build import graph_of
 from thalweg.sheet._graph import Graph, Local, Node, Path
 from thalweg.sheet._operation import Form, Label
+from thalweg.sheet._remarks import Alternative
+from thalweg.sheet._worked import WorkedPass, worked
 
-__all__ = ["Form", "Graph", "Label", "Local", "Node", "Path", "graph_of"]
+__all__ = [
+    "Alternative",
+    "Form",
+    "Graph",
+    "Label",
+    "Local",
+    "Node",
+    "Path",
+    "WorkedPass",
+    "graph_of",
+    "worked",
+]

@@ -127,8 +127,13 @@ def graph_of(text: str | Program, loss: str | None = None) -> Graph:
     Source: Rumelhart, Hinton and Williams 1986, eqs. 4–7.
     """
     program = parse_program(text) if isinstance(text, str) else text
-    builder = _Builder(program)
-    return builder.graph(loss)
+    draft, place = draft_of(program, loss)
+    return draft.finished(place)
+
+
+def draft_of(program: Program, loss: str | None) -> tuple[Draft, int]:
+    """The steps of a program, and the place of its loss among them."""
+    return _Builder(program).draft(loss)
 
 
 class _Builder:
@@ -139,14 +144,14 @@ class _Builder:
         self._draft = Draft(frozenset(self._statements))
         self._line = 0
 
-    def graph(self, loss: str | None) -> Graph:
+    def draft(self, loss: str | None) -> tuple[Draft, int]:
         for statement in self._order:
             self._line = statement.line
             self._terms[statement.name] = self._stated(statement)
         name = self._loss_name(loss)
         place = self._terms[name].place
         assert place is not None, "every statement is a step"
-        return self._draft.finished(place)
+        return self._draft, place
 
     def _loss_name(self, loss: str | None) -> str:
         if loss is not None:
@@ -313,9 +318,11 @@ class _Builder:
         return self._product(a, b)
 
     def _power(self, a: Term, b: Term) -> Term:
-        if not b.is_number:
+        if a.place is None and a.label.text == "e" and a.is_number:
+            return self._apply(EXP, b)
+        if not (a.is_number or b.is_number):
             raise FormulaError(f"the exponent {b.label.text} is {b.shape}; it has to be a number")
-        if b.place is None and a.place is not None:
+        if b.place is None and b.is_number and a.place is not None:
             step = self._draft.steps[a.place]
             is_last = a.place == len(self._draft.steps) - 1 and not step.is_named
             if float(b.value) == 2 and is_last and isinstance(step.operation, Norm):
@@ -326,8 +333,6 @@ class _Builder:
             if a.value.ndim == 2:
                 self._say_entries(a)
             return self._apply(power_by(float(b.value), b.label), a)
-        if a.place is None and a.label.text == "e" and a.is_number:
-            return self._apply(EXP, b)
         if a.value.ndim == 2:
             self._say_entries(a)
         return self._apply(POWER, a, b)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from itertools import count
 
 import torch
@@ -10,12 +11,17 @@ from torch import Tensor
 
 from thalweg._errors import FormulaError
 from thalweg.sheet._graph import Graph, Local, Node, Path
-from thalweg.sheet._operation import Label, Operation
+from thalweg.sheet._operation import Form, Label, Operation
 from thalweg.sheet._proof import Proof, prove
 
 MAX_NODES = 500
 MAX_ENTRIES = 100_000
 """Of one value: what is written out has to be small."""
+
+
+_ODOT, _CDOT = r"\odot", r"\cdot"
+_DELTA = Label("$d", "$d")
+"""Left open: a chain of rules puts one into another."""
 
 
 @dataclass
@@ -32,6 +38,7 @@ class Step:
         line: in the text.
         is_constant: towards which nothing is derived.
         is_named: by the text.
+        origin: of it in a module.
     """
 
     name: str
@@ -43,6 +50,7 @@ class Step:
     line: int | None = None
     is_constant: bool = False
     is_named: bool = True
+    origin: str = ""
 
     @property
     def formula(self) -> Label:
@@ -95,6 +103,23 @@ class Draft:
         step = self.steps[place]
         step.name, step.label, step.is_named = name, Label.of_name(name), True
 
+    def replayed(self, other: Callable[[Operation], Operation]) -> Draft:
+        """The same computation with other operations in the places of some.
+
+        Raises:
+            FormulaError: if a value is not finite then.
+        """
+        draft = Draft(self._taken)
+        for step in self.steps:
+            copy = replace(step)
+            if copy.operation is not None:
+                copy.operation = other(copy.operation)
+                copy.value = copy.operation.value(*(draft.steps[i].value for i in copy.inputs))
+                if not bool(torch.isfinite(copy.value).all()):
+                    raise FormulaError(draft._said_not_finite(copy))
+            draft._add(copy)
+        return draft
+
     def formula(self, step: Step) -> Label:
         """The step's operation with the names of its inputs."""
         return step.formula.filled(**self._letters(step)) if step.operation else step.written
@@ -141,19 +166,19 @@ class Draft:
                 continue
             found = []
             values = tuple(steps[i].value for i in step.inputs)
-            delta = Label(f"∂L/∂{step.label.text}", f"\\delta_{{{step.label.latex}}}")
-            letters = self._letters(step) | {"y": step.label, "d": delta}
+            letters = self._letters(step) | {"y": step.label, "d": _DELTA}
             for slot, source in enumerate(step.inputs):
                 if steps[source].is_constant:
                     continue
                 pulled = step.operation.pull(slot, gradients[place], values, step.value)
-                rule = step.operation.rule(slot)
+                formula = step.operation.local_formula(slot).filled(**letters)
+                form, rule = step.operation.form(slot), step.operation.rule(slot)
                 local = Local(
                     steps[source].name,
                     step.operation.local(slot, values, step.value),
-                    step.operation.form(slot),
-                    step.operation.local_formula(slot).filled(**letters),
-                    rule.filled(**letters) if rule else None,
+                    form,
+                    formula,
+                    rule.filled(**letters) if rule else _chained(form, formula, step, values[slot]),
                     pulled,
                 )
                 self._check_finite(local, step)
@@ -181,6 +206,7 @@ class Draft:
             label=step.label,
             operation=step.operation.title if step.operation else "",
             formula=self.formula(step),
+            pattern=step.formula,
             inputs=tuple(self.steps[i].name for i in step.inputs),
             value=step.value,
             locals=found,
@@ -191,6 +217,7 @@ class Draft:
             is_constant=step.is_constant,
             is_named=step.is_named,
             note=step.operation.kink(values) if step.operation else "",
+            origin=step.origin,
         )
 
     def _letters(self, step: Step) -> dict[str, Label]:
@@ -240,3 +267,20 @@ class Draft:
             f"{self._where(step)}{self.formula(step).text}{at} is {kind}; give values for which it "
             f"is defined and below 1.8e308"
         )
+
+
+def _chained(form: Form, formula: Label, step: Step, source: Tensor) -> Label:
+    """δ times the local derivative, as the shapes have it."""
+    if formula.text in ("1", "−1"):
+        sign = formula.text.removesuffix("1")
+        text, latex = f"{sign}$d", f"{sign and '-'}$d"
+    else:
+        is_sum = any(sign in formula.text for sign in (" + ", " − ", " where ", ", "))
+        is_sum = is_sum and not formula.text.startswith("[")
+        J = Label(f"({formula.text})", f"\\left({formula.latex}\\right)") if is_sum else formula
+        is_each = form is Form.EACH and step.value.ndim > 0
+        text = f"$d {'⊙' if is_each else '·'} {J.text}"
+        latex = f"$d {_ODOT if is_each else _CDOT} {J.latex}"
+    if form is Form.EACH and step.value.shape != source.shape and step.value.ndim > 0:
+        return Label(f"Σ ({text})", f"\\textstyle\\sum \\left({latex}\\right)")
+    return Label(text, latex)

@@ -203,7 +203,7 @@ LEAKY_RELU = Elementwise(
     "leaky ReLU",
     Label("LeakyReLU($a; $b)", r"\operatorname{LeakyReLU}($a;\, $b)"),
     lambda a, b: torch.where(a > 0, a, b * a),
-    lambda a, b: F.relu(a) - b * F.relu(-a),
+    lambda a, b: torch.where(a > 0, a, torch.mul(b, a)),
     (
         lambda y, a, b: torch.where(a > 0, torch.ones(()).to(a), b),
         lambda y, a, b: torch.where(a > 0, torch.zeros(()).to(a), a),
@@ -219,7 +219,7 @@ ELU = Elementwise(
     "ELU",
     Label("ELU($a; $b)", r"\operatorname{ELU}($a;\, $b)"),
     lambda a, b: torch.where(a > 0, a, b * torch.expm1(a.clamp(max=0))),
-    lambda a, b: F.relu(a) + b * torch.special.expm1(-F.relu(-a)),
+    lambda a, b: torch.where(a > 0, a, b * torch.special.expm1(torch.clamp(a, max=0))),
     (
         lambda y, a, b: torch.where(a > 0, torch.ones(()).to(a), b * torch.exp(a.clamp(max=0))),
         lambda y, a, b: torch.where(a > 0, torch.zeros(()).to(a), torch.expm1(a.clamp(max=0))),

@@ -23,7 +23,7 @@ class Local:
         value: J, shaped as `form` says.
         form: how δ goes back through it.
         formula: of J, such as h · (1 − h).
-        rule: how δ goes back, where the form does not say it, such as δ xᵀ.
+        pattern: how δ goes back, with $d for δ, such as $d xᵀ.
         gradient: what comes back to the input on this way.
     """
 
@@ -31,8 +31,13 @@ class Local:
     value: Tensor
     form: Form
     formula: Label
-    rule: Label | None
+    pattern: Label
     gradient: Tensor
+
+    @property
+    def rule(self) -> Label:
+        """How the gradient δ of the output goes back, such as δ xᵀ."""
+        return self.pattern.filled(d=Label("δ", r"\delta"))
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,7 @@ class Node:
         label: as it is set.
         operation: what it is called, "" where it is given.
         formula: the operation with the names of its inputs; of what is given its digits.
+        pattern: the operation with $a, $b for its inputs.
         inputs: names of the inputs, in the operation's order.
         value: a number, vector or matrix in float64.
         locals: the derivatives towards those inputs that are no constants.
@@ -67,12 +73,14 @@ class Node:
         is_constant: whether it is a number within a formula, towards which nothing is derived.
         is_named: whether the text names it.
         note: what is to be said of it, such as a kink.
+        origin: where a module keeps it or makes it, such as 0.weight; "" in a text.
     """
 
     name: str
     label: Label
     operation: str
     formula: Label
+    pattern: Label
     inputs: tuple[str, ...]
     value: Tensor
     locals: tuple[Local, ...]
@@ -83,6 +91,7 @@ class Node:
     is_constant: bool = False
     is_named: bool = True
     note: str = ""
+    origin: str = ""
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -135,6 +144,18 @@ class Graph:
         return isinstance(name, str) and (
             name in self._by_name or (bool(name) and normalised(name) in self._by_name)
         )
+
+    @cached_property
+    def _users(self) -> dict[str, tuple[tuple[Node, Local], ...]]:
+        found: dict[str, tuple[tuple[Node, Local], ...]] = {}
+        for node in self.nodes:
+            for local in node.locals:
+                found[local.towards] = (*found.get(local.towards, ()), (node, local))
+        return found
+
+    def users(self, name: str) -> tuple[tuple[Node, Local], ...]:
+        """What a quantity goes into, with the derivative towards it, once for each use."""
+        return self._users.get(name, ())
 
     @property
     def named(self) -> Mapping[str, Node]:

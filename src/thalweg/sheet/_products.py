@@ -143,7 +143,7 @@ class Moved(Operation):
     def peer(self, *inputs: Tensor) -> Tensor:
         """By torch."""
         (a,) = inputs
-        return torch.transpose(a, 0, 1) if self.shape is None else a.view(self.shape)
+        return torch.transpose(a, 0, 1) if self.shape is None else a.contiguous().view(self.shape)
 
     def form(self, slot: int) -> Form:
         """By its own rule."""
