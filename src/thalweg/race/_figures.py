@@ -243,7 +243,7 @@ def _spread(
     """
     curves = []
     for trial in trials:
-        points = [(across(mark), read(mark)) for mark in trial.marks if mark.step]
+        points = [(across(mark), read(mark)) for mark in trial.marks if mark.gradients]
         found = [(x, y) for x, y in points if x > 0 and y is not None and isfinite(y)]
         if found:
             curves.append(found)

@@ -15,7 +15,7 @@ from thalweg.race.contenders._torch_optim import DESCENT_RATES, scheduled
 PACKAGE = "pytorch-optimizer"
 
 PROBES = (
-    "Before version 4 of pytorch-optimizer its Rademacher probes for the Hessian's diagonal were "
+    "Up to version 3.9 of pytorch-optimizer its Rademacher probes for the Hessian's diagonal were "
     "all −1 (randint_like(p, 0, 1) is always 0), so that what it took for the diagonal were row "
     "sums; the version here draws both signs."
 )
