@@ -7,6 +7,7 @@ from thalweg import (
     optim,
     passes,
     problems,
+    race,
     report,
     sheet,
     signal,
@@ -43,6 +44,7 @@ from thalweg.linalg import (
     trace,
 )
 from thalweg.passes import Pass
+from thalweg.race import compare
 from thalweg.sheet import WorkedPass, worked
 from thalweg.surface import Point, Surface
 
@@ -67,6 +69,7 @@ __all__ = [
     "ThalwegError",
     "UntapedError",
     "WorkedPass",
+    "compare",
     "critical_point",
     "curvature",
     "density",
@@ -81,6 +84,7 @@ __all__ = [
     "optim",
     "passes",
     "problems",
+    "race",
     "report",
     "save",
     "sheet",
