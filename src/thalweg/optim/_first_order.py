@@ -75,6 +75,7 @@ class FirstOrder(RecordedOptimizer):
         """
         started = perf_counter()
         params = self._trainable()
+        closure = self._meant(closure)
         if any(p.is_complex() for p in params):
             raise LayoutError("a parameter is complex; these steps are taken on real parameters")
         self.memory.setdefault("step", 0)

@@ -229,7 +229,7 @@ class ClosureObjective(Objective):
 
     def forward(self, _: Batch) -> Evaluation:
         """The one loss; the model's output is not known."""
-        with _set_aside(self.params):
+        with set_aside(self.params):
             loss = self._closure()
             called_backward = any(p.grad is not None for p in self.params)
         if called_backward:
@@ -377,7 +377,7 @@ def split(v: Float[Tensor, " n"], params: Sequence[Tensor]) -> tuple[Tensor, ...
 
 
 @contextmanager
-def _set_aside(params: Sequence[Tensor]) -> Iterator[None]:
+def set_aside(params: Sequence[Tensor]) -> Iterator[None]:
     """Takes the `.grad`s away and puts them back."""
     before = [p.grad for p in params]
     try:
