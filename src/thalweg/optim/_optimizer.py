@@ -149,6 +149,7 @@ class SurfaceOptimizer(RecordedOptimizer):
         gradients that are all zero or absent; nothing moves then.
         """
         params = self._trainable()
+        closure = self._meant(closure)
         self._prepare(params)
         if self._is_asked_for_state(closure):
             return None
