@@ -30,6 +30,7 @@ from thalweg.optim import (
     TrustRegion,
     TrustRegionCG,
 )
+from thalweg.surface import GGN
 
 pytestmark = pytest.mark.usefixtures("unchecked")
 
@@ -203,6 +204,23 @@ def test_losses_that_are_none_are_told_so(name):
     with pytest.raises(DetachedLossError, match="does not depend on any parameter"):
         optimizer.step(lambda: loss_of(model)().detach())
     assert torch.equal(flat(model), flat(network()))
+
+
+@every
+def test_the_parameters_of_another_model_are_told_so(name):
+    model, other = network(), network()
+    for hand_over in (
+        lambda o: o.step(loss_of(model)),
+        lambda o: o.bind(model, F.mse_loss, data()).step(),
+    ):
+        with pytest.raises(DetachedLossError, match="the parameters of another model"):
+            hand_over(OPTIMIZERS[name](other.parameters()))
+
+
+def test_the_ggn_of_a_closure_is_told_what_it_lacks():
+    model = network()
+    with pytest.raises(OptimizerError, match=r"GGN needs the model's output.* by bind\("):
+        TrustRegion(model.parameters(), curvature=GGN).step(loss_of(model))
 
 
 @pytest.mark.parametrize("returned", [lambda: None, lambda: 3.0, lambda: torch.ones(2)])

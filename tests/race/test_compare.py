@@ -15,12 +15,15 @@ import thalweg
 from networks import classify, clusters, dense, regress, seeded
 from thalweg.race import (
     SHELF,
+    Budget,
     ClosureContender,
     GradientContender,
     InterruptedComparison,
     compare,
 )
-from thalweg.race._course import RESOLUTION
+from thalweg.race._course import RESOLUTION, Terms
+from thalweg.race._judge import Judge
+from thalweg.race._run import run
 
 
 def quadratic(seed=0):
@@ -297,6 +300,39 @@ def test_what_is_missing_is_left_out_with_what_to_install():
     assert "pip install" in omission.reason
     with pytest.raises(thalweg.ThalwegError, match="pip install"):
         compare(quadratic, {"absent": absent}, budget="5g", trials=1)
+
+
+def test_minibatches_may_grow_and_every_sample_comes_round():
+    seen = []
+
+    class Watching(ClosureContender):
+        def run(self, course, setting):
+            for _ in course.steps(growth=1.5):
+                (batch,) = course.batches
+                seen.append(batch[1])
+                course.spend(1.0)
+                if len(seen) > 6:
+                    return
+
+    watching = Watching("watching", lambda params: None, [{}])
+    compare(small(), {"x": watching}, budget="100g", trials=1, seeds=1, batch_size=20)
+    sizes = [len(y) for y in seen[:7]]
+    assert sizes == [20, 30, 45, 67, 101, 151, 205]
+    _, y = clusters()
+    first = torch.cat(seen[:5])[:205]
+    assert len(first) == 205
+    assert first.bincount().le(y.bincount()).all()
+
+
+def test_a_run_is_read_where_it_is_asked_to_be():
+    problem = quadratic()
+    terms = Terms(Budget(100, False), None, resolution=1e9, checkpoints=(10.0, 60.0))
+    trial = run(plain(0.01), {"lr": 0.01}, problem, Judge(problem, (), 0), terms, 0)
+    assert [mark.gradients for mark in trial.marks] == pytest.approx([0, 1, 10, 60, 100])
+    stopping = replace(terms, target=trial.marks[2].loss * 1.0001, stops_at_target=True)
+    short = run(plain(0.01), {"lr": 0.01}, problem, Judge(problem, (), 0), stopping, 0)
+    assert short.num_steps == 10
+    assert short.reached(stopping.target) == short.final
 
 
 def test_ctrl_c_gives_what_is_finished(tmp_path):

@@ -94,6 +94,8 @@ class Walk:
             self.value, self.gradient, self._product = local.value, local.gradient, local.product
             self.gradient_norm = float(torch.linalg.vector_norm(self.gradient))
             refuse_nonfinite(self.value, self.gradient_norm)
+            if self.gradient_norm == 0:
+                objective.refuse_detached()
         except BaseException:
             objective.take_back()
             raise

@@ -10,7 +10,7 @@ from math import inf, isfinite
 import torch
 from torch import Tensor, nn
 
-from thalweg._batch import Batch, call_of, concatenate, num_samples
+from thalweg._batch import Batch, call_of, concatenate, num_samples, take
 from thalweg._budget import Budget
 from thalweg._loss import logits_of
 from thalweg._problem import Evaluation, Problem
@@ -51,6 +51,7 @@ class Terms:
         num_threads: of torch's.
         resolution: see `RESOLUTION`.
         max_steps: after which a run ends at the latest; None for the budget alone.
+        checkpoints: costs at which a run is read besides, ascending.
     """
 
     budget: Budget
@@ -60,6 +61,7 @@ class Terms:
     num_threads: int = 1
     resolution: float = RESOLUTION
     max_steps: int | None = None
+    checkpoints: tuple[float, ...] = ()
 
 
 class Course:
@@ -95,13 +97,13 @@ class Course:
         self._watch = watch
         self._size = problem.num_samples
         self._takes_target = problem.loss_takes_target
+        self._generator = torch.Generator().manual_seed(seed)
         self._stream: Iterator[Batch] | None = None
         self._lowest = inf
         self._is_new = True
         self.take_all()
         if terms.batch_size is not None and terms.batch_size < self._size:
-            generator = torch.Generator().manual_seed(seed)
-            endless = problem.minibatches(terms.batch_size, generator)
+            endless = problem.minibatches(terms.batch_size, self._generator)
             self._stream = without_leftover(endless, problem.model)
             self._is_whole = False
         self._clock = Clock(self.params[0].device)
@@ -203,8 +205,14 @@ class Course:
         self._clock = Clock(self.params[0].device)
         self._read()
 
-    def steps(self) -> Iterator[int]:
-        """The steps, by number, until the budget is spent. The body takes one step."""
+    def steps(self, growth: float = 1.0) -> Iterator[int]:
+        """The steps, by number, until the budget is spent. The body takes one step.
+
+        Args:
+            growth: factor by which a minibatch is larger than the one before.
+        """
+        if self._stream is not None and growth != 1.0:
+            self._stream = self._growing(growth)
         while True:
             if self._stream is not None:
                 batch = next(self._stream)
@@ -212,6 +220,20 @@ class Course:
                 self._share = num_samples(batch) / self._size
             yield self.num_steps
             self.stepped()
+
+    def _growing(self, growth: float) -> Iterator[Batch]:
+        """Minibatches in random order, epoch after epoch, each larger than the last."""
+        assert self.terms.batch_size is not None
+        (pool,) = self.here.batches
+        device = self.params[0].device
+        order = torch.empty(0, dtype=torch.long)
+        size = float(self.terms.batch_size)
+        while True:
+            count = min(int(size), self._size)
+            while len(order) < count:
+                order = torch.cat([order, torch.randperm(self._size, generator=self._generator)])
+            yield take(pool, order[:count].to(device))
+            order, size = order[count:], size * growth
 
     def stepped(self, record: StepRecord | None = None) -> None:
         """Tells that a step was taken, for contenders that run their own loop.
@@ -230,7 +252,8 @@ class Course:
     @property
     def share(self) -> float:
         """The share of the budget that is spent."""
-        return self._spent / self.terms.budget.amount
+        # Thirds of gradients add up to a whole but for rounding.
+        return self._spent * (1 + 1e-12) / self.terms.budget.amount
 
     @property
     def is_over(self) -> bool:
@@ -276,7 +299,8 @@ class Course:
             and last.loss > target
             and min(self._lowest, last.loss) <= NEAR * target
         )
-        if is_near or spent >= before * self.terms.resolution or self.share >= 1:
+        is_passed = any(before < cost <= spent * (1 + 1e-12) for cost in self.terms.checkpoints)
+        if is_near or is_passed or spent >= before * self.terms.resolution or self.share >= 1:
             self._read()
 
     def _read(self) -> None:

@@ -13,6 +13,9 @@ from thalweg.race.contenders._contender import Contender
 class SurfaceContender(Contender):
     """An optimizer of `thalweg.optim`: it is bound to the data of each step, and counts its work.
 
+    A setting may hold `batch_growth`: minibatches then grow by that factor a step. All else of a
+    setting goes to `make`.
+
     Args:
         said: what it is, in a few words.
         make: from parameters and a setting to the optimizer.
@@ -33,9 +36,10 @@ class SurfaceContender(Contender):
             course: the loss and the data.
             setting: one of `settings`.
         """
-        optimizer = self._make(course.params, **setting)
+        own = {name: value for name, value in setting.items() if name != "batch_growth"}
+        optimizer = self._make(course.params, **own)
         course.optimizer = optimizer
-        for _ in course.steps():
+        for _ in course.steps(float(setting.get("batch_growth", 1.0))):
             optimizer.bind(course.here).step()
             record = optimizer.record
             course.spend(record.gradient_equivalents)
