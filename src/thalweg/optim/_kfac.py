@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from math import sqrt
 from typing import Any
 
 import torch
@@ -12,17 +13,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from thalweg._batch import call_of
 from thalweg._errors import OptimizerError
-from thalweg._loss import Kind, known_loss
 from thalweg._problem import Evaluation
 from thalweg._reading import differentiating, unwrapped
 from thalweg.optim._kronecker import Kronecker
 from thalweg.optim._metric import Metric
 from thalweg.optim._objective import Objective, ProblemObjective
-
-MAX_COLUMNS = 16
-"""Outputs up to which every column of the square root of the output's curvature is pulled back."""
+from thalweg.optim._output_root import output_root
 
 DAMPING = {torch.float64: 1e-6}
 """ε by dtype; 1e-2 in those with fewer digits."""
@@ -107,7 +104,7 @@ class KFAC(Metric):
         """Finds the layers that the parameters belong to."""
         self._params = list(params)
         places, offset = {}, 0
-        for number, p in enumerate(params):
+        for p in params:
             places[id(p)] = slice(offset, offset + p.numel())
             offset += p.numel()
         self._layers, found = [], set()
@@ -142,12 +139,13 @@ class KFAC(Metric):
                 self._add(factors, weight, objective, evaluation, batch, generator)
         for layer in self._layers:
             layer.inputs, layer.outputs = [], []
-        keys = list(factors)
-        flat = torch.cat([factors[key].reshape(-1) for key in keys] + [torch.full_like(self._params[0].reshape(-1)[:1], total)]).detach()
+        # One sum over all processes, the number of loss terms with it.
+        parts = [*factors.values(), self._params[0].new_tensor([total])]
+        flat = torch.cat([part.detach().reshape(-1) for part in parts])
         flat = objective.ranks.sum(lambda: flat, flat)
-        sums = flat[:-1].split([factors[key].numel() for key in keys])
-        scale = float(flat[-1]) or 1.0
-        self._take({k: (s / scale).view_as(factors[k]) for k, s in zip(keys, sums, strict=True)})
+        *sums, terms = flat.split([part.numel() for part in parts])
+        scale = float(terms) or 1.0
+        self._take({k: (s / scale).view_as(factors[k]) for k, s in zip(factors, sums, strict=True)})
 
     def whitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """M^{-½} v."""
@@ -186,14 +184,23 @@ class KFAC(Metric):
         outputs = [z for layer in self._layers for z in layer.outputs]
         if not outputs:
             return
-        roots = self._roots(objective, evaluation, batch, generator)
+        seeds = None
+        if isinstance(objective, ProblemObjective):
+            seeds = output_root(objective.problem, evaluation.logits, batch, generator)
+        self._is_empirical = seeds is None
+        pulled: list[tuple[Tensor, Tensor | None]]
+        if seeds is None:
+            # The gradient of a mean over N is 1/N of each sample's, whose squares are averaged.
+            pulled = [(evaluation.loss * sqrt(_num_rows(self._layers)), None)]
+        else:
+            pulled = [(evaluation.logits, seed) for seed in seeds]
         self._cost = 1 / 3
         for layer_number, layer in enumerate(self._layers):
             samples = sum(_rows(z, layer).shape[0] for z in layer.outputs)
             for a in layer.inputs:
                 rows = _patches(a, layer)
                 factors[f"{layer_number}.A"] += weight / max(samples, 1) * (rows.T @ rows)
-        for source, seed in roots:
+        for source, seed in pulled:
             self._cost += 2 / 3
             slopes = torch.autograd.grad(
                 source, outputs, seed, retain_graph=True, allow_unused=True
@@ -205,41 +212,6 @@ class KFAC(Metric):
                     if slope is not None:
                         rows = _rows(slope, layer)
                         factors[f"{layer_number}.G"] += weight * (rows.T @ rows)
-
-    def _roots(
-        self, objective: Objective, evaluation: Evaluation, batch: Any, generator: torch.Generator
-    ) -> list[tuple[Tensor, Tensor | None]]:
-        """What to differentiate and the seeds s_i: Σ_i s_i s_iᵀ is the curvature in the output."""
-        known = known_loss(objective.problem.loss) if isinstance(objective, ProblemObjective) else None
-        z = evaluation.logits
-        self._is_empirical = True
-        if known is None or not isinstance(z, Tensor) or not z.requires_grad:
-            return [(evaluation.loss * _terms(self._layers) ** 0.5, None)]
-        assert isinstance(objective, ProblemObjective)
-        target = call_of(batch, objective.problem.model).target
-        terms = 1.0 if known.reduction == "sum" else known.num_terms(z, target)
-        at = z.detach()
-        if known.kind is Kind.CLASSES and z.ndim == 2 and not known.label_smoothing:
-            p = torch.softmax(at, 1)
-            columns = [p.sqrt()[:, c : c + 1] * (F.one_hot(torch.tensor(c), p.shape[1]) - p) for c in range(p.shape[1])]
-        elif known.kind is Kind.SQUARED and z.ndim >= 1:
-            width = z.shape[-1] if z.ndim > 1 else 1
-            columns = [(2.0**0.5) * F.one_hot(torch.tensor(c), width).to(at).expand_as(at) for c in range(width)] if width <= MAX_COLUMNS else []
-            if not columns:
-                columns = [(2.0**0.5) * _signs(at, generator)]
-        elif known.kind is Kind.BINARY_LOGITS:
-            p = torch.sigmoid(at)
-            columns = [(p * (1 - p)).sqrt() * _signs(at, generator)]
-            weight = known.weight
-            if weight is not None:
-                columns[0] = columns[0] * weight.to(at).sqrt()
-        else:
-            return [(evaluation.loss * _terms(self._layers) ** 0.5, None)]
-        self._is_empirical = False
-        if len(columns) > MAX_COLUMNS:
-            signs = (torch.randint(2, (len(columns), len(at), 1), generator=generator) * 2 - 1).to(at)
-            columns = [torch.stack([s * c for s, c in zip(signs, columns, strict=True)]).sum(0)]
-        return [(z, column / terms**0.5) for column in columns]
 
     def _take(self, factors: dict[str, Tensor]) -> None:
         self._factors = factors
@@ -312,26 +284,20 @@ def _patches(a: Tensor, layer: _Layer) -> Tensor:
         rows = a.reshape(-1, a.shape[-1])
     else:
         assert isinstance(module, nn.Conv1d | nn.Conv2d)
-        image, kernel, padding = a, module.kernel_size, module.padding
-        stride, dilation = module.stride, module.dilation
-        if isinstance(module, nn.Conv1d):
-            image = a.unsqueeze(-2)
-            kernel, stride, dilation = (1, *kernel), (1, *stride), (1, *dilation)
-            padding = padding if isinstance(padding, str) else (0, *padding)
-        if padding == "same":
-            total = [d * (k - 1) for d, k in zip(dilation, kernel, strict=True)]
-            image = F.pad(image, (total[1] // 2, total[1] - total[1] // 2, total[0] // 2, total[0] - total[0] // 2))
-            padding = (0, 0)
-        elif padding == "valid":
-            padding = (0, 0)
-        rows = F.unfold(image, kernel, dilation, padding, stride).movedim(1, -1).flatten(0, 1)
+        rows = _unfolded(a, module)
     return rows if layer.bias is None else torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
 
 
-def _signs(like: Tensor, generator: torch.Generator) -> Tensor:
-    return (torch.randint(2, like.shape, generator=generator) * 2 - 1).to(like)
+def _unfolded(a: Tensor, module: nn.Conv1d | nn.Conv2d) -> Tensor:
+    """The patch under the kernel at every position."""
+    kernel, stride, dilation = module.kernel_size, module.stride, module.dilation
+    if isinstance(module, nn.Conv1d):
+        a, kernel, stride, dilation = a.unsqueeze(-2), (1, *kernel), (1, *stride), (1, *dilation)
+    # As the layer itself pads: F.pad wants the last dimension first.
+    around = module._reversed_padding_repeated_twice
+    a = F.pad(a, tuple(around))
+    return F.unfold(a, kernel, dilation, 0, stride).movedim(1, -1).flatten(0, 1)
 
 
-def _terms(layers: Sequence[_Layer]) -> float:
-    """Rows of a layer that ran: the gradients of a mean over them are that much smaller."""
-    return float(max((len(_rows(z, layer)) for layer in layers for z in layer.outputs), default=1))
+def _num_rows(layers: Sequence[_Layer]) -> int:
+    return max((len(_rows(z, layer)) for layer in layers for z in layer.outputs), default=1)

@@ -172,8 +172,9 @@ class SurfaceOptimizer(RecordedOptimizer):
 
     def _is_metric_due(self) -> bool:
         """Whether the next step reads the metric first."""
-        last = self.memory["refreshed"]
-        return last == NEVER or self.memory["step"] - last >= self.refresh_every
+        last: int = self.memory["refreshed"]
+        since: int = self.memory["step"] - last
+        return last == NEVER or since >= self.refresh_every
 
     def refresh_metric(self, walk: Walk) -> None:
         """Reads the metric anew where the walk starts; done by itself every `refresh_every` steps.

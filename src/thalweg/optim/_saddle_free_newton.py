@@ -16,7 +16,7 @@ from thalweg._problem import Problem
 from thalweg.optim._kfac import KFAC
 from thalweg.optim._metric import Identity, Metric
 from thalweg.optim._objective import Objective, ProblemObjective
-from thalweg.optim._optimizer import NEVER, Outcome, SurfaceOptimizer, no_decrease
+from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
 from thalweg.optim._subspace import Subspace, krylov_space
 from thalweg.optim._tuning import Tuning
 from thalweg.optim._walk import Attempt, Walk
@@ -26,6 +26,8 @@ SIZES = (4, 6, 8, 12, 18, 27, 40)
 """Dimensions of the subspace to choose from."""
 
 FIRST_RUNG = 2
+
+MAX_VIEWS = 3
 
 FACTOR = 5.0
 """By which λ goes down while the loss falls, and up until it does."""
@@ -142,6 +144,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
         )
         self._takes_kfac = metric is None
         self._plain = Identity()
+        self._knows_output = False
 
     def bind(
         self, model: nn.Module | Problem, loss: Any = None, batch: Any = None
@@ -156,9 +159,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
         super().bind(model, loss, batch)
         assert self._bound is not None
         bound = self._bound.model
-        if self._takes_kfac and not (
-            isinstance(self.metric, KFAC) and self.metric.model is bound
-        ):
+        if self._takes_kfac and not (isinstance(self.metric, KFAC) and self.metric.model is bound):
             self.metric = KFAC(bound)
             self._attached = []
         return self
@@ -166,20 +167,20 @@ class SaddleFreeNewton(SurfaceOptimizer):
     @property
     def views(self) -> tuple[View, ...]:
         """The ways between which it chooses; the first is taken first."""
-        is_bound = self._bound is not None
-        curvatures = [self.curvature] if self.curvature else [GGN, HESSIAN] if is_bound else [HESSIAN]
+        curvatures = [GGN, HESSIAN] if self._knows_output else [HESSIAN]
+        if self.curvature is not None:
+            curvatures = [self.curvature]
         if isinstance(self.metric, Identity):
-            return tuple(View(c, is_measured=False) for c in curvatures)
+            return tuple(View(c, is_measured=False) for c in reversed(curvatures))
         measured = (View(c, is_measured=True) for c in curvatures)
         return (View(curvatures[-1], is_measured=False), *measured)
 
     # -- one step ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        number = len(self.views)
         self.memory.update(
-            tuning=Tuning.fresh(number, FIRST_RUNG),
-            dampings={str(way): nan for way in range(number)},
+            tuning=Tuning.fresh(MAX_VIEWS, FIRST_RUNG),
+            dampings={str(way): nan for way in range(MAX_VIEWS)},
             noisy=0,
             is_stale=0,
         )
@@ -187,16 +188,15 @@ class SaddleFreeNewton(SurfaceOptimizer):
 
     @property
     def _tuning(self) -> Tuning:
-        return Tuning(self.memory["tuning"], SIZES)
+        return Tuning(self.memory["tuning"], SIZES, len(self.views))
 
     @property
     def _view(self) -> View:
         return self.views[self._tuning.way]
 
     def _curvature_of_step(self, objective: Objective) -> Curvature | None:
-        if len(self.memory["dampings"]) != len(self.views):
-            self._begin()  # the loss is handed over in another way than before
-        if not isinstance(objective, ProblemObjective) and self._view.curvature is GGN:
+        self._knows_output = isinstance(objective, ProblemObjective)
+        if not self._knows_output and self._view.curvature is GGN:
             raise OptimizerError(
                 "the GGN needs the model's output, which a closure does not tell; hand the loss "
                 "over by bind(model, loss, (x, y)), or take curvature=HESSIAN"
@@ -213,8 +213,8 @@ class SaddleFreeNewton(SurfaceOptimizer):
         way, size = str(self._tuning.way), self._tuning.size
         metric = self.metric if self._view.is_measured else self._plain
         space = krylov_space(walk, metric, size, self._direction(walk, metric))
-        if space.size == 0:
-            return Outcome(None, False, "gradient and curvature are zero")
+        if walk.gradient_norm == 0:
+            return self._left(walk, space)
         damping, best, last = self._searched(walk, space, self.memory["dampings"][way])
         if (escape := self._escaped(walk, space, best)) is not None:
             best = escape
@@ -231,6 +231,14 @@ class SaddleFreeNewton(SurfaceOptimizer):
         self.remember("previous", best.step)
         reason = "left along negative curvature" if best.is_escape else space.said
         return Outcome.within(space, best, True, reason, damping=damping)
+
+    def _left(self, walk: Walk, space: Subspace) -> Outcome:
+        """The end of a step from a critical point: away, where negative curvature was seen."""
+        if (escape := self._escaped(walk, space, None)) is None:
+            reason = f"the gradient is zero; {space.said or 'no negative curvature seen'}"
+            return Outcome.within(space, None, False, reason)
+        walk.settle(escape)
+        return Outcome.within(space, escape, True, "left along negative curvature")
 
     def _direction(self, walk: Walk, metric: Metric) -> Float[Tensor, " n"]:
         if walk.gradient_norm > 0:
@@ -259,6 +267,9 @@ class SaddleFreeNewton(SurfaceOptimizer):
         if not self._is_accepted(walk, attempt):
             return damping, None, attempt
         best = attempt
+        if not (isinstance(walk.rates, float) and walk.rates == 1.0):
+            # A rate is the user's word on the length: what makes steps longer is left out.
+            return damping / FACTOR, best, best
         while damping > 0:
             damping /= FACTOR
             attempt = tried()

@@ -1,4 +1,4 @@
-"""Tuning: which way of seeing the surface makes the most progress for its cost, found on the way."""
+"""Tuning: which of a few ways makes the most progress for its cost, found while walking."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Tuning:
     """A choice between a few ways, each with a size of its own, by progress per cost.
 
     Progress is the fall of the logarithm of the loss, cost counted in gradients, so that a run
-    repeats itself. The first way goes first; the others are tried for a window of steps after a pause,
-    which doubles whenever they lose; the best goes on. Within a way the size moves by one
+    repeats itself. The first way goes first; the others are tried for a window of steps after a
+    pause, which doubles whenever they lose; the best goes on. Within a way the size moves by one
     rung a window, and turns round where progress falls.
 
     Everything that is known stands in a dict of numbers, which the optimizer keeps.
@@ -29,13 +29,14 @@ class Tuning:
     Args:
         state: the dict; `Tuning.fresh` makes a new one.
         sizes: the rungs.
+        num_ways: how many of the ways there are to choose from; the first ones.
 
     Source: the climb after the self-tuned subspace of this library's own study; the pause is the
     exponential back-off of Metcalfe and Boggs 1976.
 
     Example:
         >>> state = Tuning.fresh(num_ways=2, rung=1)
-        >>> tuning = Tuning(state, sizes=(4, 8, 12))
+        >>> tuning = Tuning(state, sizes=(4, 8, 12), num_ways=2)
         >>> tuning.way, tuning.size
         (0, 8)
         >>> for _ in range(12):
@@ -44,9 +45,10 @@ class Tuning:
         1
     """
 
-    def __init__(self, state: dict[str, Any], sizes: tuple[int, ...]) -> None:
+    def __init__(self, state: dict[str, Any], sizes: tuple[int, ...], num_ways: int) -> None:
         self._state = state
         self._sizes = sizes
+        self._num_ways = num_ways
 
     @staticmethod
     def fresh(num_ways: int, rung: int) -> dict[str, Any]:
@@ -63,7 +65,8 @@ class Tuning:
     @property
     def way(self) -> int:
         """The number of the way that is taken now."""
-        return int(self._state["way"])
+        way = int(self._state["way"])
+        return way if way < self._num_ways else 0
 
     @property
     def size(self) -> int:
@@ -73,7 +76,7 @@ class Tuning:
     @property
     def _ways(self) -> Mapping[str, dict[str, Any]]:
         ways: Mapping[str, dict[str, Any]] = self._state["ways"]
-        return ways
+        return {key: way for key, way in ways.items() if int(key) < self._num_ways}
 
     @property
     def _current(self) -> dict[str, Any]:
