@@ -45,11 +45,13 @@ from thalweg.linalg import (
 from thalweg.passes import Pass
 from thalweg.sheet import WorkedPass, worked
 from thalweg.surface import Point, Surface
+from thalweg.symbolic import Derivation, derive
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BudgetError",
+    "Derivation",
     "DetachedLossError",
     "FormulaError",
     "LayoutError",
@@ -70,6 +72,7 @@ __all__ = [
     "critical_point",
     "curvature",
     "density",
+    "derive",
     "doctor",
     "eigenpairs",
     "examine",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import thalweg
+from thalweg.cli._derive import derive_command
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -100,3 +101,4 @@ def examine_command(
 
 app.command("spectrum")(spectrum_command)
 app.command("worked")(worked_command)
+app.command("derive")(derive_command)
