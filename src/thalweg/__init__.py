@@ -7,6 +7,7 @@ from thalweg import (
     optim,
     passes,
     problems,
+    race,
     report,
     sheet,
     signal,
@@ -43,6 +44,7 @@ from thalweg.linalg import (
     trace,
 )
 from thalweg.passes import Pass
+from thalweg.race import compare
 from thalweg.sheet import WorkedPass, worked
 from thalweg.surface import Point, Surface
 from thalweg.symbolic import Derivation, derive
@@ -69,6 +71,7 @@ __all__ = [
     "ThalwegError",
     "UntapedError",
     "WorkedPass",
+    "compare",
     "critical_point",
     "curvature",
     "density",
@@ -84,6 +87,7 @@ __all__ = [
     "optim",
     "passes",
     "problems",
+    "race",
     "report",
     "save",
     "sheet",

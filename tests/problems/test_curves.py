@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from thalweg import Surface, problems
+from thalweg import ProblemError, Surface, problems
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +61,18 @@ def test_the_seed_decides():
     once, again = (problems.curves(300, 10)[0] for _ in range(2))
     assert torch.equal(once, again)
     assert not torch.equal(once, problems.curves(300, 10, seed=1)[0])
+
+
+@pytest.mark.parametrize("numbers", [(-1, 5), (5, -1)])
+def test_no_negative_number_of_images(numbers):
+    with pytest.raises(ProblemError, match="0 or more"):
+        problems.curves(*numbers)
+
+
+def test_no_held_out_images_are_none():
+    train, test = problems.curves(3, 0)
+    assert train.shape == (3, 784)
+    assert test.shape == (0, 784)
 
 
 def test_a_perfect_reconstruction_costs_the_floor_and_the_mean_image_what_it_says():

@@ -9,7 +9,7 @@ from torch import linalg
 
 from thalweg._errors import OptimizerError
 from thalweg.optim._metric import Metric
-from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
+from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
 from thalweg.optim._secular import cubic_step
 from thalweg.optim._subspace import Krylov, Space
 from thalweg.optim._walk import Walk
@@ -109,7 +109,9 @@ class CubicRegularisation(SurfaceOptimizer):
                 self.memory["weight"] = weight
                 damping = tried * float(linalg.vector_norm(y))
                 return Outcome.within(subspace, attempt, True, subspace.said, damping=damping)
+            if attempt.is_lost:
+                break
             weight = 2 * tried
-        self.memory["weight"] = weight
-        reason = f"no decrease at any of {MAX_TRIES} weights up to {tried:.2g}"
+        # σ stays what it was: on other data it is the better guess.
+        reason = no_decrease("weights up to", tried, attempt)
         return Outcome.within(subspace, attempt, False, reason, damping=tried)

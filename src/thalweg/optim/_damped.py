@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thalweg._errors import OptimizerError
 from thalweg.optim._metric import Metric
-from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
+from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
 from thalweg.optim._subspace import Space, Subspace
 from thalweg.optim._walk import Walk
 from thalweg.surface import Curvature
@@ -93,7 +93,9 @@ class Damped(SurfaceOptimizer):
             if ratio > 0:
                 self.memory["damping"] = tried * max(1 / 3, 1 - (2 * ratio - 1) ** 3)
                 return Outcome.within(subspace, attempt, True, subspace.said, damping=tried)
+            if attempt.is_lost:
+                break
             damping, growth = tried * growth, 2 * growth
-        self.memory["damping"] = damping
-        reason = f"no decrease at any of {MAX_TRIES} dampings up to {tried:.2g}"
+        # λ stays what it was: on other data it is the better guess.
+        reason = no_decrease("dampings up to", tried, attempt)
         return Outcome.within(subspace, attempt, False, reason, damping=tried)

@@ -13,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg._errors import DetachedLossError, LayoutError
-from thalweg.optim._objective import split
+from thalweg._errors import LayoutError
+from thalweg.optim._objective import detached, split
 from thalweg.optim._record import StepRecord
 from thalweg.optim._recorded_optimizer import Closure, RecordedOptimizer
 from thalweg.optim._walk import Proposal, Walk, refuse_nonfinite
@@ -75,6 +75,7 @@ class FirstOrder(RecordedOptimizer):
         """
         started = perf_counter()
         params = self._trainable()
+        closure = self._meant(closure)
         if any(p.is_complex() for p in params):
             raise LayoutError("a parameter is complex; these steps are taken on real parameters")
         self.memory.setdefault("step", 0)
@@ -145,6 +146,8 @@ class FirstOrder(RecordedOptimizer):
         """The loss, where it is known, and the gradients to go down."""
         if closure is None and (objective := self._objective(None, params)) is not None:
             local = objective.local()
+            if not local.gradient.any():
+                objective.refuse_detached()
             return self._sign() * local.value, split(local.gradient, params)
         loss, found = _called(closure, params) if closure is not None else (None, None)
         signs = {
@@ -181,13 +184,12 @@ def _called(
     # Without a graph it is what a trainer returns that has called backward.
     if reached or (not isinstance(loss, Tensor) or not loss.requires_grad):
         if not any(p.grad is not None for p in params):
-            raise DetachedLossError(
-                "the closure's loss does not depend on any parameter of this optimizer: something "
-                "detaches it (detach(), .item(), torch.no_grad()), or the optimizer was given the "
-                "parameters of another model"
-            )
+            raise detached()
         return value, None
-    return value, torch.autograd.grad(loss, params, allow_unused=True)
+    gradients = torch.autograd.grad(loss, params, allow_unused=True)
+    if all(gradient is None for gradient in gradients):
+        raise detached()
+    return value, gradients
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from thalweg._errors import OptimizerError
 from thalweg.optim._metric import Metric
-from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
+from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
 from thalweg.optim._walk import Proposal, Walk
 from thalweg.surface import HESSIAN, Curvature
 
@@ -101,15 +101,14 @@ class NewtonCG(SurfaceOptimizer):
             )
             attempt = walk.attempt(shortened)
             is_enough = attempt.actual >= ARMIJO * attempt.first or walk.is_noise(attempt)
-            if is_enough:
+            if is_enough or attempt.is_lost:
                 break
             α /= 2
-        else:
-            found = replace(found, reason=f"no decrease at any of {MAX_TRIES} step lengths")
+        is_accepted = is_enough and not attempt.is_lost
         return Outcome(
             attempt,
-            is_enough,
-            found.reason,
+            is_accepted,
+            found.reason if is_accepted else no_decrease("step lengths down to", α, attempt),
             subspace_size=walk.num_products,
             lowest_curvature=found.lowest,
             highest_curvature=found.highest,

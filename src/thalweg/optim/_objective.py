@@ -76,6 +76,22 @@ class Objective(ABC):
         """Puts back what evaluations move beside the loss, such as buffers, when it is called."""
         return _nothing
 
+    def refuse_detached(self) -> None:
+        """Refuses a loss that no parameter enters; asked where the gradient is zero.
+
+        Raises:
+            DetachedLossError: if it is so.
+
+        Cost: a gradient.
+        """
+        if not self.ranks.is_alone:  # of which one may hold nothing
+            return
+        with differentiating(), self.leaving_no_trace():
+            losses = [self.forward(batch).loss for batch in self.batches]
+            found = torch.autograd.grad(losses, self.params, allow_unused=True)
+        if all(gradient is None for gradient in found):
+            raise detached()
+
     def versions(self) -> tuple[int, ...]:
         """How often each tensor of the data was written into; empty where they are not known."""
         return ()
@@ -187,13 +203,17 @@ class Objective(ABC):
         batch: Batch,
     ) -> tuple[Evaluation, tuple[Tensor, ...], BatchProduct]:
         found: list[Evaluation] = []
+        moved: list[Callable[[], None]] = []
 
         def forward() -> tuple[Tensor, Tensor]:
             found.append(self.forward(batch))
+            moved.append(self.way_back())
             loss, output = found[0].loss, found[0].logits
             return loss, output if isinstance(output, Tensor) else loss
 
         tape = Tape(forward, self.params)
+        # Recording runs some operations again, batch normalisation with its statistics too.
+        moved[0]()
         if custom := custom_functions(found[0].loss):
             raise UntapedError(f"{custom[0].__name__} has a derivative of its own")
         if not curvature.is_hessian:
@@ -223,9 +243,25 @@ class ClosureObjective(Objective):
         self._closure = closure
         self._sign = sign
 
+    def local(self, curvature: Curvature | None = None) -> Local:
+        """As of `Objective`.
+
+        Args:
+            curvature: the Hessian, or None.
+
+        Raises:
+            OptimizerError: for another, which needs the model's output.
+        """
+        if curvature is not None and not curvature.is_hessian:
+            raise OptimizerError(
+                f"the {curvature.name} needs the model's output, which a closure does not show; "
+                f"hand the loss over by bind(model, loss, (x, y)).step()"
+            )
+        return super().local(curvature)
+
     def forward(self, _: Batch) -> Evaluation:
         """The one loss; the model's output is not known."""
-        with _set_aside(self.params):
+        with set_aside(self.params):
             loss = self._closure()
             called_backward = any(p.grad is not None for p in self.params)
         if called_backward:
@@ -240,11 +276,7 @@ class ClosureObjective(Objective):
                 f"step(lambda: loss(model(x), y))"
             )
         if torch.is_grad_enabled() and not loss.requires_grad:
-            raise DetachedLossError(
-                "the closure's loss does not depend on any parameter of this optimizer: something "
-                "detaches it (detach(), .item(), torch.no_grad()), or the optimizer was given the "
-                "parameters of another model"
-            )
+            raise detached()
         return Evaluation(self._sign * loss.reshape(()), None)
 
     def loss_of(self, evaluation: Evaluation, _: Batch) -> float:
@@ -331,6 +363,15 @@ class ProblemObjective(Objective):
         return self.ranks.is_alone and len(self.batches) == 1
 
 
+def detached() -> DetachedLossError:
+    """What is said of a loss that no parameter enters."""
+    return DetachedLossError(
+        "the loss does not depend on any parameter of this optimizer: something detaches it "
+        "(detach(), .item(), torch.no_grad()), or the optimizer was given the parameters of "
+        "another model"
+    )
+
+
 def _nothing() -> None:
     """There is nothing to put back."""
 
@@ -373,7 +414,7 @@ def split(v: Float[Tensor, " n"], params: Sequence[Tensor]) -> tuple[Tensor, ...
 
 
 @contextmanager
-def _set_aside(params: Sequence[Tensor]) -> Iterator[None]:
+def set_aside(params: Sequence[Tensor]) -> Iterator[None]:
     """Takes the `.grad`s away and puts them back."""
     before = [p.grad for p in params]
     try:

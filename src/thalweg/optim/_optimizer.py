@@ -149,6 +149,7 @@ class SurfaceOptimizer(RecordedOptimizer):
         gradients that are all zero or absent; nothing moves then.
         """
         params = self._trainable()
+        closure = self._meant(closure)
         self._prepare(params)
         if self._is_asked_for_state(closure):
             return None
@@ -278,3 +279,9 @@ class SurfaceOptimizer(RecordedOptimizer):
             is_accepted=outcome.is_accepted,
             reason=outcome.reason,
         )
+
+
+def no_decrease(what: str, last: float, attempt: Attempt) -> str:
+    """Why none of several attempts was accepted."""
+    lost = ", where the step drowns in the rounding of the parameters" if attempt.is_lost else ""
+    return f"no decrease at any of the {what} {last:.2g}{lost}"

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from thalweg._errors import OptimizerError
 from thalweg._layout import Layout
 from thalweg._problem import Problem
-from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective
+from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective, set_aside
 from thalweg.optim._record import StepRecord
 from thalweg.optim._walk import Walk
 
@@ -93,6 +93,17 @@ class RecordedOptimizer(torch.optim.Optimizer, ABC):
         if self._bound is not None:
             return ProblemObjective(self._bound, params, self._sign(), is_taped=self._is_taped)
         return None
+
+    def _meant(self, closure: Closure | None) -> Closure | None:
+        """The closure, unless it returns nothing and there is a loss bound.
+
+        Lightning hands over one of its own where the user gave none.
+        """
+        if closure is None or self._bound is None:
+            return closure
+        with set_aside(self._trainable()):
+            found: object = closure()
+        return None if found is None else closure
 
     def _refuse_gradients(self, params: list[nn.Parameter]) -> None:
         """Gradients that are there and not all zero were meant to be used."""

@@ -93,7 +93,8 @@ def _solved(
         length: R, of s and λ₁; it does not fall as s grows.
         where: the s at which ‖b‖/s = R(s), of ‖b‖ and λ₁.
     """
-    Λ, b = (t.detach().double().cpu().numpy() for t in (values, slopes))
+    # Copies: what SciPy makes of a function is a cycle, and would hold the tensors.
+    Λ, b = (t.detach().double().cpu().numpy().copy() for t in (values, slopes))
     if not len(Λ):
         return torch.zeros(0, dtype=torch.float64)
     λ1 = float(Λ[0])

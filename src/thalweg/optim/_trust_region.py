@@ -8,7 +8,7 @@ from typing import Any
 from torch import linalg
 
 from thalweg.optim._metric import Metric
-from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
+from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
 from thalweg.optim._radius import MAX_TRIES, next_radius, refuse_radius
 from thalweg.optim._secular import trust_region_step
 from thalweg.optim._subspace import Krylov, Space
@@ -103,6 +103,8 @@ class TrustRegion(SurfaceOptimizer):
             if ratio > MIN_RATIO:
                 self.memory["radius"] = radius
                 return Outcome.within(subspace, attempt, True, subspace.said, radius=tried)
-        self.memory["radius"] = radius
-        reason = f"no decrease at any of {MAX_TRIES} radii down to {tried:.2g}"
+            if attempt.is_lost:
+                break
+        # Δ stays what it was: on other data it is the better guess.
+        reason = no_decrease("radii down to", tried, attempt)
         return Outcome.within(subspace, attempt, False, reason, radius=tried)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from thalweg.optim._metric import Metric
 from thalweg.optim._newton_cg import refuse_products
-from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
+from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
 from thalweg.optim._radius import MAX_TRIES, next_radius, refuse_radius
 from thalweg.optim._trust_region import MIN_RATIO
 from thalweg.optim._walk import Proposal, Walk
@@ -93,7 +93,6 @@ class TrustRegionCG(SurfaceOptimizer):
 
         radius: float = self.memory["radius"]
         way = steihaug_way(multiply, gradient, radius, self.max_products)
-        reason = way.reason
         for _ in range(MAX_TRIES):
             tried = radius
             step, image = way.at(tried)
@@ -103,15 +102,16 @@ class TrustRegionCG(SurfaceOptimizer):
             ratio = walk.ratio(attempt)
             length = float(torch.linalg.vector_norm(step))
             radius = next_radius(tried, ratio, length, self.max_radius)
-            if ratio > MIN_RATIO:
+            if is_accepted := ratio > MIN_RATIO:
+                self.memory["radius"] = radius
                 break
-        else:
-            reason = f"no decrease at any of {MAX_TRIES} radii down to {tried:.2g}"
-        self.memory["radius"] = radius
+            if attempt.is_lost:
+                break
+        # Where none is accepted Δ stays what it was: on other data it is the better guess.
         return Outcome(
             attempt,
-            ratio > MIN_RATIO,
-            reason,
+            is_accepted,
+            way.reason if is_accepted else no_decrease("radii down to", tried, attempt),
             radius=tried,
             subspace_size=len(way.points) - 1,
             lowest_curvature=way.lowest,

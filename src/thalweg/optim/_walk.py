@@ -46,6 +46,7 @@ class Attempt:
         loss: L(θ + s); NaN where it is not finite.
         actual: L(θ) − L(θ + s).
         is_escape: of the proposal.
+        is_lost: whether the parameters are the same to the bit: the step drowned in their rounding.
     """
 
     step: Float[Tensor, " n"]
@@ -54,6 +55,7 @@ class Attempt:
     loss: float
     actual: float
     is_escape: bool
+    is_lost: bool = False
 
     @property
     def ratio(self) -> float:
@@ -92,6 +94,8 @@ class Walk:
             self.value, self.gradient, self._product = local.value, local.gradient, local.product
             self.gradient_norm = float(torch.linalg.vector_norm(self.gradient))
             refuse_nonfinite(self.value, self.gradient_norm)
+            if self.gradient_norm == 0:
+                objective.refuse_detached()
         except BaseException:
             objective.take_back()
             raise
@@ -128,10 +132,19 @@ class Walk:
             bend = 0.0 if self._product is None else float(step @ self.product(step))
         else:
             slope, bend = self.rates * slope, self.rates**2 * bend
+        end = self.start + step
         self._is_away = True
-        self._move(self.start + step)
+        self._move(end)
         loss = self._value()
-        return Attempt(step, -slope, -slope - bend / 2, loss, self.value - loss, proposal.is_escape)
+        return Attempt(
+            step,
+            -slope,
+            -slope - bend / 2,
+            loss,
+            self.value - loss,
+            proposal.is_escape,
+            is_lost=torch.equal(end, self.start),
+        )
 
     def retreat(self) -> None:
         """Puts the parameters back to θ, to the bit."""
@@ -172,14 +185,16 @@ class Walk:
         return abs(attempt.actual) <= self.noise and abs(predicted) <= self.noise
 
     def ratio(self, attempt: Attempt, predicted: float | None = None) -> float:
-        """Actual over predicted decrease: 1 where both are noise, −∞ where the loss is not finite.
+        """Actual over predicted decrease: 1 where both are noise, −∞ where there is nothing to it.
+
+        That is where the loss is not finite, no decrease was predicted, or nothing moved.
 
         Args:
             attempt: the attempt.
             predicted: as of `is_noise`.
         """
         predicted = attempt.second if predicted is None else predicted
-        if not isfinite(attempt.loss):
+        if not isfinite(attempt.loss) or attempt.is_lost:
             return -inf
         if self.is_noise(attempt, predicted):
             return 1.0

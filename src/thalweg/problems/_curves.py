@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from thalweg._errors import ProblemError
+
 SIDE = 28
 """Pixels along an edge of an image."""
 
@@ -29,12 +31,15 @@ def curves(
     components 5.88 (5.90). `mean_image_loss` is 93.79 nats, `entropy_floor` 29.91.
 
     Args:
-        num_train: images to train on.
-        num_test: images held out.
+        num_train: images to train on, 0 or more.
+        num_test: images held out, 0 or more.
         seed: of the points.
 
     Returns:
         float32 values in [0, 1], flattened, (num_train, 784) and (num_test, 784).
+
+    Raises:
+        ProblemError: if a number of images is negative.
 
     Cost: two seconds on one core, 94 MB.
 
@@ -47,6 +52,8 @@ def curves(
         >>> train.shape, test.shape, train.dtype
         (torch.Size([100, 784]), torch.Size([50, 784]), torch.float32)
     """
+    if num_train < 0 or num_test < 0:
+        raise ProblemError(f"curves({num_train}, {num_test}); give numbers of images, 0 or more")
     generator = torch.Generator().manual_seed(seed)
     num_images = num_train + num_test
     points = 4.5 + 18.0 * torch.rand((num_images, 3, 2), generator=generator, dtype=torch.float32)

@@ -30,6 +30,9 @@ def deep_tanh_digits(seed: int = 0) -> Problem:
 def vanishing_tanh_digits(seed: int = 0) -> Problem:
     """P2h of the races: `deep_tanh_digits` from weights N(0, (0.25)²/fan_in); races end at 1e-2.
 
+    The gradient in the first layer's weights has a norm of 0.8e-6 to 1.3e-6 at the start (seeds 0,
+    1, 2), and the loss differs from ln 10 in its last digits only.
+
     Args:
         seed: of the initialisation; the split of the data is always the same.
 

@@ -11,9 +11,12 @@ from thalweg.problems._network import network
 
 
 def stiff_regression(seed: int = 0) -> Problem:
-    """P4 of the races: y = sin πx + 0.3 sin 3πx on [−1, 1] by a network 1-64-64-1, tanh, float64.
+    """P4 of the races: y = ½ sin 2x + 0.3 sin 5x on [−1, 1] by a network 1-64-64-1, tanh, float64.
 
-    4,353 parameters for 256 points in even steps, mean of squares: the least loss is 0.
+    4,353 parameters for 256 points in even steps, mean of squares; the infimum is 0. Dense
+    Levenberg–Marquardt gets below 1e-10 in 160 to 280 steps (seeds 0, 1, 2). After some 5,000 steps
+    Adam is between 8e-7 and 1e-5 with the best of three learning rates, and L-BFGS with a strong
+    Wolfe search between 5e-8 and 9e-7.
 
     Args:
         seed: of the initialisation, torch's default; the data are always the same.
@@ -38,4 +41,4 @@ def stiff_regression(seed: int = 0) -> Problem:
 
 
 def _target(x: Tensor) -> Tensor:
-    return torch.sin(torch.pi * x) + 0.3 * torch.sin(3 * torch.pi * x)
+    return 0.5 * torch.sin(2 * x) + 0.3 * torch.sin(5 * x)

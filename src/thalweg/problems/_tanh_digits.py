@@ -54,8 +54,8 @@ def noisy_digits(seed: int = 0) -> Problem:
     """P1n of the races: `tanh_digits` with 30 % of the training labels drawn anew, uniformly.
 
     A tenth of these 431 labels comes out as it was. To 1e-6 the network has to learn the noise by
-    heart, which 1,885 parameters just can, along a valley that bends. Held-out labels stay true:
-    who reaches the end has overfitted.
+    heart, which 1,885 parameters can: dense damped Gauss–Newton steps in float64 get there in 36 to
+    41 (seeds 0, 1, 2). Held-out labels stay true, so that who gets there has overfitted.
 
     Args:
         seed: of the initialisation and of the noise; the split of the data is always the same.
