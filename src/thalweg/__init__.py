@@ -47,11 +47,13 @@ from thalweg.passes import Pass
 from thalweg.race import compare
 from thalweg.sheet import WorkedPass, worked
 from thalweg.surface import Point, Surface
+from thalweg.symbolic import Derivation, derive
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BudgetError",
+    "Derivation",
     "DetachedLossError",
     "FormulaError",
     "LayoutError",
@@ -73,6 +75,7 @@ __all__ = [
     "critical_point",
     "curvature",
     "density",
+    "derive",
     "doctor",
     "eigenpairs",
     "examine",

@@ -157,6 +157,17 @@ def test_nothing_differs_and_that_is_said():
     assert "not told apart" in comparison.recommendation.doubt
 
 
+def test_losses_below_the_rounding_are_alike():
+    """Least squares that can be met exactly: what is left is the rounding of float64."""
+    pair = ("lbfgs", "torchmin-l-bfgs")
+    if SHELF[pair[1]].missing:
+        pytest.skip(SHELF[pair[1]].missing)
+    comparison = compare(quadratic, pair, budget="150g", trials=1, seeds=2)
+    assert max(entry.final_loss for entry in comparison.entries) < 1e-20
+    assert comparison.recommendation.duels[0].factor == pytest.approx(1.0)
+    assert "about as" in comparison.recommendation.sentence
+
+
 def test_a_run_that_diverges_is_a_result():
     both = {"wild": plain(1e6), "tame": plain(0.1)}
     comparison = compare(quadratic, both, budget="60g", trials=1, seeds=2)

@@ -10,6 +10,7 @@ import typer
 
 import thalweg
 from thalweg.cli._compare import compare_command
+from thalweg.cli._derive import derive_command
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -102,3 +103,4 @@ def examine_command(
 app.command("spectrum")(spectrum_command)
 app.command("compare")(compare_command)
 app.command("worked")(worked_command)
+app.command("derive")(derive_command)

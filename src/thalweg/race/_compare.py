@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from math import isfinite
 
+import torch
+
 from thalweg._batch import num_samples
 from thalweg._budget import Budget
 from thalweg._errors import ThalwegError
@@ -121,6 +123,7 @@ def compare(
             raise
         is_partial = True
     entries = ranked(race.entries, target, budget)
+    dtype = next(iter(first.parameters.values())).dtype
     with threads(terms.num_threads):
         machine = machine_of(next(iter(first.parameters.values())))
     start = race.start
@@ -134,7 +137,7 @@ def compare(
         budget=budget,
         target=target,
         entries=tuple(entries),
-        recommendation=recommended(entries, target, budget),
+        recommendation=recommended(entries, target, budget, torch.finfo(dtype).eps),
         omissions=tuple(omissions),
         assumptions=_assumptions(starts),
         seed=seed,

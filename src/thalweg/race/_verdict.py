@@ -22,10 +22,6 @@ ALIKE = 1.05
 """Factors below this are the resolution of a run's readings, and no difference."""
 
 
-FLOOR = 1e-15
-"""Of the loss a run begins with: what is lower counts as this, for ratios."""
-
-
 def costs(entry: Entry, target: float | None, budget: Budget) -> list[float]:
     """What counts of each seed, the less the better: cost to the target, or the final loss."""
     if target is None:
@@ -48,18 +44,22 @@ def ranked(entries: Sequence[Entry], target: float | None, budget: Budget) -> li
     return sorted(entries, key=rank)
 
 
-def recommended(entries: Sequence[Entry], target: float | None, budget: Budget) -> Recommendation:
+def recommended(
+    entries: Sequence[Entry], target: float | None, budget: Budget, precision: float
+) -> Recommendation:
     """The first of ranked entries against each of the others.
 
     Args:
         entries: as `ranked` returns them.
         target: a training loss, None for none.
         budget: of a run.
+        precision: ε of the model's numbers: losses below this share of the one that a run began
+            with are alike.
     """
     unit = "seconds" if budget.is_seconds else "gradients"
     entries = [entry for entry in entries if entry.trials]
     if target is not None and not any(entry.reached(target) for entry in entries):
-        found = recommended(entries, None, budget)
+        found = recommended(entries, None, budget, precision)
         doubt = f"Nothing reached the target of {target:g} within {budget}. {found.doubt}".strip()
         return Recommendation(found.name, found.criterion, found.duels, found.sentence, doubt)
     if target is None:
@@ -78,7 +78,7 @@ def recommended(entries: Sequence[Entry], target: float | None, budget: Budget) 
             "Give more budget, or smaller learning rates, or look with thalweg examine.",
         )  # fmt: skip
     own = costs(best, target, budget)
-    duels = tuple(_duel(best, rival, target, budget, len(rivals)) for rival in rivals)
+    duels = tuple(_duel(best, rival, target, budget, precision, len(rivals)) for rival in rivals)
     return Recommendation(
         best.name,
         criterion,
@@ -88,13 +88,26 @@ def recommended(entries: Sequence[Entry], target: float | None, budget: Budget) 
     )
 
 
-def _duel(best: Entry, rival: Entry, target: float | None, budget: Budget, num_rivals: int) -> Duel:
+def _duel(
+    best: Entry,
+    rival: Entry,
+    target: float | None,
+    budget: Budget,
+    precision: float,
+    num_rivals: int,
+) -> Duel:
     """Seed by seed, on logarithms: what differs between seeds differs for both.
 
     A run that does not arrive counts as if it did just after the budget, one that breaks down as
     if it had stayed where it began: how far a run diverges is chance, and would pass for doubt.
     """
-    pairs = list(zip(_bounded(best, target, budget), _bounded(rival, target, budget), strict=False))
+    pairs = list(
+        zip(
+            _bounded(best, target, budget, precision),
+            _bounded(rival, target, budget, precision),
+            strict=False,
+        )
+    )
     is_bound = not all(isfinite(cost) for cost in costs(rival, target, budget))
     logs = [log(theirs / mine) for mine, theirs in pairs]
     mean = fmean(logs)
@@ -108,11 +121,11 @@ def _duel(best: Entry, rival: Entry, target: float | None, budget: Budget, num_r
     return Duel(rival.name, exp(mean), exp(low), low > 0 and mean > log(ALIKE), is_bound)
 
 
-def _bounded(entry: Entry, target: float | None, budget: Budget) -> list[float]:
+def _bounded(entry: Entry, target: float | None, budget: Budget, precision: float) -> list[float]:
     """What counts of each seed, from below where a run did not arrive."""
     found = zip(costs(entry, target, budget), entry.trials, strict=True)
     return [
-        max(cost, FLOOR * abs(trial.marks[0].loss), 1e-300)
+        max(cost, precision * abs(trial.marks[0].loss), 1e-300)
         if isfinite(cost)
         else (abs(trial.marks[0].loss) if target is None else budget.amount)
         for cost, trial in found
@@ -140,6 +153,8 @@ def _sentence(
 
 
 def _against(duel: Duel, target: float | None) -> str:
+    if duel.factor < ALIKE and not duel.is_bound:
+        return f", about as with {duel.rival}, the next best"
     least = "at least " if duel.is_bound else ""
     if target is None:
         return f", {least}{duel.factor:.3g} times lower than that of {duel.rival}, the next best"

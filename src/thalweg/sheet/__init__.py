@@ -2,9 +2,10 @@
 
 from thalweg.sheet._build import graph_of
 from thalweg.sheet._graph import Graph, Local, Node, Path
-from thalweg.sheet._operation import Form, Label
+from thalweg.sheet._operation import Form
 from thalweg.sheet._remarks import Alternative
 from thalweg.sheet._worked import WorkedPass, worked
+from thalweg.symbolic import Label
 
 __all__ = [
     "Alternative",

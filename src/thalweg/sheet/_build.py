@@ -32,7 +32,7 @@ from thalweg.sheet._losses import (
     CrossEntropy,
     SoftmaxCrossEntropy,
 )
-from thalweg.sheet._operation import Label, Operation
+from thalweg.sheet._operation import Operation
 from thalweg.sheet._products import Moved, Product, Shapes, Stack
 from thalweg.sheet._reductions import LogSoftmax, Mean, Norm, Softmax, SquaredNorm, Sum
 from thalweg.symbolic import (
@@ -43,6 +43,7 @@ from thalweg.symbolic import (
     Binary,
     Call,
     Expression,
+    Label,
     Name,
     Negative,
     Number,

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from thalweg.sheet._graph import Graph, Local, Node
 from thalweg.sheet._numbers import DIGITS, held, number
-from thalweg.sheet._operation import Label
+from thalweg.symbolic import Label
 
 MAX_PATHS = 6
 MAX_LETTERS = 300

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thalweg.sheet._operation import Form, Label, Operation
+from thalweg.sheet._operation import Form, Operation
+from thalweg.symbolic import Label
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from thalweg._errors import FormulaError
 from thalweg.sheet._graph import Graph, Local, Node, Path
-from thalweg.sheet._operation import Form, Label, Operation
+from thalweg.sheet._operation import Form, Operation
 from thalweg.sheet._proof import Proof, prove
+from thalweg.symbolic import Label
 
 MAX_NODES = 500
 MAX_ENTRIES = 100_000

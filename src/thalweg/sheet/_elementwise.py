@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from thalweg.sheet._operation import Label, Operation
+from thalweg.sheet._operation import Operation
+from thalweg.symbolic import Label
 
 Function = Callable[..., Tensor]
 ONE = Label("1", "1")

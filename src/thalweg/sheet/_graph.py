@@ -10,8 +10,8 @@ from types import MappingProxyType
 from torch import Tensor
 
 from thalweg._errors import FormulaError
-from thalweg.sheet._operation import Form, Label
-from thalweg.symbolic import normalised
+from thalweg.sheet._operation import Form
+from thalweg.symbolic import Label, normalised
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from thalweg.sheet._chain import chain_of
 from thalweg.sheet._graph import Graph, Local, Node
 from thalweg.sheet._numbers import held, is_exact, shown
-from thalweg.sheet._operation import Label
+from thalweg.symbolic import Label
 
 
 @dataclass(frozen=True)

@@ -44,9 +44,10 @@ from thalweg.sheet._losses import (
     SoftmaxCrossEntropy,
 )
 from thalweg.sheet._numbers import shown
-from thalweg.sheet._operation import Label, Operation
+from thalweg.sheet._operation import Operation
 from thalweg.sheet._products import Moved, Product, Shapes
 from thalweg.sheet._reductions import LogSoftmax, Mean, Softmax, Sum
+from thalweg.symbolic import Label
 
 Loss = Callable[..., Any] | None
 

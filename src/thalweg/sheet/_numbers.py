@@ -7,7 +7,7 @@ from math import floor, log10
 import torch
 from torch import Tensor
 
-from thalweg.sheet._operation import Label
+from thalweg.symbolic import Label
 
 DIGITS = 8
 """Shown where nothing else is asked for; float64 has 16."""

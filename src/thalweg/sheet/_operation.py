@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 from enum import Enum
-from string import Template
 
 from torch import Tensor
 
-from thalweg.symbolic import latex_of_name, text_of_name
+from thalweg.symbolic import Label
 
 
 class Form(Enum):
@@ -23,31 +21,6 @@ class Form(Enum):
     """Jᵀ δ."""
     FACTOR = "by the other factor"
     """A product: J is the other factor, and the operation's rule says on which side."""
-
-
-@dataclass(frozen=True)
-class Label:
-    """What is written in text and in LaTeX.
-
-    Args:
-        text: with letters of Unicode.
-        latex: for mathematics mode.
-    """
-
-    text: str
-    latex: str
-
-    @classmethod
-    def of_name(cls, name: str) -> Label:
-        """A quantity's name."""
-        return cls(text_of_name(name), latex_of_name(name))
-
-    def filled(self, **labels: Label) -> Label:
-        """With labels in the places of $a, $b, $y and $d."""
-        return Label(
-            Template(self.text).substitute({k: label.text for k, label in labels.items()}),
-            Template(self.latex).substitute({k: label.latex for k, label in labels.items()}),
-        )
 
 
 class Operation(ABC):

@@ -12,7 +12,8 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from thalweg.sheet._operation import Form, Label, Operation
+from thalweg.sheet._operation import Form, Operation
+from thalweg.symbolic import Label
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from thalweg.sheet._operation import Form, Label, Operation
+from thalweg.sheet._operation import Form, Operation
+from thalweg.symbolic import Label
 
 MAX_JACOBIAN = 64
 """Entries up to which the Jacobian of a softmax is written out."""

@@ -14,7 +14,7 @@ from thalweg.sheet._draft import Draft
 from thalweg.sheet._elementwise import RELU, SIGMOID, TANH
 from thalweg.sheet._graph import Graph, Local, Node
 from thalweg.sheet._numbers import number
-from thalweg.sheet._operation import Label
+from thalweg.symbolic import Label
 
 DATA = frozenset({"x", "X", "y", "Y", "t", "target", "label", "input"})
 """Names of what is given and not learnt."""

@@ -17,9 +17,8 @@ from thalweg.sheet._draft import Draft
 from thalweg.sheet._graph import Graph
 from thalweg.sheet._module import draft_of_module
 from thalweg.sheet._numbers import DIGITS
-from thalweg.sheet._operation import Label
 from thalweg.sheet._remarks import Alternative, alternatives_of, remarks_of
-from thalweg.symbolic import parse_program
+from thalweg.symbolic import Label, parse_program
 
 Loss = Callable[..., Any] | str | None
 

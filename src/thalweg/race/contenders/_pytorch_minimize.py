@@ -29,16 +29,23 @@ class MinimizeContender(Contender):
     Args:
         method: as the package calls it.
         settings: what it may be tried with, the usual first.
+        endless: its tolerances, all 0: whether it has converged is the budget's to say.
         has_products: whether it multiplies with the Hessian.
     """
 
     def __init__(
-        self, method: str, settings: tuple[Setting, ...], *, has_products: bool = True
+        self,
+        method: str,
+        settings: tuple[Setting, ...],
+        endless: tuple[str, ...],
+        *,
+        has_products: bool = True,
     ) -> None:
         super().__init__(
             f"{method} of pytorch-minimize", settings, package=PACKAGE, note=DERIVATIVES
         )
         self._method = method
+        self._endless = dict.fromkeys(endless, 0.0)
         self._has_products = has_products
 
     def run(self, course: Course, setting: Setting) -> None:
@@ -58,10 +65,8 @@ class MinimizeContender(Contender):
             loss.here(),
             method=self._method,
             max_iter=10**9,
-            # Whether it has converged is the budget's to say.
-            tol=0.0,
             callback=loss.arrived,
-            options=dict(setting),
+            options={**setting, **self._endless},
         )
 
 
@@ -97,12 +102,14 @@ PYTORCH_MINIMIZE: dict[str, Contender] = {
             for lr in (1.0, 0.3, 0.1)
             for search in ("strong-wolfe", "none")
         ),
+        ("xtol",),
     ),
-    "torchmin-trust-ncg": MinimizeContender("trust-ncg", RADII),
-    "torchmin-trust-krylov": MinimizeContender("trust-krylov", RADII),
+    "torchmin-trust-ncg": MinimizeContender("trust-ncg", RADII, ("gtol",)),
+    "torchmin-trust-krylov": MinimizeContender("trust-krylov", RADII, ("gtol",)),
     "torchmin-l-bfgs": MinimizeContender(
         "l-bfgs",
         tuple({"lr": lr, "history_size": size} for lr in (1.0, 0.1) for size in (10, 100, 30)),
+        ("gtol", "xtol", "gtd_tol"),
         has_products=False,
     ),
 }
