@@ -19,6 +19,7 @@ from thalweg.optim._record import StepRecord
 from thalweg.optim._recorded_optimizer import RecordedOptimizer
 from thalweg.optim._saddle_free_newton import SaddleFreeNewton, saddle_free_step
 from thalweg.optim._secular import cubic_step, trust_region_step
+from thalweg.optim._stochastic_newton import StochasticNewton, two_direction_step
 from thalweg.optim._subspace import Krylov, Space, Subspace, Whole, krylov_space, whole_space
 from thalweg.optim._trust_region import TrustRegion
 from thalweg.optim._trust_region_cg import SteihaugWay, TrustRegionCG, steihaug_way
@@ -52,6 +53,7 @@ __all__ = [
     "Space",
     "SteihaugWay",
     "StepRecord",
+    "StochasticNewton",
     "Subspace",
     "SurfaceOptimizer",
     "TrustRegion",
@@ -70,5 +72,6 @@ __all__ = [
     "saddle_free_step",
     "steihaug_way",
     "trust_region_step",
+    "two_direction_step",
     "whole_space",
 ]

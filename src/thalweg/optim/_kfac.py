@@ -53,6 +53,7 @@ class KFAC(Metric):
     Args:
         model: whose layers are watched, by hooks that are there while the metric is read.
         damping: ε; 1e-2, and 1e-6 for float64, when left out.
+        decay: share of the factors read before in new ones, for minibatches.
 
     Cost: a forward pass and one backward pass for each output up to 16; an eigendecomposition of
     each factor. `whitened` takes two products of matrices a layer.
@@ -68,11 +69,16 @@ class KFAC(Metric):
         'K-FAC, not read yet'
     """
 
-    def __init__(self, model: nn.Module, damping: float | None = None) -> None:
+    def __init__(
+        self, model: nn.Module, damping: float | None = None, *, decay: float = 0.0
+    ) -> None:
         if damping is not None and not damping > 0:
             raise OptimizerError(f"KFAC(damping={damping}); give a number above 0, such as 1e-2")
+        if not 0 <= decay < 1:
+            raise OptimizerError(f"KFAC(decay={decay}); give a number from 0 to below 1")
         self.model = model
         self.damping = damping
+        self.decay = decay
         self._layers: list[_Layer] = []
         self._rest: list[str] = []
         self._params: list[Tensor] = []
@@ -145,7 +151,10 @@ class KFAC(Metric):
         flat = objective.ranks.sum(lambda: flat, flat)
         *sums, terms = flat.split([part.numel() for part in parts])
         scale = float(terms) or 1.0
-        self._take({k: (s / scale).view_as(factors[k]) for k, s in zip(factors, sums, strict=True)})
+        fresh = {k: (s / scale).view_as(factors[k]) for k, s in zip(factors, sums, strict=True)}
+        if self._factors and self.decay:
+            fresh = {k: old.lerp(fresh[k], 1 - self.decay) for k, old in self._factors.items()}
+        self._take(fresh)
 
     def whitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """M^{-½} v."""
