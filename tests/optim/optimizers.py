@@ -20,6 +20,7 @@ from thalweg.optim import (
     Newton,
     NewtonCG,
     RecordedOptimizer,
+    SaddleFreeNewton,
     TrustRegion,
     TrustRegionCG,
     Whole,
@@ -40,6 +41,7 @@ OPTIMIZERS: dict[str, Callable[..., RecordedOptimizer]] = {
     "cubic": lambda p, lr=1.0, **s: CubicRegularisation(p, lr, subspace=Krylov(5), **s),
     "dense cubic": lambda p, lr=1.0, **s: CubicRegularisation(p, lr, subspace=Whole(), **s),
     "dense saddle-free": DenseSaddleFreeNewton,
+    "saddle-free": SaddleFreeNewton,
 }
 """Each takes parameters or groups, `lr` and `maximize`. A new optimizer is one line here."""
 

@@ -290,7 +290,8 @@ def test_a_gradient_of_zero_is_no_error(name, shape):
     optimizer.step(lambda: shape(w))
     record = optimizer.record
     assert record.gradient_norm == 0
-    if shape is hill and ("trust region" in name or "cubic" in name) and "CG" not in name:
+    leaves = ("trust region" in name or "cubic" in name) and "CG" not in name
+    if shape is hill and (leaves or name == "saddle-free"):
         assert record.is_accepted
         assert record.is_escape
         assert record.lowest_curvature == pytest.approx(-1.0)

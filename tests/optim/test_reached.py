@@ -30,6 +30,7 @@ REACHED = {
     "cubic": ((EXACT, EXACT, EXACT), ()),
     "dense cubic": ((EXACT, EXACT, EXACT), ()),
     "dense saddle-free": ((EXACT, EXACT, EXACT), ()),
+    "saddle-free": ((EXACT, EXACT, EXACT), ()),
 }
 
 

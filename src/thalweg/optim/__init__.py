@@ -7,6 +7,7 @@ from thalweg.optim._dense_saddle_free_newton import DenseSaddleFreeNewton
 from thalweg.optim._first_order import FirstOrder
 from thalweg.optim._gradient_descent import GradientDescent, gradient_descent_step
 from thalweg.optim._heavy_ball import HeavyBall, heavy_ball_step
+from thalweg.optim._kfac import KFAC
 from thalweg.optim._levenberg_marquardt import LevenbergMarquardt, levenberg_marquardt_step
 from thalweg.optim._metric import Identity, Metric
 from thalweg.optim._nesterov import Nesterov, nesterov_step
@@ -16,7 +17,7 @@ from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjecti
 from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
 from thalweg.optim._record import StepRecord
 from thalweg.optim._recorded_optimizer import RecordedOptimizer
-from thalweg.optim._saddle_free_newton import saddle_free_step
+from thalweg.optim._saddle_free_newton import SaddleFreeNewton, saddle_free_step
 from thalweg.optim._secular import cubic_step, trust_region_step
 from thalweg.optim._subspace import Krylov, Space, Subspace, Whole, krylov_space, whole_space
 from thalweg.optim._trust_region import TrustRegion
@@ -24,6 +25,7 @@ from thalweg.optim._trust_region_cg import SteihaugWay, TrustRegionCG, steihaug_
 from thalweg.optim._walk import Attempt, Proposal, Walk
 
 __all__ = [
+    "KFAC",
     "Adam",
     "Attempt",
     "ClosureObjective",
@@ -46,6 +48,7 @@ __all__ = [
     "ProblemObjective",
     "Proposal",
     "RecordedOptimizer",
+    "SaddleFreeNewton",
     "Space",
     "SteihaugWay",
     "StepRecord",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from thalweg._errors import OptimizerError
 from thalweg.optim._metric import Identity, Metric
+from thalweg.optim._objective import Objective
 from thalweg.optim._record import StepRecord
 from thalweg.optim._recorded_optimizer import Closure, RecordedOptimizer, refuse_mixture
 from thalweg.optim._subspace import Subspace
@@ -158,12 +159,22 @@ class SurfaceOptimizer(RecordedOptimizer):
             self._refuse_gradients(params)
             return None
         started = perf_counter()
-        walk = Walk(objective, self._rates(params), self.curvature)
+        walk = Walk(objective, self._rates(params), self._curvature_of_step(objective))
         with walk:
             outcome = self._walked(walk)
         self.memory["step"] += 1
         self.record = self._recorded(walk, outcome, perf_counter() - started)
         return torch.tensor(self._sign() * walk.value, dtype=params[0].dtype)
+
+    def _curvature_of_step(self, objective: Objective) -> Curvature | None:  # noqa: ARG002
+        """Which products the next step needs."""
+        return self.curvature
+
+    def _is_metric_due(self) -> bool:
+        """Whether the next step reads the metric first."""
+        last: int = self.memory["refreshed"]
+        since: int = self.memory["step"] - last
+        return last == NEVER or since >= self.refresh_every
 
     def refresh_metric(self, walk: Walk) -> None:
         """Reads the metric anew where the walk starts; done by itself every `refresh_every` steps.
@@ -233,8 +244,7 @@ class SurfaceOptimizer(RecordedOptimizer):
         if self._is_still():
             return Outcome(None, False, "the learning rate is 0")
         self._check(walk)
-        last = self.memory["refreshed"]
-        if last == NEVER or self.memory["step"] - last >= self.refresh_every:
+        if self._is_metric_due():
             self.refresh_metric(walk)
         outcome = self._advance(walk)
         if not outcome.is_accepted:

@@ -146,6 +146,11 @@ class Walk:
             is_lost=torch.equal(end, self.start),
         )
 
+    def settle(self, attempt: Attempt) -> None:
+        """Moves the parameters to where an attempt was. Cost: nothing."""
+        self._is_away = True
+        self._move(self.start + attempt.step)
+
     def retreat(self) -> None:
         """Puts the parameters back to θ, to the bit."""
         if self._is_away:
