@@ -97,7 +97,7 @@ REFUSED = {
     "1)": "closes nothing",
     "2 3": "an operator is missing before 3",
     "1 +": "the line ends after '+'",
-    "0,5": "decimals are 0.5",
+    "0,5": "decimals are written with a point",
     "x[0]": "give the entry a name of its own",
     "[1 2]": "divided by commas: [1, 2]",
     "[[1, 2], [3]]": "a row of 1 and a row of 2",

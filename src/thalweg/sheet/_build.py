@@ -57,7 +57,7 @@ from thalweg.symbolic import (
 )
 
 LOSS_NAMES = ("L", "loss", "Loss", "E", "J", "C", "cost")
-"""A quantity so named is derived where nothing else is said."""
+"""A quantity so named is derived where nothing else is said; E, J and C only where they end it."""
 
 _CONSTANTS = {"pi": (pi, Label("π", r"\pi")), "e": (e, Label("e", "e"))}
 _REDUCTIONS: dict[str, Operation] = {
@@ -163,10 +163,13 @@ class _Builder:
                     f"{', '.join(self._statements)}"
                 )
             return name
+        used = {name for statement in self._order for name in _needs(statement)}
         for name in LOSS_NAMES:
             found = self._terms.get(name)
-            if found is not None and found.value.numel() == 1 and not self._is_given(name):
-                return name
+            is_end = name.lower() in ("l", "loss") or name not in used
+            if found is None or found.value.numel() != 1 or self._is_given(name) or not is_end:
+                continue
+            return name
         *_, last = self._statements
         if all(self._is_given(name) for name in self._statements):
             raise FormulaError(

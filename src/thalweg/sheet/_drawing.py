@@ -36,7 +36,7 @@ def drawing_of(graph: Graph) -> Figure | None:
     }
     caption = (
         "From what is given down to the loss: each quantity with its value and, after ∂, the "
-        "gradient of the loss towards it."
+        "gradient of the loss towards it; of vectors and matrices the size and ‖norm‖."
     )
     alt = "; ".join(f"{n.label.text} = {n.formula.text}" for n in drawn)
     return Figure(data, layout, caption, f"Graph of the computation: {alt}", height)

@@ -300,7 +300,9 @@ def power_by(exponent: float, written: Label) -> Elementwise:
     n = float(exponent)
     rest = Label(_digits(n - 1).replace("-", "−"), _digits(n - 1))
     slope = Label(
-        f"{written.text}·$a" if rest.text == "1" else f"{written.text}·$a^{_held(rest.text)}",
+        f"{written.text}·$a"
+        if rest.text == "1"
+        else f"{written.text}·$a{_RAISED.get(rest.text, '^' + _held(rest.text))}",
         f"{written.latex} $a" if rest.text == "1" else f"{written.latex} {{$a}}^{{{rest.latex}}}",
     )
     raised = _RAISED.get(written.text, "^" + _held(written.text))

@@ -12,6 +12,9 @@ from thalweg.symbolic import Label
 DIGITS = 8
 """Shown where nothing else is asked for; float64 has 16."""
 
+ALMOST = 1e-13
+"""Nearer to 1 than this, the digits that tell a number from 1 are rounding."""
+
 MAX_SHOWN = 36
 """Entries up to which a matrix is shown in full."""
 
@@ -19,7 +22,7 @@ MAX_SHOWN = 36
 def number(value: float, digits: int = DIGITS) -> Label:
     """A number, correctly rounded to so many digits."""
     text = f"{value + 0.0:.{digits}g}"
-    if abs(value) != 1 and text in ("1", "-1"):
+    if text in ("1", "-1") and abs(1 - abs(value)) > ALMOST:
         # What is almost 1 is told from it: 0.99999999972.
         text = f"{value:.{2 - floor(log10(abs(1 - abs(value))))}g}"
     if text == "-0":

@@ -105,8 +105,10 @@ def _on_gradient(graph: Graph, node: Node) -> Label:
         return _join(symbol, " = ", size, "; its largest factor is ", *_factor(graph, *high), ".")
     if is_small:
         return _join(symbol, " = ", size, " is small, since ", *_factor(graph, *low), ".")
+    is_only = sum(bool(graph.users(n.name)) for n in learnt(graph)) == 1
+    rank = "" if is_only else ", the smallest of the gradients"
     return _join(
-        symbol, " = ", size, ", the smallest of the gradients; its smallest factor is ",
+        symbol, " = ", size, f"{rank}; its smallest factor is ",
         *_factor(graph, *low), ".",
     )  # fmt: skip
 

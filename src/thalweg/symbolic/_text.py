@@ -164,6 +164,8 @@ class _Parser:
 
     def end_of_line(self, expects_more: bool) -> None:
         """The end of a statement; a comma or semicolon where another may follow."""
+        if self._now.text == "," and self._after.kind is Kind.NUMBER:
+            raise self.error("decimals are written with a point, as in 1.5")
         if expects_more and self._now.text in (",", ";"):
             self._at += 1
         elif self._now.kind is not Kind.END:
