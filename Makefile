@@ -5,7 +5,7 @@ RUN_TIME := $(BIN)/.installed
 DEVELOPMENT := $(BIN)/.installed-dev
 PEERS := $(BIN)/.installed-peers
 
-.PHONY: help demo test check bench bench-gpt2 format clean
+.PHONY: help demo test check bench bench-gpt2 bench-race format clean
 help:
 	@echo "make demo    set up, examine a network that does not train, write report.html"
 	@echo "make test    set up, run the tests"
@@ -29,6 +29,12 @@ check: $(DEVELOPMENT)
 # Writes benchmarks/RESULTS.md and results.json; needs a quiet machine for 25 minutes (QUICK=1: 5).
 bench: $(PEERS)
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick)
+
+# Time to a training loss of ours and of others: benchmarks/RACE.md (QUICK=1: in a few minutes), and
+# the autoencoder of CURVES in minibatches: benchmarks/CURVES.md. Both need hours on a quiet machine.
+bench-race: $(PEERS)
+	$(BIN)/python -m benchmarks.race $(if $(QUICK),--quick)
+	$(BIN)/python -m benchmarks.race.curves $(if $(QUICK),--small --seconds 5 20)
 
 # The same readings of a transformer of GPT-2's size on an accelerator, small where there is none.
 bench-gpt2: $(RUN_TIME)

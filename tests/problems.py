@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from thalweg import Problem
+from thalweg.problems import Quadratic
 
 Params = dict[str, Tensor]
 
@@ -104,22 +105,10 @@ def softmax() -> Known:
     return Known(problem, lambda p: affine(p, "", x), classes(y), "classes")
 
 
-class Quadratic(nn.Module):
-    """A sample's loss is ½ θᵀA θ − bᵀθ, whatever its output is compared with."""
-
-    def __init__(self, A: Tensor) -> None:
-        super().__init__()
-        self.register_buffer("A", A)
-        self.theta = nn.Parameter(draw(len(A), seed=5))
-
-    def forward(self, b: Tensor) -> Tensor:
-        return 0.5 * self.theta @ self.A @ self.theta - b @ self.theta
-
-
 def quadratic() -> Known:
     A = torch.diag(torch.tensor([3.0, 1.0, 0.0, -2.0], dtype=torch.float64))
     b = draw(7, 4)
-    problem = Problem(Quadratic(A), lambda output: output.mean(), b)
+    problem = Problem(Quadratic(A, draw(4, seed=5)), lambda output: output.mean(), b)
     output = lambda p: 0.5 * p["theta"] @ A @ p["theta"] - b @ p["theta"]  # noqa: E731
     return Known(problem, output, lambda z: z.sum() / 7)
 

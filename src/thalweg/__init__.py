@@ -7,6 +7,7 @@ from thalweg import (
     optim,
     passes,
     problems,
+    race,
     report,
     sheet,
     signal,
@@ -43,12 +44,16 @@ from thalweg.linalg import (
     trace,
 )
 from thalweg.passes import Pass
+from thalweg.race import compare
+from thalweg.sheet import WorkedPass, worked
 from thalweg.surface import Point, Surface
+from thalweg.symbolic import Derivation, derive
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BudgetError",
+    "Derivation",
     "DetachedLossError",
     "FormulaError",
     "LayoutError",
@@ -65,9 +70,12 @@ __all__ = [
     "Surface",
     "ThalwegError",
     "UntapedError",
+    "WorkedPass",
+    "compare",
     "critical_point",
     "curvature",
     "density",
+    "derive",
     "doctor",
     "eigenpairs",
     "examine",
@@ -79,6 +87,7 @@ __all__ = [
     "optim",
     "passes",
     "problems",
+    "race",
     "report",
     "save",
     "sheet",
@@ -88,4 +97,5 @@ __all__ = [
     "symbolic",
     "tape",
     "trace",
+    "worked",
 ]

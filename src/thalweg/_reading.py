@@ -62,10 +62,17 @@ def reading() -> Iterator[None]:
 
     The caller may be inside `no_grad`, `inference_mode` or autocast: a reading is the same.
     """
+    with keeping_random_states(), differentiating():
+        yield
+
+
+@contextmanager
+def keeping_random_states() -> Iterator[None]:
+    """Puts every global random state back after its body."""
     python_state, numpy_state = random.getstate(), np.random.get_state()
     cuda = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
     try:
-        with torch.random.fork_rng(devices=cuda), differentiating():
+        with torch.random.fork_rng(devices=cuda):
             yield
     finally:
         random.setstate(python_state)

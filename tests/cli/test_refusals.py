@@ -34,9 +34,16 @@ def examine(*arguments):
     return CliRunner().invoke(app, ["examine", *map(str, arguments)])
 
 
-COMMANDS = {"examine": ("--budget", "5000g"), "spectrum": ()}
-OF_EXAMINE_ALONE = {"greedy_optimizer"}
-"""What a command that does not train never meets."""
+COMMANDS = {
+    "examine": ("--budget", "5000g"),
+    "spectrum": (),
+    "compare": ("--budget", "3g", "--trials", "1"),
+}
+FOREIGN = {
+    "spectrum": {"greedy_optimizer"},
+    "compare": {"greedy_optimizer", "dropout", "batch_statistics", "no_second_derivative"},
+}
+"""What a command never meets: without training, or with training in training mode."""
 
 
 @pytest.mark.parametrize(
@@ -45,7 +52,7 @@ OF_EXAMINE_ALONE = {"greedy_optimizer"}
         (command, *problem)
         for command in COMMANDS
         for problem in PROBLEMS
-        if command == "examine" or problem[0] not in OF_EXAMINE_ALONE
+        if problem[0] not in FOREIGN.get(command, ())
     ],
 )
 def test_a_problem_that_cannot_be_read(command, factory, named, way_out, tmp_path):

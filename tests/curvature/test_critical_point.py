@@ -9,23 +9,11 @@ from torch import nn
 
 from thalweg import Problem, Surface, ThalwegError, critical_point
 from thalweg.curvature import StepRule, Verdict
-from thalweg.problems import relu_digits
-
-
-class Function(nn.Module):
-    """L(θ) = f(θ), whatever the data."""
-
-    def __init__(self, f, theta):
-        super().__init__()
-        self.f, self.theta = f, nn.Parameter(torch.tensor(theta, dtype=torch.float64))
-
-    def forward(self, _):
-        return self.f(self.theta)
+from thalweg.problems import from_function, relu_digits
 
 
 def point_of(f, theta):
-    data = torch.zeros(1, 1, dtype=torch.float64)
-    return Surface(Problem(Function(f, theta), lambda output: output, data)).here()
+    return Surface(from_function(f, torch.tensor(theta, dtype=torch.float64))).here()
 
 
 def quadratic(eigenvalues):

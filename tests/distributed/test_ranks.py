@@ -83,6 +83,26 @@ def test_a_rank_may_hold_nothing(outcomes, name, reading):
     assert_alike(outcomes, f"{name}, an empty share: {reading}", whole)
 
 
+@pytest.mark.parametrize(("name", "of"), workers.DESCENTS)
+def test_optimizers_take_the_same_steps(outcomes, name, of):
+    assert_alike(outcomes, f"{name} down {of}", workers.descent(name, SHELF[of]().problem))
+
+
+def test_optimizers_step_with_an_empty_share_and_with_wrapped_models(outcomes):
+    expected = workers.descent("trust region", SHELF["mlp"]().problem)
+    assert_alike(outcomes, "an empty share: descent", expected)
+    assert_alike(outcomes, "data_parallel_descent", expected)
+
+
+def test_no_rank_moves_where_one_fails(outcomes):
+    for size, ranks in outcomes.items():
+        for found in ranks:
+            moved, said = found["failing_in_an_attempt"]
+            assert not moved.any()
+            assert f"rank {size - 1}: " in said or size == 1
+            assert "the disk is full" in said
+
+
 def test_the_card_is_the_same(outcomes):
     assert_alike(outcomes, "card", workers.card(SHELF["mlp"]().problem))
 

@@ -19,6 +19,9 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent.parent / "optim"))
+
+from optimizers import OPTIMIZERS
 
 from problems import SHELF, cut, draw, initialised, mlp_model
 from readings import READINGS
@@ -334,6 +337,51 @@ def probed() -> list[tuple[str, float]]:
         _point.MIN_PROBED_BYTES = least
 
 
+# -- optimizers -------------------------------------------------------------------------------
+
+DESCENTS = [
+    *((name, "mlp") for name in OPTIMIZERS),
+    ("trust region", "next_token"),
+    ("Adam", "next_token"),
+    ("dense saddle-free", "opaque_sum"),
+]
+
+
+def descent(name: str, problem: Problem) -> Tensor:
+    """The parameters and the losses of two steps."""
+    optimizer = OPTIMIZERS[name](problem.model.parameters())
+    losses = [optimizer.bind(problem).step() for _ in range(2)]
+    params = [p.detach().reshape(-1) for p in problem.model.parameters()]
+    return torch.cat([torch.stack(losses), *params]).double()
+
+
+def data_parallel_descent() -> Tensor:
+    """Of a model in DistributedDataParallel."""
+    known = SHELF["mlp"]().problem
+    wrapped = nn.parallel.DistributedDataParallel(known.model)
+    return descent("trust region", share(replace(known, model=wrapped)))
+
+
+def failing_in_an_attempt() -> tuple[Tensor, str]:
+    """On the last rank the loss fails where the step leads: no rank moves."""
+    problem = SHELF["mlp"]().problem
+    is_last = dist.get_rank() == dist.get_world_size() - 1
+    start = problem.model[0].weight.detach().clone()
+
+    def loss(z: Tensor, y: Tensor) -> Tensor:
+        if is_last and not torch.equal(problem.model[0].weight, start):
+            raise OSError("the disk is full")
+        return F.mse_loss(z, y)
+
+    shared = share(replace(problem, loss=loss, num_terms=lambda batch: float(batch[1].numel())))
+    try:
+        descent("trust region", shared)
+        said = ""
+    except ThalwegError as error:
+        said = str(error)
+    return problem.model[0].weight.detach() - start, said
+
+
 def agreeing_to_the_bit() -> Tensor:
     """What ranks decide by: every number of the Krylov methods."""
     H = Surface(share(SHELF["mlp"]().problem)).here().hessian()
@@ -367,6 +415,8 @@ CHECKS: dict[str, Callable[[], object]] = {
         sharded,
         of_a_group,
         probed,
+        data_parallel_descent,
+        failing_in_an_attempt,
         agreeing_to_the_bit,
     )
 }
@@ -382,6 +432,12 @@ def all_checks() -> dict[str, Callable[[], object]]:
         checks[f"{name}, an empty share: {reading}"] = lambda read=read, p=known.problem: read(
             share(p, WITH_AN_EMPTY_ONE), seeded()
         )
+    for name, of in DESCENTS:
+        known = SHELF[of]()
+        checks[f"{name} down {of}"] = lambda name=name, p=known.problem: descent(name, share(p))
+    checks["an empty share: descent"] = lambda: descent(
+        "trust region", share(SHELF["mlp"]().problem, WITH_AN_EMPTY_ONE)
+    )
     checks["card"] = lambda: card(share(SHELF["mlp"]().problem))
     for what, read in ONE_PROCESS.items():
         checks[f"one process: {what}"] = lambda read=read: read(share(SHELF["mlp"]().problem))

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from networks import BATCH, classify, dense, regress, sgd
 from scipy.stats import ttest_rel
 from torch import nn
 
+from networks import BATCH, classify, dense, regress, sgd
 from thalweg import Pass
 from thalweg.doctor import Budget, Plan, Run, Score
 from thalweg.doctor._contest import MIN_GAIN, NUM_FINALISTS, SCREENING, contest, paired_gain

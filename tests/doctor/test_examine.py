@@ -10,6 +10,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves as leaves
+from torch.utils.data import DataLoader, TensorDataset
+
+from examinations import without_seconds
 from networks import (
     BATCH,
     GRADIENTS,
@@ -24,11 +29,6 @@ from networks import (
     seeded,
     sgd,
 )
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves as leaves
-from torch.utils.data import DataLoader, TensorDataset
-
-from examinations import without_seconds
 from thalweg import BudgetError, LayoutError, Problem, ProblemError, ThalwegError, examine
 from thalweg.doctor import Ailment
 

@@ -11,6 +11,9 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy import stats
+from torch import nn
+
 from networks import (
     BATCH,
     Attentive,
@@ -32,9 +35,6 @@ from networks import (
     trained,
     with_one_feature_constant,
 )
-from scipy import stats
-from torch import nn
-
 from thalweg import Problem
 from thalweg.doctor import Ailment
 from thalweg.doctor.findings import RULES

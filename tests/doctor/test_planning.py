@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import classify, clusters, dense, draw, sgd
 from torch import nn
 
+from networks import classify, clusters, dense, draw, sgd
 from thalweg import BudgetError, Problem, ProblemError
 from thalweg.doctor import Budget
 from thalweg.doctor._planning import (

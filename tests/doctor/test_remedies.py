@@ -8,6 +8,8 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
+
 from networks import (
     BATCH,
     OwnLoss,
@@ -22,8 +24,6 @@ from networks import (
     seeded,
     sgd,
 )
-from torch import Tensor, nn
-
 from thalweg import Pass, Problem, Surface, critical_point
 from thalweg.curvature import StepRule
 from thalweg.doctor import Ailment, Plan

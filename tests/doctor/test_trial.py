@@ -9,9 +9,9 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import adam, classify, clusters, dense, regress, seeded, sgd
 from torch import Tensor, nn
 
+from networks import adam, classify, clusters, dense, regress, seeded, sgd
 from thalweg import Problem, ProblemError
 from thalweg.doctor import Plan
 from thalweg.doctor._trial import CURVE_POINTS, made_optimizer, train

@@ -97,7 +97,7 @@ REFUSED = {
     "1)": "closes nothing",
     "2 3": "an operator is missing before 3",
     "1 +": "the line ends after '+'",
-    "0,5": "decimals are 0.5",
+    "0,5": "decimals are written with a point",
     "x[0]": "give the entry a name of its own",
     "[1 2]": "divided by commas: [1, 2]",
     "[[1, 2], [3]]": "a row of 1 and a row of 2",
@@ -139,7 +139,7 @@ def refusal(read, text):
 HOSTILE = [
     "(" * 20_000, "[" * 20_000, "-" * 20_000 + "1", "1+" * 20_000 + "1", "x^" * 20_000 + "x",
     "√" * 20_000, "f(" * 5_000, "x" * 120_000, "|" * 10_000, "x^T" * 3_000, "xᵀᵀᵀ" * 3_000,
-    "(x)" * 10_000, "1 " * 20_000, "[" + "1, " * 10_000 + "1]", "1" * 300_000, "\x00", "\ud800",
+    "(x)" * 10_000, "1 " * 20_000, "[" + "1, " * 5_000 + "1]", "1" * 300_000, "\x00", "\ud800",
     "x_" * 20_000, "x" + "\u0302" * 20_000, "½" * 20_000, "{" * 1_000, "^" * 1_000,
 ]  # fmt: skip
 

@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 import thalweg
+from thalweg.cli._compare import compare_command
+from thalweg.cli._derive import derive_command
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -23,6 +25,7 @@ from thalweg.cli._running import (
     show,
 )
 from thalweg.cli._spectrum import spectrum_command
+from thalweg.cli._worked import worked_command
 from thalweg.doctor import Budget, examine
 from thalweg.report import check_writable
 
@@ -98,3 +101,6 @@ def examine_command(
 
 
 app.command("spectrum")(spectrum_command)
+app.command("compare")(compare_command)
+app.command("worked")(worked_command)
+app.command("derive")(derive_command)

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
@@ -26,22 +26,61 @@ def problem_from(target: str) -> Problem:
     Raises:
         ProblemError: if it cannot be found, raises, needs arguments or returns something else.
     """
+    return _checked(value_from(target), target)
+
+
+def problems_from(target: str) -> Problem | Callable[[int], Problem]:
+    """From a seed to the problem that a factory returns for it; a Problem is taken as it is.
+
+    Args:
+        target: as of `problem_from`. A factory that takes `seed` gets it.
+
+    Raises:
+        ProblemError: as of `problem_from`; also when it is called.
+    """
+    with _without_bytecode(), _current_folder_first():
+        found = _found(target)
+    if isinstance(found, Problem):
+        return found
+
+    def made(seed: int) -> Problem:
+        with _without_bytecode(), _current_folder_first():
+            return _checked(_called(found, target, seed), target)
+
+    return made
+
+
+def value_from(target: str) -> Any:
+    """What a factory returns; a Problem, module, tuple or text in its place is taken as it is.
+
+    Args:
+        target: `package.module:factory` or `path/file.py:factory`.
+
+    Raises:
+        ProblemError: if it cannot be found, raises or needs arguments.
+    """
+    with _without_bytecode(), _current_folder_first():
+        found = _found(target)
+        return found if isinstance(found, Problem | tuple | str) else _called(found, target)
+
+
+def _found(target: str) -> Any:
     where, _, name = target.rpartition(":")
     if not where or not name:
         raise ProblemError(
             f"{target!r} names no factory; write MODULE:FACTORY or path/file.py:factory, for "
             f"instance thalweg.problems:deep_sigmoid_digits"
         )
-    with _without_bytecode(), _current_folder_first():
-        module = _module(where)
-        found = _attribute(module, where, name)
-        problem = found if isinstance(found, Problem) else _called(found, target)
-    if not isinstance(problem, Problem):
+    return _attribute(_module(where), where, name)
+
+
+def _checked(value: Any, target: str) -> Problem:
+    if not isinstance(value, Problem):
         raise ProblemError(
-            f"{target} returned a value of type {type(problem).__name__}; it must return "
+            f"{target} returned a value of type {type(value).__name__}; it must return "
             f"thalweg.Problem(model, loss, data)"
         )
-    return problem
+    return value
 
 
 def _module(where: str) -> ModuleType:
@@ -101,14 +140,18 @@ def _is_own(module: ModuleType, name: str, value: Any) -> bool:
     )
 
 
-def _called(factory: Any, target: str) -> Any:
+def _called(factory: Any, target: str, seed: int | None = None) -> Any:
     if not callable(factory):
         raise ProblemError(
             f"{target} is a value of type {type(factory).__name__}; name a function that returns a "
             f"Problem"
         )
+    own: dict[str, Any] = {}
     try:
-        inspect.signature(factory).bind()
+        signature = inspect.signature(factory)
+        if seed is not None and "seed" in signature.parameters:
+            own = {"seed": seed}
+        signature.bind(**own)
     except TypeError as error:
         raise ProblemError(
             f"{target} cannot be called without arguments ({error}); give its parameters defaults, "
@@ -117,7 +160,7 @@ def _called(factory: Any, target: str) -> Any:
     except ValueError:
         pass  # a callable written in C has no signature to ask
     try:
-        return factory()
+        return factory(**own)
     except ThalwegError as error:
         raise ProblemError(f"in {target}: {error}") from error
     except (Exception, SystemExit) as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -18,8 +18,8 @@ from rich.progress import Progress as Bar
 
 from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
-from thalweg.cli._factory import problem_from
-from thalweg.doctor import Progress
+from thalweg._progress import Progress
+from thalweg.cli._factory import problem_from, problems_from
 from thalweg.report import Page, print_page
 
 FAILED, INTERRUPTED = 2, 130
@@ -52,6 +52,21 @@ def problem_at(target: str, device: str | None) -> Problem:
     """
     problem = problem_from(target)
     return problem if device is None else problem.to(device=_device(device))
+
+
+def problems_at(target: str, device: str | None) -> Problem | Callable[[int], Problem]:
+    """From a seed to the problem of a factory, on a device where one is named.
+
+    Raises:
+        ThalwegError: if there is no such factory, or no such device.
+    """
+    found = problems_from(target)
+    if device is None:
+        return found
+    place = _device(device)
+    if isinstance(found, Problem):
+        return found.to(device=place)
+    return lambda seed: found(seed).to(device=place)
 
 
 def _device(name: str) -> torch.device:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from thalweg._errors import ThalwegError
 from thalweg._layout import Layout
+from thalweg.curvature._scaled_operator import ScaledOperator
 from thalweg.curvature._spectrum_figure import spectrum_figure
 from thalweg.curvature._stability import Stability, StepRule
 from thalweg.linalg import (
@@ -301,21 +302,8 @@ def _stability(
     if preconditioner is None:
         return None, 0
     scale = (preconditioner.to(operator.dtype) + rule.epsilon).rsqrt()
-    scaled = extremes(_Scaled(operator, scale), generator=generator)
+    scaled = extremes(ScaledOperator(operator, scale), generator=generator)
     return Stability(rule, float(scaled.top.values[0])), scaled.num_products
-
-
-class _Scaled(SymmetricOperator):
-    """D A D for a diagonal D."""
-
-    def __init__(self, operator: SymmetricOperator, diagonal: Tensor) -> None:
-        super().__init__(operator.size, operator.dtype, operator.device)
-        self._operator = operator
-        self._diagonal = diagonal[:, None]
-
-    def _apply(self, V: Tensor) -> Tensor:
-        result: Tensor = self._diagonal * (self._operator @ (self._diagonal * V))
-        return result
 
 
 def _direction(ends: Extremes, layout: Layout) -> dict[str, Tensor] | None:

@@ -1,11 +1,12 @@
 """What ails a training, and what helps: findings, remedies, trials, and the examination."""
 
+from thalweg._budget import Budget
+from thalweg._omission import Omission
 from thalweg._progress import Progress
-from thalweg.doctor._budget import Budget
-from thalweg.doctor._examination import Examination, Gain, Measurement, Omission, TriedRemedy
+from thalweg._score import Score
+from thalweg.doctor._examination import Examination, Gain, Measurement, TriedRemedy
 from thalweg.doctor._examine import examine
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._score import Score
 from thalweg.doctor._trial import Plan, Run
 
 __all__ = [

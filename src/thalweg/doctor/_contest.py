@@ -11,10 +11,11 @@ import torch
 from scipy import stats
 
 from thalweg._problem import Problem
+from thalweg._training import described
 from thalweg.doctor._examination import Gain, TriedRemedy
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._trial import Plan, Run, described, train
+from thalweg.doctor._trial import Plan, Run, train
 from thalweg.doctor.remedies import Remedy, slower
 
 NUM_FINALISTS = 3

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from thalweg._budget import Budget
+from thalweg._omission import Omission
 from thalweg.curvature import CriticalPoint
-from thalweg.doctor._budget import Budget
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._trial import Run
 from thalweg.report import Page, to_json
@@ -75,19 +76,6 @@ class Measurement:
     name: str
     gradients: float
     seconds: float
-
-
-@dataclass(frozen=True)
-class Omission:
-    """What was not measured, and why.
-
-    Args:
-        name: what would have been measured.
-        reason: why it was not.
-    """
-
-    name: str
-    reason: str
 
 
 @dataclass(frozen=True)

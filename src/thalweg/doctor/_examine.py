@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from thalweg._batch import num_samples
+from thalweg._budget import Budget
 from thalweg._errors import ThalwegError
 from thalweg._machine import machine_of
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._progress import Progress
+from thalweg._score import constant_loss, shuffled_loss
 from thalweg.curvature import CriticalPoint, StepRule, critical_point
-from thalweg.doctor._budget import Budget
 from thalweg.doctor._contest import contest
 from thalweg.doctor._examination import Examination
 from thalweg.doctor._ledger import Ledger
@@ -27,7 +28,6 @@ from thalweg.doctor._planning import (
     shortened,
 )
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._score import constant_loss, shuffled_loss
 from thalweg.doctor._trial import Plan, Run, made_optimizer, train
 from thalweg.doctor.findings import find
 from thalweg.doctor.remedies import remedies_for

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from math import inf
 from time import perf_counter
 
+from thalweg._budget import Budget
+from thalweg._omission import Omission
 from thalweg._progress import Progress
-from thalweg.doctor._budget import Budget
-from thalweg.doctor._examination import Measurement, Omission
+from thalweg.doctor._examination import Measurement
 
 
 @dataclass

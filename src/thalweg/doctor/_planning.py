@@ -6,13 +6,13 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
-from torch import nn
 
-from thalweg._batch import Batch, num_samples
-from thalweg._errors import BudgetError, ProblemError
+from thalweg._batch import num_samples
+from thalweg._budget import Budget
+from thalweg._errors import BudgetError
 from thalweg._problem import Problem
 from thalweg._sampling import drawn
-from thalweg.doctor._budget import Budget
+from thalweg._training import num_threads, split
 from thalweg.doctor._contest import NUM_FINALISTS, SCREENING
 from thalweg.doctor._trial import Plan, train
 
@@ -34,9 +34,6 @@ NUM_PRICED = 10
 
 NUM_EPOCHS = 25
 """No trial is longer than this many passes over the data, or 200 steps."""
-
-SMALL_STEP = 2e8
-"""Operations in an optimizer step below which one thread is enough: some milliseconds of work."""
 
 EXPECTED_REMEDIES = 8
 """For planning: how many remedies enter a contest, at most."""
@@ -89,9 +86,9 @@ def plan_trials(
         ProblemError: if nothing can be held out.
         BudgetError: if even the shortest trial does not fit.
     """
-    training, held_out = _split(problem, torch.Generator().manual_seed(seed))
-    threads = _num_threads(problem, batch_size)
-    plan = Plan(LENGTHS[-1], batch_size, held_out, problem.reduction, threads)
+    training, held_out = split(problem, torch.Generator().manual_seed(seed))
+    count = num_threads(problem, batch_size)
+    plan = Plan(LENGTHS[-1], batch_size, held_out, problem.reduction, count)
     fraction = min(1.0, batch_size / problem.num_samples)
     longest = max(200, round(NUM_EPOCHS / fraction))
     each = TRIAL_SHARE * budget.amount / NUM_RUNS
@@ -121,20 +118,6 @@ def shortened(plan: Plan, factor: float) -> Plan:
     return replace(plan, num_steps=fitting[0] if fitting else LENGTHS[-1])
 
 
-def _num_threads(problem: Problem, batch_size: int) -> int:
-    """One for small steps, where handing out the work costs more than it saves.
-
-    A step takes about 6 n B operations for n parameters and B samples, more for convolutions.
-    """
-    num_parameters = sum(p.numel() for p in problem.parameters.values())
-    is_small = 6 * num_parameters * batch_size < SMALL_STEP
-    return 1 if is_small and not _has_convolution(problem) else torch.get_num_threads()
-
-
-def _has_convolution(problem: Problem) -> bool:
-    return any(isinstance(m, nn.modules.conv._ConvNd) for m in problem.model.modules())
-
-
 def _prices(training: Problem, plan: Plan, seed: int) -> tuple[float, float]:
     """Seconds a step, and seconds a run takes around its steps: copying and scoring.
 
@@ -148,16 +131,3 @@ def _prices(training: Problem, plan: Plan, seed: int) -> tuple[float, float]:
         # A run that breaks down takes fewer steps than planned.
         steps.append(run.seconds / max(run.num_steps, 1))
     return max(min(steps), 1e-6), min(arounds)
-
-
-def _split(problem: Problem, generator: torch.Generator) -> tuple[Problem, tuple[Batch, ...]]:
-    """What to train on, and what to score on: the test data, or a fifth of the data."""
-    if problem.test_batches:
-        return problem, problem.test_batches
-    held_out, rest = drawn(problem.batches, max(1, problem.num_samples // 5), generator)
-    if not rest:
-        raise ProblemError(
-            "the data are one sample, or one batch that cannot be divided, so that nothing can be "
-            "held out for the trials; give more, or Problem(..., test=...)"
-        )
-    return problem.with_data(rest), held_out

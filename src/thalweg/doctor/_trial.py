@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import inf, isfinite
 from time import perf_counter
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from thalweg._batch import Batch, call_of, num_samples
-from thalweg._errors import ProblemError, ThalwegError
-from thalweg._nonfinite import birthplace
+from thalweg._batch import Batch
+from thalweg._errors import ProblemError
 from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg._reduction import Reduction
 from thalweg._sampling import drawn
-from thalweg.doctor._score import Score, parameters_of, score
+from thalweg._score import Score, score
+from thalweg._training import born, described, parameters_of, threads, without_leftover
 
 CURVE_POINTS = 60
 """A curve keeps the means of the training loss over this many stretches of a run."""
@@ -106,7 +105,7 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         left_out = max(1, problem.num_samples // 10)
         _, rest = drawn(problem.batches, left_out, generator)
         problem = problem.with_data(rest or problem.batches)
-    with reading(), _threads(plan.num_threads):
+    with reading(), threads(plan.num_threads):
         torch.manual_seed(seed)
         optimizer = made_optimizer(problem)
         before = score(problem, plan.held_out, plan.reduction)
@@ -115,12 +114,12 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         start = perf_counter()
         values: list[float] = []
         failure = ""
-        batches = _without_leftover(problem.minibatches(plan.batch_size, generator), problem.model)
+        batches = without_leftover(problem.minibatches(plan.batch_size, generator), problem.model)
         for step, batch in zip(range(plan.num_steps), batches, strict=False):
             loss = problem.evaluate(problem.model, batch, f"step {step}").loss
             if not torch.isfinite(loss):
-                born = _born(problem, batch)
-                failure = f"the loss is {float(loss.detach())} at step {step}, born in {born}"
+                place = born(problem, batch)
+                failure = f"the loss is {float(loss.detach())} at step {step}, born in {place}"
                 break
             _step(optimizer, loss, step)
             values.append(float(loss.detach()))
@@ -132,17 +131,6 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         )
     steps, losses = _curve(values, plan.num_steps)
     return Run(seed, steps, losses, before, after, failure, seconds)
-
-
-@contextmanager
-def _threads(number: int) -> Iterator[None]:
-    """Runs its body on that many threads of torch's, and puts the caller's number back."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def made_optimizer(problem: Problem) -> torch.optim.Optimizer:
@@ -192,35 +180,6 @@ def _step(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
             f"{type(optimizer).__name__}.step() without a closure: name an optimizer that steps "
             f"so, and see that the model can be trained by hand"
         ) from error
-
-
-def _without_leftover(batches: Iterator[Batch], model: nn.Module) -> Iterator[Batch]:
-    """Leaves out a single sample at the end of an epoch where batch norm could not take it."""
-    norms = nn.modules.batchnorm._BatchNorm
-    is_normalised = any(isinstance(module, norms) for module in model.modules())
-    largest = 0
-    for batch in batches:
-        largest = max(largest, num_samples(batch))
-        if not (is_normalised and num_samples(batch) == 1 < largest):
-            yield batch
-
-
-def _born(problem: Problem, batch: Batch) -> str:
-    model = problem.model
-    call = call_of(batch, model)
-    with torch.no_grad():
-        place = birthplace(
-            model, dict(model.named_parameters()), batch, lambda: model(*call.args, **call.kwargs)
-        )
-    return place or "the loss itself"
-
-
-def described(error: Exception) -> str:
-    """An exception in a line; thalweg's own are sentences already."""
-    if isinstance(error, ThalwegError):
-        return str(error)
-    first = str(error).strip().splitlines()
-    return f"{type(error).__name__}{f': {first[0]}' if first else ''}"
 
 
 def _curve(values: Sequence[float], num_steps: int) -> tuple[tuple[int, ...], tuple[float, ...]]:

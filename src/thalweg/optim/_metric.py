@@ -45,7 +45,10 @@ class Metric(ABC):
         """M^½ v: a step into u."""
 
     def state_dict(self) -> dict[str, Any]:
-        """What has to be kept for a run to go on as if it had not stopped."""
+        """What has to be kept for a run to go on as if it had not stopped; {} before `refresh`.
+
+        Numbers, tensors in the parameters' dtype, and dicts of these: torch casts and copies them.
+        """
         return {}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:  # noqa: B027

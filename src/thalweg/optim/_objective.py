@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thalweg._batch import Batch, call_of, map_tensors
+from thalweg._batch import Batch, call_of, map_tensors, tensors_in
 from thalweg._errors import DetachedLossError, OptimizerError, UntapedError
 from thalweg._graph import custom_functions, explaining, refuse_once_differentiable
 from thalweg._loss import known_loss
@@ -45,15 +45,24 @@ class Objective(ABC):
         params: the tensors that it is differentiated by.
         batches: what the loss is a mean over; of this process, where several share the data.
         ranks: the processes that share the data.
+        is_taped: whether products go over a tape; found out, and False from then on, where the
+            model cannot be taped.
     """
 
     def __init__(
-        self, params: Sequence[Tensor], batches: Sequence[Batch], ranks: Alone = ALONE
+        self,
+        params: Sequence[Tensor],
+        batches: Sequence[Batch],
+        ranks: Alone = ALONE,
+        *,
+        is_taped: bool = True,
     ) -> None:
         self.params = tuple(params)
         self.batches = batches
         self.ranks = ranks
-        self._is_taped = True
+        self.is_taped = is_taped
+        self.take_back: Callable[[], None] = _nothing
+        self._versions = self.versions()
 
     @abstractmethod
     def forward(self, batch: Batch) -> Evaluation:
@@ -63,9 +72,38 @@ class Objective(ABC):
     def loss_of(self, evaluation: Evaluation, batch: Batch) -> float:
         """The loss of a batch as a number, as exact as can be had."""
 
-    @abstractmethod
-    def leaving_no_trace(self) -> AbstractContextManager[None]:
+    def way_back(self) -> Callable[[], None]:
+        """Puts back what evaluations move beside the loss, such as buffers, when it is called."""
+        return _nothing
+
+    def refuse_detached(self) -> None:
+        """Refuses a loss that no parameter enters; asked where the gradient is zero.
+
+        Raises:
+            DetachedLossError: if it is so.
+
+        Cost: a gradient.
+        """
+        if not self.ranks.is_alone:  # of which one may hold nothing
+            return
+        with differentiating(), self.leaving_no_trace():
+            losses = [self.forward(batch).loss for batch in self.batches]
+            found = torch.autograd.grad(losses, self.params, allow_unused=True)
+        if all(gradient is None for gradient in found):
+            raise detached()
+
+    def versions(self) -> tuple[int, ...]:
+        """How often each tensor of the data was written into; empty where they are not known."""
+        return ()
+
+    @contextmanager
+    def leaving_no_trace(self) -> Iterator[None]:
         """What an evaluation runs in that is no training step."""
+        back = self.way_back()
+        try:
+            yield
+        finally:
+            back()
 
     def count(self, evaluation: Evaluation, batch: Batch) -> float:  # noqa: ARG002
         """The number of loss terms of a batch."""
@@ -80,6 +118,12 @@ class Objective(ABC):
 
         def own() -> tuple[list[float], list[float]]:
             passes = [(self.forward(batch), batch) for batch in self.batches]
+            if self.versions() != self._versions:
+                raise OptimizerError(
+                    "the batch was written into while the step ran, which compares losses on one "
+                    "batch: let the loader make new tensors instead of filling the old ones, and "
+                    "the model leave its inputs as they are"
+                )
             return [self.count(*p) for p in passes], [self.loss_of(*p) for p in passes]
 
         with differentiating(), torch.no_grad(), self.leaving_no_trace():
@@ -91,6 +135,8 @@ class Objective(ABC):
         Args:
             curvature: which products; None where the gradient is enough.
         """
+        # Undone by the walk where no step comes of it.
+        self.take_back = self.way_back()
         gradients: list[tuple[Tensor, ...]] = []
         products: list[BatchProduct] = []
 
@@ -110,8 +156,8 @@ class Objective(ABC):
             slope = self.ranks.sum(lambda: _weighed(weights, gradients, zero), zero)
 
         def multiply(v: Tensor) -> Tensor:
-            parts = _split(v, self.params)
-            with multiplying() if self._is_taped else differentiating(), explaining():
+            parts = split(v, self.params)
+            with multiplying() if self.is_taped else differentiating(), explaining():
                 return self.ranks.sum(
                     lambda: _weighed(weights, [product(parts) for product in products], v), v, v
                 )
@@ -136,12 +182,14 @@ class Objective(ABC):
         if curvature is None:
             evaluation = self.forward(batch)
             return evaluation, _gradient(evaluation.loss, self.params), _refused
-        if self._is_taped and curvature.by_tape is not None:
+        if self.is_taped and curvature.by_tape is not None:
+            back = self.way_back()
             try:
                 return self._on_tape(curvature, curvature.by_tape, batch)
             except UntapedError:
                 # The same model will not be taped next time either.
-                self._is_taped = False
+                self.is_taped = False
+                back()
         evaluation = self.forward(batch)
         refuse_once_differentiable(evaluation.loss)
         leaves = {str(number): p for number, p in enumerate(self.params)}
@@ -155,13 +203,17 @@ class Objective(ABC):
         batch: Batch,
     ) -> tuple[Evaluation, tuple[Tensor, ...], BatchProduct]:
         found: list[Evaluation] = []
+        moved: list[Callable[[], None]] = []
 
         def forward() -> tuple[Tensor, Tensor]:
             found.append(self.forward(batch))
+            moved.append(self.way_back())
             loss, output = found[0].loss, found[0].logits
             return loss, output if isinstance(output, Tensor) else loss
 
         tape = Tape(forward, self.params)
+        # Recording runs some operations again, batch normalisation with its statistics too.
+        moved[0]()
         if custom := custom_functions(found[0].loss):
             raise UntapedError(f"{custom[0].__name__} has a derivative of its own")
         if not curvature.is_hessian:
@@ -176,18 +228,40 @@ class ClosureObjective(Objective):
         closure: evaluates the model and returns the loss as a scalar tensor with its graph.
         params: the optimizer's parameters.
         sign: −1 to maximise.
+        is_taped: as of `Objective`.
     """
 
     def __init__(
-        self, closure: Callable[[], Tensor], params: Sequence[Tensor], sign: float
+        self,
+        closure: Callable[[], Tensor],
+        params: Sequence[Tensor],
+        sign: float,
+        *,
+        is_taped: bool = True,
     ) -> None:
-        super().__init__(params, (None,))
+        super().__init__(params, (None,), is_taped=is_taped)
         self._closure = closure
         self._sign = sign
 
+    def local(self, curvature: Curvature | None = None) -> Local:
+        """As of `Objective`.
+
+        Args:
+            curvature: the Hessian, or None.
+
+        Raises:
+            OptimizerError: for another, which needs the model's output.
+        """
+        if curvature is not None and not curvature.is_hessian:
+            raise OptimizerError(
+                f"the {curvature.name} needs the model's output, which a closure does not show; "
+                f"hand the loss over by bind(model, loss, (x, y)).step()"
+            )
+        return super().local(curvature)
+
     def forward(self, _: Batch) -> Evaluation:
         """The one loss; the model's output is not known."""
-        with _set_aside(self.params):
+        with set_aside(self.params):
             loss = self._closure()
             called_backward = any(p.grad is not None for p in self.params)
         if called_backward:
@@ -202,20 +276,12 @@ class ClosureObjective(Objective):
                 f"step(lambda: loss(model(x), y))"
             )
         if torch.is_grad_enabled() and not loss.requires_grad:
-            raise DetachedLossError(
-                "the closure's loss does not depend on any parameter of this optimizer: something "
-                "detaches it (detach(), .item(), torch.no_grad()), or the optimizer was given the "
-                "parameters of another model"
-            )
+            raise detached()
         return Evaluation(self._sign * loss.reshape(()), None)
 
     def loss_of(self, evaluation: Evaluation, _: Batch) -> float:
         """What the closure returned."""
         return float(evaluation.loss.detach())
-
-    def leaving_no_trace(self) -> AbstractContextManager[None]:
-        """A closure does what it does."""
-        return nullcontext()
 
 
 class ProblemObjective(Objective):
@@ -228,10 +294,18 @@ class ProblemObjective(Objective):
         problem: model, loss and data; its ranks share the data.
         params: the optimizer's parameters.
         sign: −1 to maximise.
+        is_taped: as of `Objective`.
     """
 
-    def __init__(self, problem: Problem, params: Sequence[Tensor], sign: float) -> None:
-        super().__init__(params, problem.batches, problem.ranks)
+    def __init__(
+        self,
+        problem: Problem,
+        params: Sequence[Tensor],
+        sign: float,
+        *,
+        is_taped: bool = True,
+    ) -> None:
+        super().__init__(params, problem.batches, problem.ranks, is_taped=is_taped)
         self.problem = problem
         self._model = unwrapped(problem.model)
         self._sign = sign
@@ -269,20 +343,37 @@ class ProblemObjective(Objective):
         with torch.no_grad():
             return self._sign * float(self.problem.loss(*map_tensors((output, target), _widened)))
 
-    @contextmanager
-    def leaving_no_trace(self) -> Iterator[None]:
+    def way_back(self) -> Callable[[], None]:
         """Puts the buffers back."""
         buffers = list(self._model.buffers())
         before = [buffer.detach().clone() for buffer in buffers]
-        try:
-            yield
-        finally:
+
+        def back() -> None:
             for buffer, value in zip(buffers, before, strict=True):
                 buffer.data.copy_(value)
+
+        return back
+
+    def versions(self) -> tuple[int, ...]:
+        """Of the tensors of all batches."""
+        return tuple(t._version for t in tensors_in(list(self.batches)) if not t.is_inference())
 
     @property
     def _is_single(self) -> bool:
         return self.ranks.is_alone and len(self.batches) == 1
+
+
+def detached() -> DetachedLossError:
+    """What is said of a loss that no parameter enters."""
+    return DetachedLossError(
+        "the loss does not depend on any parameter of this optimizer: something detaches it "
+        "(detach(), .item(), torch.no_grad()), or the optimizer was given the parameters of "
+        "another model"
+    )
+
+
+def _nothing() -> None:
+    """There is nothing to put back."""
 
 
 def _is_wide(tensor: Tensor) -> bool:
@@ -316,13 +407,14 @@ def _weighed(
     return torch.zeros_like(like) if total is None else total
 
 
-def _split(v: Float[Tensor, " n"], params: Sequence[Tensor]) -> tuple[Tensor, ...]:
+def split(v: Float[Tensor, " n"], params: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """A flat vector as one tensor a parameter."""
     pieces = v.split([p.numel() for p in params])
     return tuple(piece.reshape(p.shape) for piece, p in zip(pieces, params, strict=True))
 
 
 @contextmanager
-def _set_aside(params: Sequence[Tensor]) -> Iterator[None]:
+def set_aside(params: Sequence[Tensor]) -> Iterator[None]:
     """Takes the `.grad`s away and puts them back."""
     before = [p.grad for p in params]
     try:

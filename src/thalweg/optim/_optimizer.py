@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from abc import abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
+from operator import is_not
 from time import perf_counter
 from typing import Any
 
@@ -13,15 +14,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg._errors import OptimizerError
-from thalweg._layout import Layout
-from thalweg._problem import Problem
 from thalweg.optim._metric import Identity, Metric
-from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective
+from thalweg.optim._objective import Objective
 from thalweg.optim._record import StepRecord
+from thalweg.optim._recorded_optimizer import Closure, RecordedOptimizer, refuse_mixture
+from thalweg.optim._subspace import Subspace
 from thalweg.optim._walk import Attempt, Walk
 from thalweg.surface import HESSIAN, Curvature
 
-Closure = Callable[[], Tensor]
+NEVER = -1
+"""The step of the last reading of a metric that was not read."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,31 @@ class Outcome:
     lowest_curvature: float | None = None
     highest_curvature: float | None = None
 
+    @classmethod
+    def within(
+        cls,
+        subspace: Subspace,
+        attempt: Attempt | None,
+        is_accepted: bool,
+        reason: str,
+        *,
+        damping: float | None = None,
+        radius: float | None = None,
+    ) -> Outcome:
+        """The end of a step taken in a subspace."""
+        return cls(
+            attempt,
+            is_accepted,
+            reason,
+            damping,
+            radius,
+            subspace.size,
+            subspace.lowest,
+            subspace.highest,
+        )
 
-class SurfaceOptimizer(torch.optim.Optimizer, ABC):
+
+class SurfaceOptimizer(RecordedOptimizer):
     """A `torch.optim.Optimizer` that evaluates the loss itself, as often as its step needs.
 
     The loss is handed over in one of two ways:
@@ -67,6 +92,7 @@ class SurfaceOptimizer(torch.optim.Optimizer, ABC):
         maximize: climb instead; in all groups or in none.
         curvature: `thalweg.surface.HESSIAN` or `GGN`, which needs `bind`.
         metric: in which steps are measured.
+        refresh_every: steps between two readings of the metric.
         seed: of what is drawn at random.
 
     Raises:
@@ -87,50 +113,28 @@ class SurfaceOptimizer(torch.optim.Optimizer, ABC):
         maximize: bool = False,
         curvature: Curvature | None = HESSIAN,
         metric: Metric | None = None,
+        refresh_every: int = 10,
         seed: int = 0,
     ) -> None:
-        if not lr >= 0.0:
-            raise OptimizerError(f"lr={lr}; give a number of 0 or more, 1 for the full step")
+        if not refresh_every >= 1:
+            raise OptimizerError(f"refresh_every={refresh_every}; give a whole number of 1 or more")
         super().__init__(params, {"lr": lr, "maximize": maximize})
-        self._foreign = frozenset(vars(self))
-        self.record: StepRecord | None = None
         self.curvature = curvature
         self.metric = Identity() if metric is None else metric
+        self.refresh_every = refresh_every
         self.seed = seed
-        self._bound: Problem | None = None
-        self._is_checked = False
+        self._attached: list[nn.Parameter] = []
 
     @abstractmethod
     def _advance(self, walk: Walk) -> Outcome:
         """Takes one step; the parameters are left where the outcome says."""
 
     def _begin(self) -> None:
-        """Puts into `memory` what the method remembers, as it is before the first step."""
+        """Puts into `memory` all that the method will remember, as it is before the first step.
 
-    def bind(
-        self,
-        model: nn.Module | Problem,
-        loss: Callable[..., Tensor] | None = None,
-        batch: Any = None,
-    ) -> SurfaceOptimizer:
-        """Hands over the loss as a model, a loss function and data: what `step()` descends.
-
-        Args:
-            model: the model whose parameters this optimizer has; or a `Problem`, alone, such as
-                one `across_ranks()`.
-            loss: as of `Problem`.
-            batch: one batch or several, as of `Problem`; several are one loss, exactly weighted.
-
-        Returns:
-            The optimizer itself.
-
-        Cost: nothing; it may be called before every step.
+        Numbers, tensors in the parameters' dtype, and dicts of these with fixed keys:
+        torch.distributed.checkpoint loads what is there, and torch casts the rest.
         """
-        problem = model if isinstance(model, Problem) else Problem(model, loss, batch)
-        if self._bound is None or self._bound.model is not problem.model:
-            self._is_checked = False
-        self._bound = problem
-        return self
 
     # torch declares two overloads for the two ways to call it.
     def step(self, closure: Closure | None = None) -> Tensor | None:  # type: ignore[override]
@@ -146,31 +150,44 @@ class SurfaceOptimizer(torch.optim.Optimizer, ABC):
         gradients that are all zero or absent; nothing moves then.
         """
         params = self._trainable()
+        closure = self._meant(closure)
         self._prepare(params)
+        if self._is_asked_for_state(closure):
+            return None
         objective = self._objective(closure, params)
         if objective is None:
+            self._refuse_gradients(params)
             return None
         started = perf_counter()
-        walk = Walk(objective, self._rates(params), self.curvature)
+        walk = Walk(objective, self._rates(params), self._curvature_of_step(objective))
         with walk:
-            if not self._is_checked:
-                walk.refuse_difference()
-                self._is_checked = True
-            outcome = self._advance(walk)
-            if not outcome.is_accepted:
-                walk.retreat()
+            outcome = self._walked(walk)
         self.memory["step"] += 1
-        self.memory["metric"] = self.metric.state_dict()
         self.record = self._recorded(walk, outcome, perf_counter() - started)
         return torch.tensor(self._sign() * walk.value, dtype=params[0].dtype)
 
-    # -- what a method remembers ------------------------------------------------------------
+    def _curvature_of_step(self, objective: Objective) -> Curvature | None:  # noqa: ARG002
+        """Which products the next step needs."""
+        return self.curvature
 
-    @property
-    def memory(self) -> dict[str, Any]:
-        """What is kept between steps beside vectors; with the state of the first parameter."""
-        found: dict[str, Any] = self.state[self._all_params()[0]]
-        return found
+    def _is_metric_due(self) -> bool:
+        """Whether the next step reads the metric first."""
+        last: int = self.memory["refreshed"]
+        since: int = self.memory["step"] - last
+        return last == NEVER or since >= self.refresh_every
+
+    def refresh_metric(self, walk: Walk) -> None:
+        """Reads the metric anew where the walk starts; done by itself every `refresh_every` steps.
+
+        Cost: that of the metric, counted in the record.
+        """
+        walk.retreat()
+        with walk.objective.leaving_no_trace():
+            self.metric.refresh(walk.objective, self.generator(1))
+        walk.gradients_spent += self.metric.gradients_per_refresh
+        self.memory["refreshed"] = self.memory["step"]
+
+    # -- what a method remembers ------------------------------------------------------------
 
     def remembered(self, name: str) -> Float[Tensor, " n"]:
         """A vector that was kept, zero where there is none."""
@@ -184,49 +201,58 @@ class SurfaceOptimizer(torch.optim.Optimizer, ABC):
         for p, piece in zip(params, vector.split([p.numel() for p in params]), strict=True):
             self.state[p][name] = piece.view_as(p).clone()
 
-    def generator(self) -> torch.Generator:
+    def generator(self, stream: int = 0) -> torch.Generator:
         """The random numbers of this step: the same again in a run that was resumed before it."""
-        return torch.Generator().manual_seed(self.seed + 1_000_003 * self.memory["step"])
+        seed = self.seed + 1_000_003 * self.memory["step"] + 999_983 * stream
+        return torch.Generator().manual_seed(seed)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What it remembers; see torch."""
+        if self.state:
+            self.memory["metric"] = self.metric.state_dict()
+        return super().state_dict()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes back what `state_dict()` gave; see torch."""
         super().load_state_dict(state_dict)
-        self.metric.attach(self._trainable())
-        if "metric" in self.memory:
+        self._attached = self._trainable()
+        self.metric.attach(self._attached)
+        if self.state and self.memory.get("metric"):
             self.metric.load_state_dict(self.memory["metric"])
-
-    def __getstate__(self) -> dict[str, Any]:
-        """For pickle and deepcopy; what is bound stays behind."""
-        own = {name: value for name, value in vars(self).items() if name not in self._foreign}
-        return {**super().__getstate__(), **own, "_bound": None, "_is_checked": False}
+        elif self.state:
+            self.memory["refreshed"] = NEVER
 
     # -- how it is done ---------------------------------------------------------------------
 
     def _prepare(self, params: list[nn.Parameter]) -> None:
-        Layout.of({f"number {i}": p for i, p in enumerate(params)})
-        if "step" not in self.memory:
-            self.memory["step"] = 0
+        refuse_mixture(params)
+        if len(params) != len(self._attached) or any(map(is_not, params, self._attached)):
+            # At first, after add_param_group, or where one was frozen.
+            self._attached = params
             self.metric.attach(params)
+            self.memory["refreshed"] = NEVER
+            for p in params:
+                self.state[
+                    p
+                ].update()  # an entry each, without which a checkpoint calls the state lost
+        if "step" not in self.memory:
+            self.memory.update(step=0, metric={})
             self._begin()
 
-    def _objective(self, closure: Closure | None, params: list[nn.Parameter]) -> Objective | None:
-        if closure is not None:
-            return ClosureObjective(closure, params, self._sign())
-        if self._bound is not None:
-            return ProblemObjective(self._bound, params, self._sign())
-        if any(p.grad is not None and bool(p.grad.any()) for p in params):
-            raise OptimizerError(
-                f"{type(self).__name__}.step() has no loss to evaluate; give it one, "
-                f"step(lambda: loss(model(x), y)), or bind(model, loss, (x, y)) before: it takes "
-                f"gradients by itself, so leave loss.backward() out"
-            )
-        return None
-
-    def _all_params(self) -> list[nn.Parameter]:
-        return [p for group in self.param_groups for p in group["params"]]
-
-    def _trainable(self) -> list[nn.Parameter]:
-        return [p for p in self._all_params() if p.requires_grad]
+    def _walked(self, walk: Walk) -> Outcome:
+        """A step, checked before it and where it fails."""
+        if self._is_still():
+            return Outcome(None, False, "the learning rate is 0")
+        self._check(walk)
+        if self._is_metric_due():
+            self.refresh_metric(walk)
+        outcome = self._advance(walk)
+        if not outcome.is_accepted:
+            walk.retreat()
+            if outcome.attempt is not None:
+                walk.refuse_difference()
+            walk.objective.take_back()
+        return outcome
 
     def _rates(self, params: list[nn.Parameter]) -> float | Float[Tensor, " n"]:
         rates = [float(g["lr"]) for g in self.param_groups for _ in g["params"]]
@@ -236,15 +262,6 @@ class SurfaceOptimizer(torch.optim.Optimizer, ABC):
         return torch.cat(
             [torch.full_like(p, lr).reshape(-1) for p, lr in zip(params, chosen, strict=True)]
         ).detach()
-
-    def _sign(self) -> float:
-        directions = {group["maximize"] for group in self.param_groups}
-        if len(directions) > 1:
-            raise OptimizerError(
-                "some parameter groups have maximize=True and some have not; a step descends one "
-                "loss, so set it alike in all"
-            )
-        return -1.0 if directions.pop() else 1.0
 
     def _recorded(self, walk: Walk, outcome: Outcome, seconds: float) -> StepRecord:
         attempt = outcome.attempt
@@ -272,3 +289,9 @@ class SurfaceOptimizer(torch.optim.Optimizer, ABC):
             is_accepted=outcome.is_accepted,
             reason=outcome.reason,
         )
+
+
+def no_decrease(what: str, last: float, attempt: Attempt) -> str:
+    """Why none of several attempts was accepted."""
+    lost = ", where the step drowns in the rounding of the parameters" if attempt.is_lost else ""
+    return f"no decrease at any of the {what} {last:.2g}{lost}"

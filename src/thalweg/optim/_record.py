@@ -11,7 +11,7 @@ class StepRecord:
 
     Args:
         step: the number of the step, from 1.
-        loss: L before it [loss].
+        loss: L before it [loss]; None where the optimizer was given gradients alone.
         gradient_norm: ‖∇L‖ [loss/param].
         step_norm: ‖s‖, of the change of the parameters; 0 where nothing was accepted [param].
         first_order_decrease: −gᵀs, which is ε‖g‖² for gradient descent [loss].
@@ -32,7 +32,7 @@ class StepRecord:
     """
 
     step: int
-    loss: float
+    loss: float | None
     gradient_norm: float
     step_norm: float = 0.0
     first_order_decrease: float | None = None
@@ -64,9 +64,14 @@ class StepRecord:
         return None if self.lowest_curvature is None else self.lowest_curvature < 0
 
     def __str__(self) -> str:
-        parts = [f"step {self.step}", f"loss {self.loss:.6g}", f"‖g‖ {self.gradient_norm:.3g}"]
+        parts = [f"step {self.step}"]
+        if self.loss is not None:
+            parts.append(f"loss {self.loss:.6g}")
+        parts.append(f"‖g‖ {self.gradient_norm:.3g}")
         if self.ratio is not None:
             parts.append(f"decrease {self.actual_decrease:.3g}, {self.ratio:.2f} of the predicted")
+        elif self.first_order_decrease is not None:
+            parts.append(f"first-order decrease {self.first_order_decrease:.3g}")
         if self.damping is not None:
             parts.append(f"λ {self.damping:.2g}")
         if self.radius is not None:

@@ -2,9 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+from math import isfinite, nan, sqrt
+from typing import Any
+
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from thalweg._errors import OptimizerError
+from thalweg._problem import Problem
+from thalweg.optim._kfac import KFAC
+from thalweg.optim._metric import Identity, Metric
+from thalweg.optim._objective import Objective, ProblemObjective
+from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
+from thalweg.optim._subspace import Subspace, krylov_space
+from thalweg.optim._tuning import Tuning
+from thalweg.optim._walk import Attempt, Walk
+from thalweg.surface import GGN, HESSIAN, Curvature
+
+SIZES = (4, 6, 8, 12, 18, 27, 40)
+"""Dimensions of the subspace to choose from."""
+
+FIRST_RUNG = 2
+
+MAX_VIEWS = 3
+
+FACTOR = 5.0
+"""By which λ goes down while the loss falls, and up until it does."""
+
+TRUSTED = 0.25
+"""Below this share of the predicted decrease a metric is none."""
+
+MAX_TRIES = 12
+
+MAX_NOISY = 8
+"""Steps in a row whose decrease drowns in rounding and that are taken nevertheless."""
 
 
 def saddle_free_step(
@@ -30,3 +64,251 @@ def saddle_free_step(
     """
     scale = values.abs() + damping
     return torch.where(slopes == 0, 0.0, -slopes / scale)
+
+
+@dataclass(frozen=True)
+class View:
+    """A way to see the surface: a curvature, and whether steps are measured in the metric."""
+
+    curvature: Curvature
+    is_measured: bool
+
+
+class SaddleFreeNewton(SurfaceOptimizer):
+    """Saddle-free Newton in a small Krylov space, measured in a K-FAC metric.
+
+    In a subspace spanned by the last step and Lanczos vectors of the gradient, all in
+    u = M^½ θ, the curvature is QΛQᵀ and the step
+
+        s = −M^{-½} V Q (|Λ| + λ)⁻¹ Qᵀ Vᵀ M^{-½} ∇L.
+
+    λ falls by 5 while the loss does, and rises by 5 until it does; each try costs a forward pass
+    and no product. Where a step gains next to nothing and a direction of negative curvature is
+    known, a line search leaves along it. Which curvature (exact Hessian or GGN), which metric
+    (K-FAC or none) and how many directions is found on the way, by progress per cost: `Tuning`.
+
+    Args:
+        params: parameters, or groups of them with an `lr` of their own.
+        lr: factor on the step, 1 for the method as published.
+        curvature: `HESSIAN` or `GGN` to keep to one; both are weighed against each other when left
+            out and `bind` gave the model.
+        metric: M; when left out K-FAC of the model that was bound, and none for a closure.
+        maximize: climb instead.
+        refresh_every: steps between two readings of the metric.
+        seed: of what is drawn at random.
+
+    Raises:
+        OptimizerError: in `step`, if there is no loss, or the closure calls `backward`.
+        NonFiniteError: in `step`, if loss or gradient are not finite where it starts.
+        RandomModelError: in `step`, if the loss differs between two calls at one place.
+
+    Cost: a gradient, 4 to 40 products (8 to begin with), and some three forward passes a step; as
+    many vectors of memory as products.
+
+    Not for minibatches, whose noise a Krylov space fits: `StochasticNewton` is.
+
+    Source: Dauphin et al. 2014, "Identifying and attacking the saddle point problem in
+    high-dimensional non-convex optimization", algorithm 1; the metric is that of Martens and Grosse
+    2015, "Optimizing neural networks with Kronecker-factored approximate curvature". Ours are the
+    subspace in the metric, the last step in it, λ inside of it, the escape, and the tuning.
+
+    Example:
+        >>> import torch
+        >>> w = torch.nn.Parameter(torch.tensor([2.0, 1e-3]))
+        >>> opt = SaddleFreeNewton([w])
+        >>> for _ in range(10):
+        ...     loss = opt.step(lambda: w[0] ** 2 - w[1] ** 2 + w[1] ** 4 / 2)
+        >>> w.data.abs().round(decimals=3)
+        tensor([0., 1.])
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        *,
+        curvature: Curvature | None = None,
+        metric: Metric | None = None,
+        maximize: bool = False,
+        refresh_every: int = 10,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            maximize=maximize,
+            curvature=curvature,
+            metric=metric,
+            refresh_every=refresh_every,
+            seed=seed,
+        )
+        self._takes_kfac = metric is None
+        self._plain = Identity()
+        self._knows_output = False
+
+    def bind(
+        self, model: nn.Module | Problem, loss: Any = None, batch: Any = None
+    ) -> SaddleFreeNewton:
+        """Hands over the loss; see `SurfaceOptimizer.bind`.
+
+        Args:
+            model: the model, or a `Problem` alone.
+            loss: as of `Problem`.
+            batch: one batch or several.
+        """
+        super().bind(model, loss, batch)
+        assert self._bound is not None
+        bound = self._bound.model
+        if self._takes_kfac and not (isinstance(self.metric, KFAC) and self.metric.model is bound):
+            self.metric = KFAC(bound)
+            self._attached = []
+        return self
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """The ways between which it chooses; the first is taken first."""
+        curvatures = [GGN, HESSIAN] if self._knows_output else [HESSIAN]
+        if self.curvature is not None:
+            curvatures = [self.curvature]
+        if isinstance(self.metric, Identity):
+            return tuple(View(c, is_measured=False) for c in reversed(curvatures))
+        measured = (View(c, is_measured=True) for c in curvatures)
+        return (View(curvatures[-1], is_measured=False), *measured)
+
+    # -- one step ---------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        self.memory.update(
+            tuning=Tuning.fresh(MAX_VIEWS, FIRST_RUNG),
+            dampings={str(way): nan for way in range(MAX_VIEWS)},
+            noisy=0,
+            is_stale=0,
+        )
+        self.remember("previous", self.remembered("previous"))
+
+    @property
+    def _tuning(self) -> Tuning:
+        return Tuning(self.memory["tuning"], SIZES, len(self.views))
+
+    @property
+    def _view(self) -> View:
+        return self.views[self._tuning.way]
+
+    def _curvature_of_step(self, objective: Objective) -> Curvature | None:
+        self._knows_output = isinstance(objective, ProblemObjective)
+        if not self._knows_output and self._view.curvature is GGN:
+            raise OptimizerError(
+                "the GGN needs the model's output, which a closure does not tell; hand the loss "
+                "over by bind(model, loss, (x, y)), or take curvature=HESSIAN"
+            )
+        return self._view.curvature
+
+    def _is_metric_due(self) -> bool:
+        if not self._view.is_measured:
+            return False
+        is_stale = self.memory["is_stale"] and self.memory["refreshed"] < self.memory["step"] - 1
+        return bool(is_stale) or super()._is_metric_due()
+
+    def _advance(self, walk: Walk) -> Outcome:
+        way, size = str(self._tuning.way), self._tuning.size
+        metric = self.metric if self._view.is_measured else self._plain
+        space = krylov_space(walk, metric, size, self._direction(walk, metric))
+        if walk.gradient_norm == 0:
+            return self._left(walk, space)
+        damping, best, last = self._searched(walk, space, self.memory["dampings"][way])
+        if (escape := self._escaped(walk, space, best)) is not None:
+            best = escape
+        self.memory["dampings"][way] = nan if best is None else damping
+        self.memory["is_stale"] = int(best is None or walk.ratio(best) < 0.1)
+        after = walk.value if best is None else best.loss
+        is_sound = best is not None and (walk.ratio(best) > TRUSTED or not self._view.is_measured)
+        self._tuning.learn(walk.value, after, walk.gradients_spent, is_sound=is_sound)
+        if best is None:
+            self.remember("previous", torch.zeros_like(walk.start))
+            reason = no_decrease("dampings up to", damping, last)
+            return Outcome.within(space, last, False, reason, damping=damping)
+        walk.settle(best)
+        self.remember("previous", best.step)
+        reason = "left along negative curvature" if best.is_escape else space.said
+        return Outcome.within(space, best, True, reason, damping=damping)
+
+    def _left(self, walk: Walk, space: Subspace) -> Outcome:
+        """The end of a step from a critical point: away, where negative curvature was seen."""
+        if (escape := self._escaped(walk, space, None)) is None:
+            reason = f"the gradient is zero; {space.said or 'no negative curvature seen'}"
+            return Outcome.within(space, None, False, reason)
+        walk.settle(escape)
+        return Outcome.within(space, escape, True, "left along negative curvature")
+
+    def _direction(self, walk: Walk, metric: Metric) -> Float[Tensor, " n"]:
+        if walk.gradient_norm > 0:
+            return self.remembered("previous")
+        # On a critical point the gradient shows nothing; a random vector sees all directions.
+        random = torch.randn(len(walk.start), generator=self.generator(), dtype=torch.float64)
+        return metric.whitened(random.to(walk.start))
+
+    def _searched(
+        self, walk: Walk, space: Subspace, damping: float
+    ) -> tuple[float, Attempt | None, Attempt]:
+        """The λ at which the loss is lowest, as far as it was tried, and the attempts there."""
+        if not isfinite(damping):
+            damping = float(space.values.abs().max()) or 1.0
+
+        def tried(factor: float = 1.0) -> Attempt:
+            step = factor * saddle_free_step(space.values, space.slopes, damping)
+            return walk.attempt(space.proposal(step))
+
+        attempt = tried()
+        for _ in range(MAX_TRIES):
+            if self._is_accepted(walk, attempt) or attempt.is_lost:
+                break
+            damping *= FACTOR
+            attempt = tried()
+        if not self._is_accepted(walk, attempt):
+            return damping, None, attempt
+        best = attempt
+        if not (isinstance(walk.rates, float) and walk.rates == 1.0):
+            # A rate is the user's word on the length: what makes steps longer is left out.
+            return damping / FACTOR, best, best
+        while damping > 0:
+            damping /= FACTOR
+            attempt = tried()
+            if not attempt.loss < best.loss:
+                damping *= FACTOR
+                break
+            best = attempt
+        factor = 2.0
+        while walk.ratio(best) > 0.75:
+            attempt = tried(factor)
+            if not attempt.loss < best.loss:
+                break
+            best, factor = attempt, 2 * factor
+        return damping, best, best
+
+    def _is_accepted(self, walk: Walk, attempt: Attempt) -> bool:
+        if not isfinite(attempt.loss) or attempt.is_lost:
+            return False
+        if attempt.actual > 0:
+            self.memory["noisy"] = 0
+            return True
+        if walk.is_noise(attempt) and attempt.second > 0 and self.memory["noisy"] < MAX_NOISY:
+            self.memory["noisy"] += 1
+            return True
+        return False
+
+    def _escaped(self, walk: Walk, space: Subspace, best: Attempt | None) -> Attempt | None:
+        """A line search along the most negative curvature, where all else gains next to nothing."""
+        gained = 0.0 if best is None else best.actual
+        if not space.values[0] < -space.noise or gained > 1e-2 * abs(walk.value):
+            return None
+        unit = torch.zeros_like(space.values)
+        unit[0] = -1.0 if space.slopes[0] > 0 else 1.0
+        # A tenth of the way to where the quadratic model would have lost the whole loss.
+        length = 0.1 * sqrt(2 * (abs(walk.value) or 1.0) / abs(float(space.values[0])))
+        found, lowest = None, walk.value - gained
+        for _ in range(MAX_TRIES):
+            attempt = walk.attempt(space.proposal(length * unit, is_escape=True))
+            if not attempt.loss < lowest:
+                break
+            found, lowest, length = attempt, attempt.loss, 4 * length
+        return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thalweg._errors import BudgetError
+from thalweg._errors import BudgetError, OptimizerError
 from thalweg.optim._metric import Metric
 from thalweg.optim._walk import Proposal, Walk
 
@@ -44,25 +45,114 @@ class Subspace:
         """K."""
         return len(self.values)
 
+    @property
+    def lowest(self) -> float | None:
+        """Λ₁; None where there is no direction."""
+        return float(self.values[0]) if self.size else None
+
+    @property
+    def highest(self) -> float | None:
+        """Λ_k; None where there is no direction."""
+        return float(self.values[-1]) if self.size else None
+
+    @property
+    def noise(self) -> float:
+        """Below it a curvature cannot be told from 0: k ε max |Λ|, the rounding of k products.
+
+        Source: Golub and Van Loan 2013, "Matrix computations", sec. 5.4.1.
+        """
+        largest = float(self.values.abs().max()) if self.size else 0.0
+        return self.size * torch.finfo(self.gradient.dtype).eps * largest
+
+    @property
+    def said(self) -> str:
+        """The directions of negative curvature in words; "" where there are none."""
+        falling = int((self.values < -self.noise).sum())
+        return f"negative curvature along {falling} of {self.size} directions" if falling else ""
+
     def decrease(self, y: Float[Tensor, " k"]) -> float:
         """−m(y)."""
         return -float(self.slopes @ y + 0.5 * (self.values * y) @ y)
 
     def proposal(self, y: Float[Tensor, " k"], *, is_escape: bool = False) -> Proposal:
         """The step S y. Cost: k n multiplications."""
+        y = y.to(self.slopes)
         inner = (self.rotation @ y).to(self.gradient.device, self.gradient.dtype)
         u = inner if self.basis is None else self.basis.T @ inner
         slope, bend = float(self.slopes @ y), float((self.values * y) @ y)
         return Proposal(self.metric.whitened(u), slope, bend, is_escape)
 
 
+class Space(ABC):
+    """In which directions a method looks at the curvature; passed as `subspace`."""
+
+    @abstractmethod
+    def read(self, walk: Walk, metric: Metric, generator: torch.Generator) -> Subspace:
+        """The quadratic model where the walk starts."""
+
+
+@dataclass(frozen=True)
+class Whole(Space):
+    """All directions: `whole_space`.
+
+    Example:
+        >>> Whole()
+        Whole()
+    """
+
+    def read(self, walk: Walk, metric: Metric, generator: torch.Generator) -> Subspace:  # noqa: ARG002
+        """The curvature written out."""
+        return whole_space(walk, metric)
+
+
+@dataclass(frozen=True)
+class Krylov(Space):
+    """The Krylov space of the gradient: `krylov_space`; of a random vector where that is zero.
+
+    Args:
+        size: k at most.
+
+    Example:
+        >>> Krylov(5)
+        Krylov(size=5)
+    """
+
+    size: int = 10
+
+    def __post_init__(self) -> None:
+        if not self.size >= 1:
+            raise OptimizerError(f"Krylov({self.size}); give a whole number of 1 or more")
+
+    def read(self, walk: Walk, metric: Metric, generator: torch.Generator) -> Subspace:
+        """Gradient and curvature in `size` directions."""
+        start = None
+        if walk.gradient_norm == 0:
+            start = torch.randn(len(walk.start), generator=generator, dtype=torch.float64)
+            start = metric.whitened(start.to(walk.start))
+        return krylov_space(walk, metric, self.size, start)
+
+
 def whole_space(walk: Walk, metric: Metric) -> Subspace:
     """All n directions, the curvature written out: every eigenvalue and eigenvector.
+
+    Args:
+        walk: gradient and products.
+        metric: M.
 
     Raises:
         BudgetError: if that takes more than 2 GiB; says how much, and what to use.
 
     Cost: n products, an eigendecomposition of n × n, 3n² numbers of memory.
+
+    Example:
+        >>> import torch
+        >>> from thalweg.optim import ClosureObjective, Identity, Walk
+        >>> from thalweg.surface import HESSIAN
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> loss = lambda: w[0] ** 2 - 2 * w[1] ** 2
+        >>> walk = Walk(ClosureObjective(loss, [w], 1.0), 1.0, HESSIAN)
+        >>> whole_space(walk, Identity()).values
+        tensor([-4.,  2.], dtype=torch.float64)
     """
     n = len(walk.start)
     needed = 3 * n * n * 8
@@ -98,6 +188,16 @@ def krylov_space(
 
     Source: Lanczos 1950; full reorthogonalisation after Parlett 1998, "The symmetric eigenvalue
     problem", §6.9; the last step as a direction after Martens and Grosse 2015, §7.
+
+    Example:
+        >>> import torch
+        >>> from thalweg.optim import ClosureObjective, Identity, Walk
+        >>> from thalweg.surface import HESSIAN
+        >>> w = torch.nn.Parameter(torch.ones(2))
+        >>> loss = lambda: w[0] ** 2 - 2 * w[1] ** 2
+        >>> walk = Walk(ClosureObjective(loss, [w], 1.0), 1.0, HESSIAN)
+        >>> krylov_space(walk, Identity(), size=2).values.round(decimals=6)
+        tensor([-4.,  2.], dtype=torch.float64)
     """
     n = len(walk.start)
     size = min(size, n)

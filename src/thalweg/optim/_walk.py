@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from types import TracebackType
 
 import torch
@@ -46,6 +46,7 @@ class Attempt:
         loss: L(θ + s); NaN where it is not finite.
         actual: L(θ) − L(θ + s).
         is_escape: of the proposal.
+        is_lost: whether the parameters are the same to the bit: the step drowned in their rounding.
     """
 
     step: Float[Tensor, " n"]
@@ -54,13 +55,14 @@ class Attempt:
     loss: float
     actual: float
     is_escape: bool
+    is_lost: bool = False
 
     @property
     def ratio(self) -> float:
         """Actual over predicted decrease; −∞ where the loss is not finite."""
         if not isfinite(self.loss):
-            return -float("inf")
-        return self.actual / self.second if self.second > 0 else -float("inf")
+            return -inf
+        return self.actual / self.second if self.second > 0 else -inf
 
 
 class Walk:
@@ -86,16 +88,17 @@ class Walk:
         self.start = torch.cat([p.detach().reshape(-1) for p in objective.params])
         self.num_products = 0
         self.gradients_spent = 1.0
-        local = objective.local(curvature)
-        self.value, self.gradient, self._product = local.value, local.gradient, local.product
-        self.gradient_norm = float(torch.linalg.vector_norm(self.gradient))
-        if not isfinite(self.value) or not isfinite(self.gradient_norm):
-            what = "loss" if not isfinite(self.value) else "gradient"
-            raise NonFiniteError(
-                f"the {what} is not finite at the parameters that the step starts from; they were "
-                f"left as they are: go back to a checkpoint, scale the inputs, or look for the "
-                f"place with thalweg.Surface(problem).here()"
-            )
+        self._is_away = False
+        try:
+            local = objective.local(curvature)
+            self.value, self.gradient, self._product = local.value, local.gradient, local.product
+            self.gradient_norm = float(torch.linalg.vector_norm(self.gradient))
+            refuse_nonfinite(self.value, self.gradient_norm)
+            if self.gradient_norm == 0:
+                objective.refuse_detached()
+        except BaseException:
+            objective.take_back()
+            raise
 
     def __enter__(self) -> Walk:
         return self
@@ -105,12 +108,14 @@ class Walk:
     ) -> None:
         if kind is not None:
             self.retreat()
+            self.objective.take_back()
         self._product = None  # with it goes the graph
 
     def product(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """C v, at θ; the parameters must be there."""
+        """C v, at θ, to which the parameters return for it."""
         assert self._product is not None
         assert self.curvature is not None
+        self.retreat()
         self.num_products += 1
         self.gradients_spent += self.curvature.cost
         return self._product(v)
@@ -127,13 +132,30 @@ class Walk:
             bend = 0.0 if self._product is None else float(step @ self.product(step))
         else:
             slope, bend = self.rates * slope, self.rates**2 * bend
-        self._move(self.start + step)
+        end = self.start + step
+        self._is_away = True
+        self._move(end)
         loss = self._value()
-        return Attempt(step, -slope, -slope - bend / 2, loss, self.value - loss, proposal.is_escape)
+        return Attempt(
+            step,
+            -slope,
+            -slope - bend / 2,
+            loss,
+            self.value - loss,
+            proposal.is_escape,
+            is_lost=torch.equal(end, self.start),
+        )
+
+    def settle(self, attempt: Attempt) -> None:
+        """Moves the parameters to where an attempt was. Cost: nothing."""
+        self._is_away = True
+        self._move(self.start + attempt.step)
 
     def retreat(self) -> None:
         """Puts the parameters back to θ, to the bit."""
-        self._move(self.start)
+        if self._is_away:
+            self._move(self.start)
+            self._is_away = False
 
     def refuse_difference(self) -> None:
         """Reads the loss at θ a second time.
@@ -150,6 +172,39 @@ class Walk:
                 f"closure, not inside) and switch dropout off (model.eval(), or p=0)"
             )
 
+    @property
+    def noise(self) -> float:
+        """How far two losses here may differ by rounding alone."""
+        return 8 * torch.finfo(self.start.dtype).eps * abs(self.value)
+
+    def is_noise(self, attempt: Attempt, predicted: float | None = None) -> bool:
+        """Whether what an attempt did and what was predicted both drown in rounding.
+
+        Args:
+            attempt: the attempt.
+            predicted: the decrease of the method's own model; the second-order one if left out.
+
+        Source: Conn, Gould and Toint 2000, "Trust-region methods", sec. 17.4.2.
+        """
+        predicted = attempt.second if predicted is None else predicted
+        return abs(attempt.actual) <= self.noise and abs(predicted) <= self.noise
+
+    def ratio(self, attempt: Attempt, predicted: float | None = None) -> float:
+        """Actual over predicted decrease: 1 where both are noise, −∞ where there is nothing to it.
+
+        That is where the loss is not finite, no decrease was predicted, or nothing moved.
+
+        Args:
+            attempt: the attempt.
+            predicted: as of `is_noise`.
+        """
+        predicted = attempt.second if predicted is None else predicted
+        if not isfinite(attempt.loss) or attempt.is_lost:
+            return -inf
+        if self.is_noise(attempt, predicted):
+            return 1.0
+        return attempt.actual / predicted if predicted > 0 else -inf
+
     def _value(self) -> float:
         self.gradients_spent += FORWARD
         value = self.objective.value()
@@ -160,3 +215,18 @@ class Walk:
         pieces = vector.split([p.numel() for p in self.objective.params])
         for p, piece in zip(self.objective.params, pieces, strict=True):
             p.data.copy_(piece.view_as(p))
+
+
+def refuse_nonfinite(value: float, gradient_norm: float) -> None:
+    """Refuses a place from which no step can start.
+
+    Raises:
+        NonFiniteError: if the loss or the gradient is NaN or infinite.
+    """
+    if not isfinite(value) or not isfinite(gradient_norm):
+        what = "loss" if not isfinite(value) else "gradient"
+        raise NonFiniteError(
+            f"the {what} is not finite at the parameters that the step starts from; they were "
+            f"left as they are: go back to a checkpoint, scale the inputs, or look for the "
+            f"place with thalweg.Surface(problem).here()"
+        )

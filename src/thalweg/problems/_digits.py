@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from thalweg._problem import Problem
+from thalweg.problems._draws import as_torch
+from thalweg.problems._network import network
 
 
 def digits(seed: int = 0) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
@@ -35,6 +35,13 @@ def digits(seed: int = 0) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
     held_out = len(x) // 5 + 1
     train, test = order[held_out:], order[:held_out]
     return (x[train], y[train]), (x[test], y[test])
+
+
+def standardised_digits() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """`digits` with the mean of all training pixels taken off, and divided by their deviation."""
+    (x, y), (x_test, y_test) = digits()
+    mean, std = x.mean(), x.std()
+    return ((x - mean) / std, y), ((x_test - mean) / std, y_test)
 
 
 def deep_sigmoid_digits(depth: int = 10, width: int = 128, seed: int = 0) -> Problem:
@@ -74,15 +81,9 @@ def _classifier(
     activation: type[nn.Module], depth: int, width: int, seed: int, name: str
 ) -> Problem:
     train, test = digits()
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        layers: list[nn.Module] = []
-        sizes = [64, *[width] * (depth - 1), 10]
-        for fan_in, fan_out in pairwise(sizes):
-            layers += [nn.Linear(fan_in, fan_out), activation()]
-        model = nn.Sequential(*layers[:-1])
+    sizes = (64, *[width] * (depth - 1), 10)
     return Problem(
-        model,
+        network(sizes, activation, as_torch, torch.Generator().manual_seed(seed)),
         nn.functional.cross_entropy,
         train,
         test=test,

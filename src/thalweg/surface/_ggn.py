@@ -42,7 +42,21 @@ def ggn_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch) -> 
 
 
 def output_of(evaluation: Evaluation) -> Tensor:
-    """The one tensor that the loss reads; without a graph only where the loss has none either."""
+    """The one tensor that the loss reads; without a graph only where the loss has none either.
+
+    Args:
+        evaluation: a forward pass.
+
+    Raises:
+        ProblemError: if it is none, or cut off from the graph.
+
+    Example:
+        >>> import torch, thalweg
+        >>> x, y = torch.randn(7, 3), torch.randn(7, 1)
+        >>> problem = thalweg.Problem(torch.nn.Linear(3, 1), torch.nn.functional.mse_loss, (x, y))
+        >>> output_of(problem.evaluate(problem.model, (x, y))).shape
+        torch.Size([7, 1])
+    """
     output = evaluation.logits
     detached = evaluation.loss.requires_grad and not getattr(output, "requires_grad", False)
     if not isinstance(output, Tensor) or detached:

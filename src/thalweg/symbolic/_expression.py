@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -18,6 +19,7 @@ MAX_SIZE = 20_000
 """Nodes of an expression, each place of a shared part counted: a matrix of 140 × 140."""
 
 MAX_DIGITS = 100
+MAX_FLOAT = Fraction(sys.float_info.max)
 MAX_EXPONENT = 400
 """Of a number as typed; float64 ends at 308."""
 
@@ -99,6 +101,8 @@ class Number(Expression):
             raise FormulaError(
                 f"the number {self.text[:24]} is beyond 1e±{MAX_EXPONENT}; float64 ends at 1e±308"
             )
+        if self.value > MAX_FLOAT:
+            raise FormulaError(f"the number {self.text[:24]} is beyond float64, 1.8e308")
         super().__post_init__()
 
     @cached_property

@@ -21,7 +21,7 @@ from thalweg.symbolic._expression import (
 )
 from thalweg.symbolic._paper_tokens import PROSE, Hand, Mark, Piece
 from thalweg.symbolic._spelling import FUNCTIONS, GREEK, function_named, normalised
-from thalweg.symbolic._written import At, CutNumber, Derivative, Entry, Percent, Series
+from thalweg.symbolic._paper_nodes import At, CutNumber, Derivative, Entry, Percent, Series
 
 MAX_NESTING = 40
 """Brackets within brackets: what a parser that calls itself for each has stack for."""

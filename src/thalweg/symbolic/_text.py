@@ -81,7 +81,13 @@ def parse_expression(text: str, *, has_short_names: bool = False) -> Expression:
     """
     tokens = tokens_of(text)
     if has_short_names:
-        tokens = [part for token in tokens for part in _letters_of(token)]
+        after = [*tokens[1:], tokens[-1]]
+        tokens = [
+            part
+            for token, then in zip(tokens, after, strict=True)
+            # What stands before a bracket is a function's name.
+            for part in ([token] if then.text == "(" and not then.is_apart else _letters_of(token))
+        ]
     parser = _Parser(tokens, is_alone="\n" not in text.strip())
     parser.skip_empty_lines()
     expression = parser.expression()
@@ -158,6 +164,8 @@ class _Parser:
 
     def end_of_line(self, expects_more: bool) -> None:
         """The end of a statement; a comma or semicolon where another may follow."""
+        if self._now.text == "," and self._after.kind is Kind.NUMBER:
+            raise self.error("decimals are written with a point, as in 1.5")
         if expects_more and self._now.text in (",", ";"):
             self._at += 1
         elif self._now.kind is not Kind.END:
@@ -366,7 +374,7 @@ class _Parser:
         inside = self.expression()
         self._bars.pop()
         self._close(opening.text, opening)
-        if self._now.kind is Kind.NAME and self._now.text in ("_2", "₂"):
+        if self._now.text == "₂":
             self._at += 1
         return Call("abs" if opening.text == "|" else "norm", (inside,))
 

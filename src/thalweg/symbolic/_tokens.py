@@ -55,6 +55,7 @@ _LONGER = {"**": "^", "||": "‖", ".*": "⊙", ".T": "ᵀ"}
 _NUMBER = re.compile(r"(?:\d+(?:\.(?!T|\*)\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
 _RAISED = re.compile(r"⁻?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
 _BRACES = re.compile(r"\{([^\W_]+)\}")
+_ORDER = re.compile(r"_\{?\w+\}?|_?∞|[₀₁₂₃₄₅₆₇₈₉]")
 _LOWERED = "₀₁₂₃₄₅₆₇₈₉"
 _OPENING, _CLOSING = {"(": ")", "[": "]", "{": "}"}, {")", "]", "}"}
 
@@ -105,6 +106,13 @@ def _next(line: str, at: int, number: int) -> tuple[Kind, str, int]:
         return Kind.SIGN, _LONGER[line[at : at + 2]], 2
     if letter in SIGNS:
         return Kind.SIGN, SIGNS[letter], 1
+    if at and line[at - 1] in "|‖∥" and (order := _ORDER.match(line, at)):
+        if unicodedata.normalize("NFKC", order[0]).strip("_{}") == "2":
+            return Kind.SIGN, "₂", len(order[0])
+        raise FormulaError(
+            f"line {number}, column {at + 1}: norms are of order 2; write others out, such as "
+            f"sum(abs(w))"
+        )
     if found := _NUMBER.match(line, at):
         return Kind.NUMBER, found[0], len(found[0])
     if found := _RAISED.match(line, at):

@@ -1,111 +1,67 @@
-"""Written: what mathematics on paper has and a program has not, as nodes of an expression."""
+r"""Names as they are set: θ₁ in text, \theta_{1} in LaTeX."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+import unicodedata
 
-from thalweg.symbolic._expression import Expression, Name, Number
+from thalweg.symbolic._spelling import GREEK
 
-
-@dataclass(frozen=True)
-class CutNumber(Number):
-    """0.333…, whose last digit is cut or rounded."""
-
-
-@dataclass(frozen=True)
-class Percent(Expression):
-    """5 %.
-
-    Args:
-        of: the 5.
-    """
-
-    of: Expression
-
-    @property
-    def parts(self) -> tuple[Expression, ...]:
-        """Its number."""
-        return (self.of,)
+_LETTERS = {spelling: letter for letter, spelling in reversed(GREEK.items())}
+_LOWERED = str.maketrans("0123456789", "₀₁₂₃₄₅₆₇₈₉")
+_HATS = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303", "dot": "\u0307"}
+_ESCAPED = re.compile(r"[^\w]", re.ASCII)
 
 
-@dataclass(frozen=True)
-class Derivative(Expression):
-    """∂L/∂w, ∇L, d²f/dx².
+def text_of_name(name: str) -> str:
+    """A name with Greek letters, lowered digits and accents.
 
     Args:
-        of: what is derived: a name, or a formula in brackets.
-        by: the names it is derived by, one for each order; none where ∇ says nothing.
-        order: how often.
+        name: as `normalised` spells it.
+
+    Returns:
+        Such as θ₁, ŷ, y_pred.
+
+    Example:
+        >>> [text_of_name(name) for name in ("theta_1", "y_hat", "y_pred", "W_11")]
+        ['θ₁', 'ŷ', 'y_pred', 'W₁₁']
     """
+    stem, *lower = name.split("_")
+    said = _LETTERS.get(stem, stem)
+    if lower and lower[0] in _HATS and len(said) == 1:
+        said += _HATS[lower.pop(0)]
+    said = unicodedata.normalize("NFC", said)
+    if len(lower) == 1 and lower[0].isdecimal() and lower[0].isascii():
+        return said + lower[0].translate(_LOWERED)
+    return "_".join((said, *(_LETTERS.get(part, part) for part in lower)))
 
-    of: Expression
-    by: tuple[Name, ...]
-    order: int = 1
 
-    @property
-    def parts(self) -> tuple[Expression, ...]:
-        """What is derived."""
-        return (self.of,)
-
-
-@dataclass(frozen=True)
-class Series(Expression):
-    """Σᵢ or Πᵢ of a term.
+def latex_of_name(name: str) -> str:
+    r"""A name in LaTeX.
 
     Args:
-        index: the letter that runs.
-        first: where from; None where only the letter is written.
-        last: up to where; None where only the letter is written.
-        term: what is summed up or multiplied.
-        is_product: Π.
+        name: as `normalised` spells it.
+
+    Returns:
+        Such as `\theta_{1}`, `\hat{y}`, `y_{\mathrm{pred}}`.
+
+    Example:
+        >>> print(*(latex_of_name(name) for name in ("theta_1", "y_hat", "y_pred", "loss")))
+        \theta_{1} \hat{y} y_{\mathrm{pred}} \mathrm{loss}
     """
-
-    index: str
-    first: Expression | None
-    last: Expression | None
-    term: Expression
-    is_product: bool = False
-
-    @property
-    def parts(self) -> tuple[Expression, ...]:
-        """The bounds that are there, and the term."""
-        bounds = tuple(bound for bound in (self.first, self.last) if bound is not None)
-        return (*bounds, self.term)
+    stem, *lower = name.split("_")
+    said = _latex_of_word(stem)
+    if lower and lower[0] in _HATS and len(_LETTERS.get(stem, stem)) == 1:
+        said = f"\\{lower.pop(0)}{{{said}}}"
+    if not lower:
+        return said
+    return f"{said}_{{{','.join(map(_latex_of_word, lower))}}}"
 
 
-@dataclass(frozen=True)
-class Entry(Expression):
-    """(Wx)₁, an entry of what stands in brackets.
-
-    Args:
-        of: a vector or a matrix.
-        places: from 1.
-    """
-
-    of: Expression
-    places: tuple[int, ...]
-
-    @property
-    def parts(self) -> tuple[Expression, ...]:
-        """What it is taken from."""
-        return (self.of,)
-
-
-@dataclass(frozen=True)
-class At(Expression):
-    """f(x)|ₓ₌₂.
-
-    Args:
-        of: the formula.
-        letters: what is given a value.
-        values: the values.
-    """
-
-    of: Expression
-    letters: tuple[str, ...]
-    values: tuple[Expression, ...]
-
-    @property
-    def parts(self) -> tuple[Expression, ...]:
-        """The formula and the values."""
-        return (self.of, *self.values)
+def _latex_of_word(word: str) -> str:
+    if word in _LETTERS:
+        return "\\" + word
+    primes = "'" * (len(word) - len(word.rstrip("'")))
+    # What is no letter or digit of ASCII could be a command, or have no glyph.
+    word = _ESCAPED.sub(lambda found: f"u{ord(found[0]):x}", word.rstrip("'"))
+    return (word if len(word) == 1 or word.isdecimal() else f"\\mathrm{{{word}}}") + primes

@@ -18,7 +18,7 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
-from thalweg.symbolic._written import CutNumber, Percent
+from thalweg.symbolic._paper_nodes import CutNumber, Percent
 
 _SLACK = 1e-9
 """Of a place: what comparing two float64 may lose."""
@@ -227,7 +227,7 @@ def _power_of_ten(node: Expression) -> int | None:
 def is_numeric(node: Expression) -> bool:
     """Whether an expression is made of numbers alone."""
     from thalweg.symbolic._expression import Name
-    from thalweg.symbolic._written import Derivative, Series
+    from thalweg.symbolic._paper_nodes import Derivative, Series
 
     return not any(isinstance(part, Name | Derivative | Series) for part in node.walk()) and not (
         any(isinstance(part, Call) and part.function.startswith("f") for part in node.walk())

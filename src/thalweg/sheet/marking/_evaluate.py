@@ -23,7 +23,7 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
-from thalweg.symbolic._written import At, Derivative, Entry, Percent, Series
+from thalweg.symbolic._paper_nodes import At, Derivative, Entry, Percent, Series
 
 V = TypeVar("V")
 

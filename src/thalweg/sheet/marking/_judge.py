@@ -44,7 +44,7 @@ from thalweg.symbolic._expression import (
 )
 from thalweg.symbolic._paper import Member, chains_of, written
 from thalweg.symbolic._paper_tokens import Hand, Mark, Piece, pieces_of
-from thalweg.symbolic._written import Derivative
+from thalweg.symbolic._paper_nodes import Derivative
 
 READINGS = (
     Reading(),

@@ -12,7 +12,7 @@ import numpy as np
 from thalweg.sheet.marking._band import Band
 from thalweg.sheet.marking._digits import Digits, digits_of
 from thalweg.symbolic._expression import Call, Expression, Name
-from thalweg.symbolic._written import Derivative
+from thalweg.symbolic._paper_nodes import Derivative
 
 
 class BudgetSpentError(Exception):

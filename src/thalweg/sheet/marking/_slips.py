@@ -24,7 +24,7 @@ from thalweg.symbolic._expression import (
     Number,
     Operator,
 )
-from thalweg.symbolic._written import Derivative
+from thalweg.symbolic._paper_nodes import Derivative
 
 _PRODUCTS = (Operator.TIMES, Operator.BESIDE, Operator.MATMUL, Operator.ELEMENTWISE)
 

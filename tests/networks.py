@@ -1,4 +1,4 @@
-"""Small networks on one small data set: the patients of the doctor's tests, and their builders."""
+"""Small networks on one small data set: what the tests train on, and its builders."""
 
 from __future__ import annotations
 

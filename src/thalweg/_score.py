@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from thalweg._batch import TARGET_KEYS, Batch, call_of
 from thalweg._errors import ProblemError
@@ -146,8 +146,3 @@ def _with_target(batch: Batch, target: Tensor) -> Batch:
         key = next(key for key in TARGET_KEYS if key in batch)
         return {**batch, key: target}
     return (batch if isinstance(batch, Tensor) else batch[0], target)
-
-
-def parameters_of(model: nn.Module) -> list[nn.Parameter]:
-    """What an optimizer is given: the trainable parameters."""
-    return [p for p in model.parameters() if p.requires_grad]

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from networks import classify, clusters, dense, draw, regress, sgd, trained
 from torch import nn
 
+from networks import classify, clusters, dense, draw, regress, sgd, trained
 from thalweg import Problem
-from thalweg.doctor._score import constant_loss, score, shuffled_loss
+from thalweg._score import constant_loss, score, shuffled_loss
 
 X = draw(12, 4)
 CLASSES = torch.tensor([0, 0, 0, 0, 0, 0, 1, 1, 1, 2, 2, 2])

@@ -1,0 +1,83 @@
+"""thalweg derive: gradient, Hessian, Taylor polynomial and Newton step of a formula."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from thalweg._errors import FormulaError
+from thalweg.cli._running import Debug, refusals
+from thalweg.cli._worked import Format, FormatOption, OutOption, format_of
+from thalweg.cli._writing import check_free, write_text
+from thalweg.report import print_page
+from thalweg.symbolic import Derivation, derive
+
+
+def derive_command(
+    formula: Annotated[
+        str,
+        typer.Argument(
+            metavar='"FORMULA"',
+            help="Such as '(x-1)(x-3)', '||w||^2', '1/2 w^T A w', 'E[g(w^T z)]'.",
+        ),
+    ],
+    wrt: Annotated[
+        str | None,
+        typer.Option(help="Towards what: x, or x,y.", show_default="all numbers, or the vector"),
+    ] = None,
+    at: Annotated[
+        list[str] | None,
+        typer.Option(help="A value: x=4, w=[1,2], A=[[1,2],[3,4]] (repeatable)."),
+    ] = None,
+    order: Annotated[int, typer.Option(help="Of the Taylor polynomial.")] = 2,
+    symmetric: Annotated[
+        list[str] | None, typer.Option(help="A matrix that is symmetric (repeatable).")
+    ] = None,
+    format_: FormatOption = None,
+    out: OutOption = None,
+    debug: Debug = False,
+) -> None:
+    """Derive a formula, with the rules, each result compared with autograd.
+
+    Exit code 0: derived. 2: could not be derived.
+
+    Example: thalweg derive "(x-1)(x-3)" --at x=4
+    """
+    with refusals(debug, "derive it"):
+        chosen = format_of(format_, out)
+        if chosen is not Format.HTML and out is not None:
+            check_free(out)
+        values = dict(_named(value) for value in at or ())
+        found = derive(formula, wrt, at=values, order=order, symmetric=tuple(symmetric or ()))
+        if chosen is Format.HTML:
+            written = found.save(out or Path("derivation.html"))
+            Console().print(f"The page: {written}", highlight=False, soft_wrap=True)
+        elif out is not None:
+            written = write_text(_text(found, chosen), out)
+            Console().print(f"Written: {written}", highlight=False, soft_wrap=True)
+        elif chosen is Format.TABLE:
+            print_page(found.page(), Console())
+        else:
+            sys.stdout.write(_text(found, chosen).rstrip("\n") + "\n")
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value.strip():
+        raise FormulaError(f"--at {text}: write name=value, such as --at x=4 or --at w=[1,2]")
+    return name.strip(), value.strip()
+
+
+def _text(found: Derivation, format_: Format) -> str:
+    match format_:
+        case Format.LATEX:
+            return found.to_latex()
+        case Format.MARKDOWN:
+            return found.to_markdown()
+        case Format.JSON:
+            return found.to_json()
+    return f"written by thalweg\n\n{found}"

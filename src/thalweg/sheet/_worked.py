@@ -1,0 +1,205 @@
+"""Worked: the forward and backward pass of a small computation, put on paper."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from thalweg._errors import FormulaError
+from thalweg.report import Page, to_json
+from thalweg.sheet._build import draft_of
+from thalweg.sheet._draft import Draft
+from thalweg.sheet._graph import Graph
+from thalweg.sheet._module import draft_of_module
+from thalweg.sheet._numbers import DIGITS
+from thalweg.sheet._remarks import Alternative, alternatives_of, remarks_of
+from thalweg.symbolic import Label, parse_program
+
+Loss = Callable[..., Any] | str | None
+
+
+@dataclass(frozen=True)
+class WorkedPass:
+    """A forward and backward pass written out, every number proved by autograd.
+
+    Args:
+        title: what was worked.
+        text: the text, or the module as it prints itself.
+        graph: every quantity with value, local derivatives and gradient.
+        remarks: what made the smallest gradient small, what another activation would have given,
+            where there is no derivative, where digits are lost.
+        alternatives: the same run with other activations.
+
+    Example:
+        >>> import thalweg
+        >>> sheet = thalweg.worked("x = 1.5; w = 4; y = 1; h = sigmoid(w * x); L = 1/2 (h - y)^2")
+        >>> sheet.graph["h"].value
+        tensor(0.9975, dtype=torch.float64)
+        >>> print(sheet.remarks[0].text)
+        ∂L/∂w = -9.148e-06 is small, since ∂h/∂v₁ = h · (1 − h) = 0.002467: it is flat there, at \
+v₁ = 6.
+    """
+
+    title: str
+    text: str
+    graph: Graph
+    remarks: tuple[Label, ...]
+    alternatives: tuple[Alternative, ...]
+
+    @property
+    def proof(self) -> str:
+        """What was compared with autograd, in a sentence."""
+        graph = self.graph
+        said = f"{graph.num_checked:,} numbers were compared with autograd in float64"
+        if not graph.num_rounded:
+            return f"{said}; the largest relative difference is {graph.deviation:.1e}."
+        return (
+            f"{said}: the largest relative difference is {graph.deviation:.1e}, but for "
+            f"{graph.num_rounded:,} whose digits cancel, which agree within rounding."
+        )
+
+    def page(self, digits: int = DIGITS) -> Page:
+        """The page: graph, tables, chains, curves.
+
+        Args:
+            digits: shown of each number.
+        """
+        from thalweg.sheet._worked_page import page_of
+
+        return page_of(self, digits)
+
+    def save(self, path: str | PathLike[str]) -> Path:
+        """Writes the page as one HTML file.
+
+        Raises:
+            ThalwegError: if it cannot be written there.
+        """
+        return self.page().save(path)
+
+    def to_latex(self, digits: int = DIGITS, *, is_document: bool = True) -> str:
+        """LaTeX that compiles.
+
+        Args:
+            digits: shown of each number.
+            is_document: a whole document; otherwise its body, which needs amsmath.
+        """
+        from thalweg.sheet._worked_latex import body_of, document_of
+
+        return (document_of if is_document else body_of)(self, digits)
+
+    def to_markdown(self, digits: int = DIGITS) -> str:
+        """Markdown with formulas in LaTeX.
+
+        Args:
+            digits: shown of each number.
+        """
+        from thalweg.sheet._worked_markdown import markdown_of
+
+        return markdown_of(self, digits)
+
+    def to_json(self) -> str:
+        """All numbers in full, as strict JSON."""
+        from thalweg.sheet._worked_json import record_of
+
+        return to_json(record_of(self), max_items=10**6)
+
+    def __str__(self) -> str:
+        from thalweg.sheet._worked_page import page_of
+
+        return self._printed(page_of(self, DIGITS))
+
+    def _printed(self, page: Page) -> str:
+        from io import StringIO
+
+        from rich.console import Console
+
+        console = Console(file=StringIO(), width=100, no_color=True)
+        page.print(console)
+        file = console.file
+        assert isinstance(file, StringIO), "made above"
+        return file.getvalue()
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        page = escape(self.page().html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'
+
+    def _repr_latex_(self) -> str:
+        from thalweg.sheet._lines import backward_lines, forward_lines
+
+        lines = [*forward_lines(self.graph, 6), *backward_lines(self.graph, 6)]
+        rows = r" \\ ".join(line.latex.replace(" = ", " &= ", 1) for line in lines)
+        return f"$$\\begin{{aligned}} {rows} \\end{{aligned}}$$"
+
+
+def worked(
+    source: str | nn.Module,
+    input: Tensor | None = None,
+    target: Tensor | None = None,
+    loss: Loss = None,
+) -> WorkedPass:
+    r"""Writes out the forward and backward pass of a small computation.
+
+    Args:
+        source: a text, one statement a line (`h = sigmoid(theta1 * x)`; `x = 1.5` for what is
+            given), or a module.
+        input: of the module: a vector (n,), or rows (batch, n); for a convolution
+            (batch, channels, height, width).
+        target: what the loss compares the module's output with.
+        loss: of a text the name of its loss, L or the last line where none is given; of a module
+            torch's `mse_loss`, `cross_entropy`, `binary_cross_entropy(_with_logits)` or `nll_loss`,
+            as a function or a module. None where the module returns one number.
+
+    Returns:
+        The worked pass.
+
+    Raises:
+        FormulaError: where the text cannot be read or worked out, with the line; or a module has a
+            part that is not written out, with its name and the way out.
+        ThalwegError: if a number differs from autograd's.
+
+    Cost: a few passes over the operations, and the same for each other activation.
+
+    Example:
+        >>> import torch, thalweg
+        >>> sheet = thalweg.worked("x = 3; y = x^2")
+        >>> print(sheet.to_markdown().split("## Backward")[1].split("##")[0].strip())
+        $$
+        \frac{\partial y}{\partial y} = 1
+        $$
+        <BLANKLINE>
+        $$
+        \frac{\partial y}{\partial x} = \frac{\partial y}{\partial y} \cdot 2 x = 1 \cdot 6 = 6
+        $$
+
+    Source: Rumelhart, Hinton and Williams 1986, eqs. 4–7.
+    """
+    if isinstance(source, str):
+        if input is not None or target is not None:
+            raise FormulaError(
+                "worked(text, input=…): a text gives its own values; write them as lines, x = 1.5"
+            )
+        if not (loss is None or isinstance(loss, str)):
+            raise FormulaError("worked(text, loss=…): give the name of the loss, such as loss='L'")
+        draft, place = draft_of(parse_program(source), loss)
+        return _written("a worked pass", source.strip("\n"), draft, place)
+    if isinstance(loss, str):
+        raise FormulaError(
+            f"worked(module, loss={loss!r}): give a function, such as "
+            f"loss=torch.nn.functional.mse_loss"
+        )
+    draft, place = draft_of_module(source, input, target, loss)
+    title = f"a worked pass of {type(source).__name__}"
+    return _written(title, str(source), draft, place)
+
+
+def _written(title: str, text: str, draft: Draft, place: int) -> WorkedPass:
+    graph = draft.finished(place)
+    others = alternatives_of(draft, place, graph)
+    return WorkedPass(title, text, graph, remarks_of(graph, others), others)

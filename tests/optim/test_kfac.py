@@ -1,0 +1,238 @@
+"""K-FAC against dense curvature: what it is exact for, and what it leaves out."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from problems import draw
+from thalweg import Problem, Surface
+from thalweg.optim import KFAC, ClosureObjective, Identity, ProblemObjective, SaddleFreeNewton
+
+
+def read(model, loss, batch, *, damping=1e-12, **settings):
+    """The metric at the model as it is, and its matrix, by columns of M^½ M^½."""
+    params = [p for p in model.parameters() if p.requires_grad]
+    metric = KFAC(model, damping, **settings)
+    metric.attach(params)
+    objective = ProblemObjective(Problem(model, loss, batch), params, 1.0)
+    metric.refresh(objective, torch.Generator().manual_seed(0))
+    return metric, dense(metric, params)
+
+
+def dense(metric, params):
+    eye = torch.eye(sum(p.numel() for p in params), dtype=params[0].dtype)
+    return torch.stack([metric.unwhitened(metric.unwhitened(e)) for e in eye])
+
+
+def ggn(model, loss, batch):
+    return Surface(Problem(model, loss, batch)).here().ggn().to_dense()
+
+
+def test_of_one_linear_layer_under_squares_it_is_the_ggn():
+    model = nn.Linear(3, 2).double()
+    batch = (draw(7, 3), draw(7, 2, seed=1))
+    _, M = read(model, F.mse_loss, batch)
+    torch.testing.assert_close(M, ggn(model, F.mse_loss, batch), rtol=1e-6, atol=1e-9)
+
+
+def test_of_one_sample_every_layer_is_exact():
+    """With a single sample E[aaᵀ ⊗ ggᵀ] is E[aaᵀ] ⊗ E[ggᵀ]; across layers M has no entries."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    batch = (draw(1, 3), torch.tensor([1]))
+    _, M = read(model, F.cross_entropy, batch)
+    G = ggn(model, F.cross_entropy, batch)
+    torch.testing.assert_close(M[:16, :16], G[:16, :16], rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(M[16:, 16:], G[16:, 16:], rtol=1e-6, atol=1e-8)
+    assert not M[:16, 16:].abs().max() > 1e-12
+
+
+def test_factors_of_a_hidden_layer_are_those_of_their_definition():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    x, y = draw(7, 3), torch.arange(7) % 3
+    _, M = read(model, F.cross_entropy, (x, y))
+    a = torch.cat([x, torch.ones(7, 1, dtype=torch.float64)], 1)
+    A = a.T @ a / 7
+    z = model[0](x).detach()
+    p = model[2](z.tanh()).detach().softmax(1)
+    back = model[2].weight.detach() * (1 - z.tanh() ** 2)[:, None, :]  # (7, 3, 4): ∂logits/∂z
+    inner = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    G = torch.einsum("nci,ncd,ndj->ij", back, inner, back) / 7
+    W = draw(4, 3, seed=2)
+    v = torch.cat([W.reshape(-1), draw(4, seed=3), torch.zeros(15, dtype=torch.float64)])
+    expected = G @ torch.cat([W, draw(4, seed=3)[:, None]], 1) @ A
+    torch.testing.assert_close((M @ v)[:12].view(4, 3), expected[:, :3], rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close((M @ v)[12:16], expected[:, 3], rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Conv2d(2, 3, 3, stride=2, padding=1),
+        nn.Conv2d(2, 3, (2, 3), padding=(1, 0), dilation=(2, 1), bias=False),
+        nn.Conv2d(2, 3, 3, padding="same"),
+    ],
+    ids=["strided", "dilated", "same"],
+)
+def test_a_convolution_is_a_linear_layer_on_its_patches(layer):
+    """A is E[patch patchᵀ]: the patches are those that, times the weight, give the output."""
+    layer = layer.double()
+    image = draw(2, 2, 6, 7)
+    model = nn.Sequential(layer, nn.Flatten())
+    out = layer(image)
+    metric, M = read(model, F.mse_loss, (image, torch.zeros_like(out).flatten(1)))
+    # One draw of signs: E over samples and positions of patches; G by the same seeds.
+    positions = out.shape[0] * out[0, 0].numel()
+    columns = []
+    for i in range(layer.weight[0].numel()):
+        probe = torch.zeros_like(layer.weight[:1]).reshape(-1)
+        probe[i] = 1.0
+        kernel = probe.view_as(layer.weight[:1]).expand_as(layer.weight).clone()
+        only = copy.deepcopy(layer)
+        only.weight.data.copy_(kernel)
+        if only.bias is not None:
+            only.bias.data.zero_()
+        columns.append(only(image)[:, 0].reshape(-1).detach())
+    patches = torch.stack(columns, 1)
+    if layer.bias is not None:
+        patches = torch.cat([patches, torch.ones(positions, 1, dtype=torch.float64)], 1)
+    torch.testing.assert_close(metric.state_dict()["0.A"], patches.T @ patches / positions)
+    assert torch.linalg.eigvalsh((M + M.T) / 2)[0] > 0
+
+
+def test_roots_are_inverse_to_each_other_and_symmetric():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    metric, _ = read(model, F.cross_entropy, (draw(7, 3), torch.arange(7) % 3), damping=1e-3)
+    u, v = draw(31, seed=4), draw(31, seed=5)
+    torch.testing.assert_close(metric.whitened(metric.unwhitened(v)), v)
+    torch.testing.assert_close(u @ metric.whitened(v), metric.whitened(u) @ v)
+    assert v @ metric.whitened(v) > 0
+
+
+def test_many_outputs_are_drawn_without_bias():
+    model = nn.Linear(2, 20).double()
+    batch = (draw(5, 2), draw(5, 20, seed=1))
+    params = list(model.parameters())
+    objective = ProblemObjective(Problem(model, F.mse_loss, batch), params, 1.0)
+    seen = []
+    for seed in range(400):
+        metric = KFAC(model)
+        metric.attach(params)
+        metric.refresh(objective, torch.Generator().manual_seed(seed))
+        seen.append(metric.state_dict()["0.G"])
+    G = torch.stack(seen)
+    exact = 2 / 20 * torch.eye(20, dtype=torch.float64)
+    stderr = G.std(0) / 20
+    assert ((G.mean(0) - exact).abs() <= 4.5 * stderr + 1e-12).all()
+
+
+def test_what_it_does_not_know_is_the_identity_and_said():
+    model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 2)).double()
+    metric, M = read(model, F.mse_loss, (draw(7, 3), draw(7, 2)))
+    assert "identity for 1.weight, 1.bias" in metric.said
+    scale = M[12, 12]
+    torch.testing.assert_close(M[12:18, 12:18], scale * torch.eye(6, dtype=torch.float64))
+
+
+def test_dead_and_frozen_layers_and_layers_that_never_run():
+    model = nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 2)).double()
+    model.spare = nn.Identity()
+    with torch.no_grad():
+        model[0].bias.fill_(-1e9)
+    metric, M = read(model, F.mse_loss, (draw(7, 3), draw(7, 2)))
+    assert torch.isfinite(M).all()
+    assert "identity for 0" in metric.said
+    model[0].requires_grad_(False)
+    metric, M = read(model, F.mse_loss, (draw(7, 3), draw(7, 2)))
+    assert M.shape == (8, 8)
+
+
+def test_a_layer_that_runs_twice_adds_up():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(3, 3).double()
+
+        def forward(self, x):
+            return self.layer(self.layer(x))
+
+    model = Twice()
+    metric, M = read(model, F.mse_loss, (draw(7, 3), draw(7, 3, seed=1)))
+    assert "K-FAC of 1 layers" in metric.said
+    assert torch.linalg.eigvalsh((M + M.T) / 2)[0] > 0
+    h = model.layer(draw(7, 3)).detach()
+    a = torch.cat([torch.cat([draw(7, 3), h]), torch.ones(14, 1, dtype=torch.float64)], 1)
+    torch.testing.assert_close(metric.state_dict()["0.A"], a.T @ a / 14)
+
+
+def test_a_closure_gives_the_gradients_themselves():
+    model = nn.Linear(3, 1).double()
+    x, y = draw(7, 3), draw(7, 1, seed=1)
+    params = list(model.parameters())
+    metric = KFAC(model)
+    metric.attach(params)
+    objective = ClosureObjective(lambda: F.mse_loss(model(x), y), params, 1.0)
+    metric.refresh(objective, torch.Generator())
+    assert "from the gradients, the loss being unknown" in metric.said
+    slopes = 2 * (model(x) - y).detach()
+    torch.testing.assert_close(metric.state_dict()["0.G"], slopes.T @ slopes / 7)
+
+
+def test_batches_do_not_matter():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    x, y = draw(7, 3), torch.arange(7) % 3
+    _, whole = read(model, F.cross_entropy, (x, y))
+    _, parts = read(model, F.cross_entropy, [(x[:5], y[:5]), (x[5:], y[5:])])
+    torch.testing.assert_close(whole, parts)
+
+
+def test_it_leaves_no_trace():
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+    before = copy.deepcopy(model.state_dict())
+    state = torch.get_rng_state()
+    read(model, F.cross_entropy, (draw(7, 3), torch.arange(7) % 3))
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(m._forward_hooks for m in model.modules())
+
+
+def test_an_average_over_readings():
+    model = nn.Linear(2, 2).double()
+    params = list(model.parameters())
+    metric = KFAC(model, decay=0.75)
+    metric.attach(params)
+    batches = [(draw(5, 2, seed=s), draw(5, 2, seed=9)) for s in (1, 2)]
+    for batch in batches:
+        objective = ProblemObjective(Problem(model, F.mse_loss, batch), params, 1.0)
+        metric.refresh(objective, torch.Generator())
+    ones = torch.ones(5, 1, dtype=torch.float64)
+    a, b = (torch.cat([x, ones], 1) for x, _ in batches)
+    torch.testing.assert_close(metric.state_dict()["0.A"], 0.75 * a.T @ a / 5 + 0.25 * b.T @ b / 5)
+
+
+def test_saddle_free_newton_takes_it_by_itself_and_repeats_itself_when_resumed():
+    def fresh():
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
+        return model, SaddleFreeNewton(model.parameters())
+
+    x, y = draw(9, 3), torch.arange(9) % 3
+    whole, opt = fresh()
+    for _ in range(40):
+        opt.bind(whole, F.cross_entropy, (x, y)).step()
+    assert isinstance(opt.metric, KFAC)
+    assert not isinstance(opt.metric, Identity)
+    model, first = fresh()
+    for _ in range(20):
+        first.bind(model, F.cross_entropy, (x, y)).step()
+    state = copy.deepcopy(first.state_dict())
+    resumed = SaddleFreeNewton(model.parameters())
+    resumed.bind(model, F.cross_entropy, (x, y))
+    resumed.load_state_dict(state)
+    for _ in range(20):
+        resumed.step()
+    for a, b in zip(whole.parameters(), model.parameters(), strict=True):
+        assert torch.equal(a, b)

@@ -1,0 +1,144 @@
+"""Saddle-free Newton in a Krylov space, and its sibling for minibatches, on problems they know."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from problems import draw
+from thalweg._errors import OptimizerError
+from thalweg.optim import (
+    GradientDescent,
+    Newton,
+    SaddleFreeNewton,
+    StochasticNewton,
+    saddle_free_step,
+    two_direction_step,
+)
+from thalweg.problems import stiff_regression, strict_saddle, tanh_digits_at_the_saddle
+from thalweg.surface import GGN, HESSIAN
+
+
+def saddle(w):
+    """½ (4 w₀² − 3 w₁²) + ¼ w₁⁴: a saddle at 0, minima at w₁ = ±√3."""
+    return 2 * w[0] ** 2 - 1.5 * w[1] ** 2 + 0.25 * w[1] ** 4
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_at_a_saddle_along_each_eigendirection(axis):
+    """One step: gradient descent by 1 − ελ, Newton onto the saddle, saddle-free away by |λ|."""
+    eigenvalue = (4.0, -3.0)[axis]
+    start = torch.zeros(2, dtype=torch.float64)
+    start[axis] = 1e-6
+
+    def after(build):
+        w = nn.Parameter(start.clone())
+        build([w]).step(lambda: saddle(w))
+        return float(w.detach()[axis]) / 1e-6
+
+    assert after(lambda p: GradientDescent(p, 0.01)) == pytest.approx(1 - 0.01 * eigenvalue)
+    assert after(Newton) == pytest.approx(0.0, abs=1e-9)
+    y = saddle_free_step(torch.tensor([eigenvalue]), torch.tensor([eigenvalue * 1e-6]), damping=0.0)
+    assert 1 + float(y) / 1e-6 == pytest.approx(0.0 if axis == 0 else 2.0, abs=1e-6)
+    if axis == 1:
+        assert abs(after(SaddleFreeNewton)) > 1e5  # the escape goes all the way
+
+
+def test_it_leaves_a_saddle_that_attracts_newton():
+    problem = strict_saddle().copied()
+    opt = SaddleFreeNewton(problem.model.parameters()).bind(problem)
+    for _ in range(30):
+        opt.step()
+    assert opt.record.loss == pytest.approx(-1.0, abs=1e-12)
+
+
+def test_from_weights_of_almost_zero_it_trains():
+    """P1s: the gradient there is nearly that of a constant, and all directions are flat."""
+    problem = tanh_digits_at_the_saddle().copied()
+    opt = SaddleFreeNewton(problem.model.parameters()).bind(problem)
+    loss = [float(opt.step()) for _ in range(40)]
+    assert loss[0] > 2.2
+    assert min(loss) < 1e-3
+
+
+def test_the_loss_never_rises_and_the_record_says_what_was_done():
+    problem = stiff_regression().copied()
+    opt = SaddleFreeNewton(problem.model.parameters()).bind(problem)
+    before = float("inf")
+    for step in range(1, 26):
+        loss = float(opt.step())
+        record = opt.record
+        assert loss <= before
+        assert record.step == step
+        assert record.loss == pytest.approx(loss)
+        # On the parameters' float64 a decrease is what it is said to be.
+        assert record.actual_decrease >= 0
+        assert record.gradient_equivalents > record.num_products
+        assert record.lowest_curvature <= record.highest_curvature
+        before = loss
+
+
+@pytest.mark.parametrize("curvature", [GGN, HESSIAN])
+def test_a_curvature_that_is_asked_for_is_kept_to(curvature):
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    batch = (draw(9, 3), torch.arange(9) % 2)
+    opt = SaddleFreeNewton(model.parameters(), curvature=curvature)
+    for _ in range(20):
+        opt.bind(model, F.cross_entropy, batch).step()
+        assert {view.curvature for view in opt.views} == {curvature}
+        if curvature is GGN:
+            assert opt.record.lowest_curvature > -1e-9
+
+
+def test_the_ggn_of_a_closure_is_refused():
+    w = nn.Parameter(torch.ones(2))
+    with pytest.raises(OptimizerError, match="bind"):
+        SaddleFreeNewton([w], curvature=GGN).step(lambda: (w**2).sum())
+    with pytest.raises(OptimizerError, match="bind"):
+        StochasticNewton([w]).step(lambda: (w**2).sum())
+    with pytest.raises(OptimizerError, match="damping=0"):
+        StochasticNewton([w], damping=0)
+
+
+def test_two_directions_solve_the_small_system():
+    S = draw(5, 2)
+    C = draw(5, 5, seed=1)
+    C = C @ C.T
+    g = draw(5, seed=2)
+    y = two_direction_step(S.T @ C @ S, S.T @ g)
+    torch.testing.assert_close(S.T @ (C @ S @ y + g), torch.zeros(2, dtype=torch.float64))
+    # A direction a billion times as long changes nothing, nor does one that is there twice.
+    scaled = S * torch.tensor([1.0, 1e9], dtype=torch.float64)
+    torch.testing.assert_close(
+        scaled @ two_direction_step(scaled.T @ C @ scaled, scaled.T @ g), S @ y
+    )
+    twice = torch.stack([S[:, 0], S[:, 0]], 1)
+    once = S[:, :1] @ two_direction_step(S[:, :1].T @ C @ S[:, :1], S[:, :1].T @ g)
+    torch.testing.assert_close(twice @ two_direction_step(twice.T @ C @ twice, twice.T @ g), once)
+
+
+def test_minibatches_of_a_linear_regression_are_fitted_in_a_few_steps():
+    x = draw(256, 6)
+    target = x @ draw(6, 2, seed=1)
+    model = nn.Linear(6, 2).double()
+    opt = StochasticNewton(model.parameters())
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(24):
+        rows = torch.randperm(256, generator=generator)[:64]
+        opt.bind(model, F.mse_loss, (x[rows], target[rows])).step()
+    assert float(F.mse_loss(model(x), target).detach()) < 1e-6
+
+
+def test_a_step_of_the_stochastic_one_into_infinity_is_taken_back():
+    model = nn.Linear(2, 1).double()
+    batch = (draw(8, 2), draw(8, 1, seed=1))
+    before = [p.detach().clone() for p in model.parameters()]
+
+    def walled(z, y):
+        moved = any(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+        return F.mse_loss(z, y) * (torch.inf if moved else 1.0)
+
+    opt = StochasticNewton(model.parameters())
+    opt.bind(model, walled, batch).step()
+    assert not opt.record.is_accepted
+    assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
