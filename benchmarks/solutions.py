@@ -249,7 +249,9 @@ class Writer:
                 break
         if not is_wrong and self._takes("arithmetic") and self._can_change(texts):
             texts, is_wrong = self._changed(texts), True
-            result = torch.tensor([[value_of(t) for t in row] for row in texts], dtype=torch.float64)
+            result = torch.tensor(
+                [[value_of(t) for t in row] for row in texts], dtype=torch.float64
+            )
         if not is_wrong and self._takes("rounding"):
             moved = self._misrounded(exact, texts)
             if moved is not None:
@@ -375,7 +377,9 @@ class Writer:
 def _draw(rng: random.Random, rows: int, columns: int, scale: float = 1.5) -> Tensor:
     values = [[rng.randint(-19, 19) / 10 for _ in range(columns)] for _ in range(rows)]
     found = torch.tensor(values, dtype=torch.float64) * (scale / 1.5)
-    return torch.where(found == 0, torch.tensor(0.3, dtype=torch.float64), (found * 10).round() / 10)
+    return torch.where(
+        found == 0, torch.tensor(0.3, dtype=torch.float64), (found * 10).round() / 10
+    )
 
 
 def written(rng: random.Random, slip: str | None) -> Page | None:
@@ -385,8 +389,10 @@ def written(rng: random.Random, slip: str | None) -> Page | None:
     if slip == "transposed product":
         n_in, n_hidden = rng.randint(2, 3), rng.randint(2, 4)
     writer = Writer(rng, hand, slip)
-    writer._skips = rng.randint(0, 2) if slip in ("arithmetic", "rounding", "copied number") else (
-        rng.randint(0, 1)
+    writer._skips = (
+        rng.randint(0, 2)
+        if slip in ("arithmetic", "rounding", "copied number")
+        else (rng.randint(0, 1))
     )
     _work(writer, rng, n_in, n_hidden, n_out)
     if slip is not None and writer.slipped_at is None:
@@ -428,7 +434,9 @@ def _work(writer: Writer, rng: random.Random, n_in: int, n_hidden: int, n_out: i
     }
     writer.say("")
     writer.say(
-        f"{words[3]} " + ", ".join(f"${names[key]} = {text}$" for key, text in formulas.items()) + "."
+        f"{words[3]} "
+        + ", ".join(f"${names[key]} = {text}$" for key, text in formulas.items())
+        + "."
     )
     writer.say("")
     writer.say(f"## {words[1]}")
@@ -530,9 +538,7 @@ def _backward(
         wrong: dict[str, tuple[str, Tensor]] = {}
         if min(exact.shape) > 1:
             wrong["transposed product"] = (swapped, exact.T)
-        writer.step(
-            key, grad(weights), f"{names[delta]} {names[inputs]}^T", numbers, exact, wrong
-        )
+        writer.step(key, grad(weights), f"{names[delta]} {names[inputs]}^T", numbers, exact, wrong)
 
     outer_product("gW2", "W2", "d2", "h")
     if has_bias and rng.random() < 0.7:
@@ -540,9 +546,7 @@ def _backward(
     slope_step("s1", inner, "z1", "h")
     back = kept["W2"].kept.T @ kept["d2"].kept
     exact = back * kept["s1"].kept
-    numbers = (
-        f"({writer.shown(kept['W2'].texts)}^T{t}{writer.numbers('d2')}) \\odot {writer.numbers('s1')}"
-    )
+    numbers = f"({writer.shown(kept['W2'].texts)}^T{t}{writer.numbers('d2')}) \\odot {writer.numbers('s1')}"  # noqa: E501
     writer.step(
         "d1",
         f"{names['d1']} = {grad('z1')}",

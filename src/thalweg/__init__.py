@@ -45,7 +45,7 @@ from thalweg.linalg import (
 )
 from thalweg.passes import Pass
 from thalweg.race import compare
-from thalweg.sheet import WorkedPass, worked
+from thalweg.sheet import WorkedPass, check, worked
 from thalweg.surface import Point, Surface
 from thalweg.symbolic import Derivation, derive
 
@@ -71,6 +71,7 @@ __all__ = [
     "ThalwegError",
     "UntapedError",
     "WorkedPass",
+    "check",
     "compare",
     "critical_point",
     "curvature",

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 import thalweg
+from thalweg.cli._check import check_command
 from thalweg.cli._compare import compare_command
 from thalweg.cli._derive import derive_command
 from thalweg.cli._running import (
@@ -104,3 +105,4 @@ app.command("spectrum")(spectrum_command)
 app.command("compare")(compare_command)
 app.command("worked")(worked_command)
 app.command("derive")(derive_command)
+app.command("check")(check_command)

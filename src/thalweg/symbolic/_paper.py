@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from thalweg._errors import FormulaError
 from thalweg.symbolic._expression import (
@@ -19,9 +19,9 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
+from thalweg.symbolic._paper_nodes import At, CutNumber, Derivative, Entry, Percent, Series
 from thalweg.symbolic._paper_tokens import PROSE, Hand, Mark, Piece
 from thalweg.symbolic._spelling import FUNCTIONS, GREEK, function_named, normalised
-from thalweg.symbolic._paper_nodes import At, CutNumber, Derivative, Entry, Percent, Series
 
 MAX_NESTING = 40
 """Brackets within brackets: what a parser that calls itself for each has stack for."""
@@ -40,25 +40,108 @@ _ACCENTS = {
     "widetilde": "tilde", "dot": "dot", "ddot": "ddot", "check": "check",
 }  # fmt: skip
 _COMMAND_FUNCTIONS = frozenset(
-    "tanh exp log ln lg max min sin cos tan sinh cosh det tr arctan cot sec csc arcsin arccos "
-    "coth".split()
+    [
+        "tanh",
+        "exp",
+        "log",
+        "ln",
+        "lg",
+        "max",
+        "min",
+        "sin",
+        "cos",
+        "tan",
+        "sinh",
+        "cosh",
+        "det",
+        "tr",
+        "arctan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "coth",
+    ]
 )
 _WORD_FUNCTIONS = frozenset(
-    "sgn sign diag trace tr det lg ld lb log10 log2 step heaviside sech atan arctan asin acos artanh "
-    "softsign transpose".split()
+    [
+        "sgn",
+        "sign",
+        "diag",
+        "trace",
+        "tr",
+        "det",
+        "lg",
+        "ld",
+        "lb",
+        "log10",
+        "log2",
+        "step",
+        "heaviside",
+        "sech",
+        "atan",
+        "arctan",
+        "asin",
+        "acos",
+        "artanh",
+        "softsign",
+        "transpose",
+    ]
 )
 _FUNCTION_LETTERS = frozenset(
-    "f g F G J L E C Q R l loss cost error phi psi Phi varphi ell act activation".split()
+    [
+        "f",
+        "g",
+        "F",
+        "G",
+        "J",
+        "L",
+        "E",
+        "C",
+        "Q",
+        "R",
+        "l",
+        "loss",
+        "cost",
+        "error",
+        "phi",
+        "psi",
+        "Phi",
+        "varphi",
+        "ell",
+        "act",
+        "activation",
+    ]
 )
-_MATRICES = frozenset("matrix pmatrix bmatrix Bmatrix smallmatrix array psmallmatrix".split())
+_MATRICES = frozenset(
+    ["matrix", "pmatrix", "bmatrix", "Bmatrix", "smallmatrix", "array", "psmallmatrix"]
+)
 _ALIGNED = frozenset(
-    "align aligned split gather gathered equation eqnarray multline multlined alignat alignedat "
-    "displaymath math flalign subequations center".split()
+    [
+        "align",
+        "aligned",
+        "split",
+        "gather",
+        "gathered",
+        "equation",
+        "eqnarray",
+        "multline",
+        "multlined",
+        "alignat",
+        "alignedat",
+        "displaymath",
+        "math",
+        "flalign",
+        "subequations",
+        "center",
+    ]
 )
-_WHOLE = frozenset("mathrm operatorname mathop mathit mathsf mathtt text".split())
+_WHOLE = frozenset(["mathrm", "operatorname", "mathop", "mathit", "mathsf", "mathtt", "text"])
 _INDEX = re.compile(r"\d+|[a-zA-Z]([+-]\d+)?|new|old|neu|alt")
 
 
+@runtime_checkable
 class Known(Protocol):
     """What names stand for, as far as a page has said so."""
 
@@ -678,8 +761,7 @@ class _Parser:
         closing = self._closing()
         start, self._at = self._at + 1, closing + 1
         is_group = self._pieces[start - 1].is_sign("{")
-        found = self._tuple(start, closing, is_group)
-        return found
+        return self._tuple(start, closing, is_group)
 
     def _tuple(self, start: int, end: int, is_group: bool) -> Expression:
         """What stands in brackets: an expression, or numbers beside one another."""
@@ -887,20 +969,23 @@ class _Parser:
                 piece.mark is Mark.COMMAND and piece.text in _ACCENTS
             ):
                 at = _after(self._pieces, at + 1)
-            elif piece.is_sign("∂") and (at == start or not piece.is_apart):
-                at += 1
-            elif piece.mark in (Mark.WORD, Mark.NAME) and (
-                at == start
-                or self._pieces[at - 1].is_sign("∂")
-                or not piece.is_apart
-                or (at == start + 1 and self._pieces[start].text in ("d", "delta"))
-            ):
-                at += 1
             elif (
-                piece.mark is Mark.NUMBER
-                and not piece.is_apart
-                and at > start
-                and self._pieces[at - 1].mark in (Mark.WORD, Mark.NAME)
+                (piece.is_sign("∂") and (at == start or not piece.is_apart))
+                or (
+                    piece.mark in (Mark.WORD, Mark.NAME)
+                    and (
+                        at == start
+                        or self._pieces[at - 1].is_sign("∂")
+                        or not piece.is_apart
+                        or (at == start + 1 and self._pieces[start].text in ("d", "delta"))
+                    )
+                )
+                or (
+                    piece.mark is Mark.NUMBER
+                    and not piece.is_apart
+                    and at > start
+                    and self._pieces[at - 1].mark in (Mark.WORD, Mark.NAME)
+                )
             ):
                 at += 1
             else:
@@ -1051,7 +1136,8 @@ class _Parser:
             assert slash is not None, "looked for before"
             end = self._end_of_denominator(slash + 1)
             over, under = self._stripped(self._at, slash), self._stripped(slash + 1, end)
-            assert over is not None and under is not None, "looked for before"
+            assert over is not None
+            assert under is not None
             return self._derivative(over, under, end)
         if self._is_function(text):
             self._at += 1
@@ -1134,7 +1220,7 @@ class _Parser:
         return Name(normalised(name) + above)
 
     def _index_above(self) -> str | None:
-        """Takes the (1) of W^{(1)}, the [l] of a^{[l]}, the new of w^{new}; None if it is a power."""
+        """Takes the (1) of W^{(1)}, the [l] of a^{[l]}, the new of w^{new}; None if it is a power."""  # noqa: E501
         now = self._now
         assert now is not None, "a piece stands here"
         if now.text.startswith("^("):
@@ -1271,8 +1357,7 @@ class _Parser:
         return bool(inside) and all(
             p.mark in (Mark.WORD, Mark.NAME, Mark.BREAK)
             or (p.mark is Mark.SIGN and re.fullmatch(r"[_^](\d|\{|$)?.*|\{|\}", p.text))
-            or p.mark is Mark.NUMBER
-            and self._is_index(p)
+            or (p.mark is Mark.NUMBER and self._is_index(p))
             for p in inside
         )
 
@@ -1342,8 +1427,7 @@ class _Parser:
             closing = self._closing()
             start, self._at = self._at + 1, closing + 1
             stretches = self._divided(start, closing, {",", ";"}, set())
-            args = tuple(self._argument(first, last) for first, last in stretches)
-            return args
+            return tuple(self._argument(first, last) for first, last in stretches)
         # ln 0.5, tanh z: the factors that follow without a sign.
         found = self._signless()
         while (

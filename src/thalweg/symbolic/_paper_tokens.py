@@ -73,26 +73,177 @@ _RELATION_COMMANDS = {
     "overset": "stackrel", "eq": "=",
 }  # fmt: skip
 _BREAK_COMMANDS = frozenset(
-    "quad qquad Rightarrow implies Longrightarrow Leftrightarrow iff Longleftrightarrow therefore "
-    "because rightarrow to longrightarrow mapsto longmapsto land wedge lor vee hookrightarrow "
-    "rightsquigarrow leadsto Leftarrow impliedby".split()
+    [
+        "quad",
+        "qquad",
+        "Rightarrow",
+        "implies",
+        "Longrightarrow",
+        "Leftrightarrow",
+        "iff",
+        "Longleftrightarrow",
+        "therefore",
+        "because",
+        "rightarrow",
+        "to",
+        "longrightarrow",
+        "mapsto",
+        "longmapsto",
+        "land",
+        "wedge",
+        "lor",
+        "vee",
+        "hookrightarrow",
+        "rightsquigarrow",
+        "leadsto",
+        "Leftarrow",
+        "impliedby",
+    ]
 )
 _IGNORED = frozenset(
-    "left right big Big bigg Bigg bigl bigr Bigl Bigr biggl biggr Biggl Biggr bigm Bigm middle "
-    "displaystyle textstyle scriptstyle limits nolimits nonumber notag hfill allowbreak checkmark "
-    "square blacksquare Box qedhere rm bf it cal mathstrut strut thinspace medspace thickspace "
-    "negthinspace enspace hline centering noindent small large Large tiny normalsize smallskip "
-    "medskip bigskip newline par , ; : ! > / - @ ( ) [ ]".split()
+    [
+        "left",
+        "right",
+        "big",
+        "Big",
+        "bigg",
+        "Bigg",
+        "bigl",
+        "bigr",
+        "Bigl",
+        "Bigr",
+        "biggl",
+        "biggr",
+        "Biggl",
+        "Biggr",
+        "bigm",
+        "Bigm",
+        "middle",
+        "displaystyle",
+        "textstyle",
+        "scriptstyle",
+        "limits",
+        "nolimits",
+        "nonumber",
+        "notag",
+        "hfill",
+        "allowbreak",
+        "checkmark",
+        "square",
+        "blacksquare",
+        "Box",
+        "qedhere",
+        "rm",
+        "bf",
+        "it",
+        "cal",
+        "mathstrut",
+        "strut",
+        "thinspace",
+        "medspace",
+        "thickspace",
+        "negthinspace",
+        "enspace",
+        "hline",
+        "centering",
+        "noindent",
+        "small",
+        "large",
+        "Large",
+        "tiny",
+        "normalsize",
+        "smallskip",
+        "medskip",
+        "bigskip",
+        "newline",
+        "par",
+        ",",
+        ";",
+        ":",
+        "!",
+        ">",
+        "/",
+        "-",
+        "@",
+        "(",
+        ")",
+        "[",
+        "]",
+    ]
 )
 _SWALLOWING = frozenset(
-    "label tag ref eqref color hspace vspace phantom hphantom vphantom kern cite footnote mspace "
-    "mathchoice rule require newcommand definecolor hskip".split()
+    [
+        "label",
+        "tag",
+        "ref",
+        "eqref",
+        "color",
+        "hspace",
+        "vspace",
+        "phantom",
+        "hphantom",
+        "vphantom",
+        "kern",
+        "cite",
+        "footnote",
+        "mspace",
+        "mathchoice",
+        "rule",
+        "require",
+        "newcommand",
+        "definecolor",
+        "hskip",
+    ]
 )
-_WORDS = frozenset("text textbf textit textrm textsf texttt mbox textup textnormal emph".split())
+_WORDS = frozenset(
+    [
+        "text",
+        "textbf",
+        "textit",
+        "textrm",
+        "textsf",
+        "texttt",
+        "mbox",
+        "textup",
+        "textnormal",
+        "emph",
+    ]
+)
 STYLES = frozenset(
-    "mathbf boldsymbol bm mathcal mathit mathsf mathtt mathbb vec underline boxed fbox cancel "
-    "bcancel xcancel mathrm operatorname mathop mathfrak mathscr ensuremath pmb mathbfit "
-    "textcolor colorbox bold overrightarrow overset mathnormal smash mathord mathbin".split()
+    [
+        "mathbf",
+        "boldsymbol",
+        "bm",
+        "mathcal",
+        "mathit",
+        "mathsf",
+        "mathtt",
+        "mathbb",
+        "vec",
+        "underline",
+        "boxed",
+        "fbox",
+        "cancel",
+        "bcancel",
+        "xcancel",
+        "mathrm",
+        "operatorname",
+        "mathop",
+        "mathfrak",
+        "mathscr",
+        "ensuremath",
+        "pmb",
+        "mathbfit",
+        "textcolor",
+        "colorbox",
+        "bold",
+        "overrightarrow",
+        "overset",
+        "mathnormal",
+        "smash",
+        "mathord",
+        "mathbin",
+    ]
 )
 """Commands that only say how the group after them looks."""
 _GREEK_NAMES = frozenset(GREEK.values())
@@ -161,7 +312,7 @@ class Hand:
 
 
 def pieces_of(text: str, hand: Hand) -> list[Piece]:
-    """Cuts written mathematics into pieces; what means nothing becomes a COMMAND or a SIGN.
+    r"""Cuts written mathematics into pieces; what means nothing becomes a COMMAND or a SIGN.
 
     Args:
         text: without the dollars around it.
@@ -265,7 +416,7 @@ class _Cutter:
         return self._add(Mark.COMMAND, name, end)
 
     def _words(self, end: int) -> bool:
-        """The words of a \\text{…}; a single word may be a name, and what is mathematics is read."""
+        r"""The words of a \\text{…}; a single word may be a name, and what is mathematics is read."""  # noqa: E501
         opening = re.compile(r"\s*\{").match(self._text, end)
         if opening is None:
             self._at = end
@@ -426,11 +577,93 @@ _ACCENTS = {"\u0302": "hat", "\u0304": "bar", "\u0303": "tilde", "\u0307": "dot"
 _PLAIN_NAME = re.compile(r"[A-Za-z]+(?:_?[A-Za-z0-9]+)*")
 
 PROSE = frozenset(
-    "and or with where so since because if then else for thus hence und oder mit wo also da weil "
-    "wenn dann sonst fuer et ou avec car si donc alors pour sonst otherwise falls is ist est the "
-    "der die das le la les we get gives by von bei at as in on to from using yields einsetzen soit "
-    "ergibt folgt daraus therefore such that let sei given gegeben not nicht pas non yes ja oui "
-    "correct wrong richtig falsch see siehe voir".split()
+    [
+        "and",
+        "or",
+        "with",
+        "where",
+        "so",
+        "since",
+        "because",
+        "if",
+        "then",
+        "else",
+        "for",
+        "thus",
+        "hence",
+        "und",
+        "oder",
+        "mit",
+        "wo",
+        "also",
+        "da",
+        "weil",
+        "wenn",
+        "dann",
+        "sonst",
+        "fuer",
+        "et",
+        "ou",
+        "avec",
+        "car",
+        "si",
+        "donc",
+        "alors",
+        "pour",
+        "sonst",
+        "otherwise",
+        "falls",
+        "is",
+        "ist",
+        "est",
+        "the",
+        "der",
+        "die",
+        "das",
+        "le",
+        "la",
+        "les",
+        "we",
+        "get",
+        "gives",
+        "by",
+        "von",
+        "bei",
+        "at",
+        "as",
+        "in",
+        "on",
+        "to",
+        "from",
+        "using",
+        "yields",
+        "einsetzen",
+        "soit",
+        "ergibt",
+        "folgt",
+        "daraus",
+        "therefore",
+        "such",
+        "that",
+        "let",
+        "sei",
+        "given",
+        "gegeben",
+        "not",
+        "nicht",
+        "pas",
+        "non",
+        "yes",
+        "ja",
+        "oui",
+        "correct",
+        "wrong",
+        "richtig",
+        "falsch",
+        "see",
+        "siehe",
+        "voir",
+    ]
 )
 """Words that are prose wherever they stand."""
 

@@ -144,7 +144,7 @@ def _is_exact_sum(a: Real, b: Real, total: Real) -> bool:
     if not isinstance(total, float):
         return False
     part = total - a
-    return (a - (total - part)) + (b - part) == 0.0
+    return bool((a - (total - part)) + (b - part) == 0.0)
 
 
 def multiply(a: Band, b: Band) -> Band:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -14,9 +13,12 @@ from thalweg.report import Page, to_json
 from thalweg.sheet.marking._digits import display_of
 from thalweg.sheet.marking._judge import Judge
 from thalweg.sheet.marking._ledger import Ledger, Quantity
-from thalweg.sheet.marking._page import MAX_PAGE, hand_of, items_of
+from thalweg.sheet.marking._page import MAX_PAGE, Turn, hand_of, items_of
 from thalweg.sheet.marking._step import Step, Verdict
 from thalweg.symbolic import Program, parse_program
+
+MAX_STEPS = 1500
+"""Steps of a page that are judged, some seconds' work; what stands below is said to be unread."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,36 @@ class CheckedSolution:
 def check(
     page: str | PathLike[str], problem: str | Program | None = None, title: str = ""
 ) -> CheckedSolution:
-    """Judge every equality chain of a worked solution, and name the first wrong step."""
+    """Judges every chain of equalities of a worked solution, and names the first wrong step.
+
+    A number on the page is right if it is a correct rounding of the exact value, or of a value that
+    follows from the rounded numbers shown before it: these stand for every number that rounds to
+    them. What follows correctly from a wrong step is carried on. What cannot be read with certainty
+    is not judged. Nothing on the page is run.
+
+    Args:
+        page: the text, Markdown with LaTeX or plain, or the path of a file.
+        problem: the text that defines the network, as `worked` takes it: then values and gradients
+            are compared with the exact pass.
+        title: a name for the page.
+
+    Returns:
+        Every step with its line, its verdict and, where it is wrong, the right value and the likely
+        slip.
+
+    Raises:
+        FormulaError: if the page is too long, or the problem cannot be read.
+
+    Example:
+        >>> checked = check("z = 4 * 1.5 = 6 and h = z * 3 = 19")
+        >>> checked.first_wrong.right
+        '18'
+        >>> checked.total
+        '4 steps: 3 right, 1 wrong, 0 carried on, 0 not checked'
+
+    Source: intervals of displayed digits after Moore 1966, "Interval analysis"; marks for carried
+    errors as examiners give them.
+    """
     text = page if isinstance(page, str) else Path(page).read_text(encoding="utf-8")
     if len(text) > MAX_PAGE:
         raise FormulaError(
@@ -96,7 +127,10 @@ def check(
     # Overflow and division by zero are looked at where they happen.
     with np.errstate(all="ignore"):
         for item in items_of(text):
-            judge.read(item)
+            if len(judge.steps) < MAX_STEPS or isinstance(item, Turn):
+                judge.read(item)
+            else:
+                judge.pass_over(item)
     return CheckedSolution(text, tuple(judge.steps), title or "a worked solution")
 
 
@@ -116,6 +150,3 @@ def _take_up(ledger: Ledger, problem: str | Program) -> None:
                 ledger.give(digits)
             quantity = Quantity(shown=value, true=value, is_given=True, is_from_problem=True)
         ledger.put(statement.name, quantity)
-
-
-__all__: Iterable[str] = ("CheckedSolution", "check")

@@ -145,7 +145,7 @@ def _is_right(digits: Digits, band: Band, is_about: bool) -> bool:
         return False
     if digits.is_power:
         mid = band.mid
-        return mid * digits.value > 0 and 0.1 <= abs(mid / digits.value) <= 10
+        return bool(mid * digits.value > 0 and 0.1 <= abs(mid / digits.value) <= 10)
     if digits.place == 1 and digits.value % 10 == 0 and digits.value:
         place = 10.0
         while digits.value % (place * 10) == 0:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -44,6 +45,7 @@ class Reading:
     is_decimal: bool = False
 
 
+@runtime_checkable
 class Source(Protocol[V]):
     """Where names, digits and derivatives get their values."""
 
@@ -70,9 +72,9 @@ class Evaluator(Generic[V]):
 
     field: Field[V]
     source: Source[V]
-    reading: Reading = field(default_factory=Reading)
-    _running: dict[str, int] = field(default_factory=dict)
-    _bound: dict[str, V] = field(default_factory=dict)
+    reading: Reading = dataclasses.field(default_factory=Reading)
+    _running: dict[str, int] = dataclasses.field(default_factory=dict)
+    _bound: dict[str, V] = dataclasses.field(default_factory=dict)
 
     def value(self, node: Expression) -> V:
         """The value of an expression; a matrix of one entry is a number."""
@@ -289,7 +291,7 @@ class Evaluator(Generic[V]):
             name = "log10"
         own = getattr(self, f"_of_{name}", None)
         if own is not None:
-            found: V = own(*args) if len(args) in _ARITIES.get(name, (len(args),)) else None
+            found: V | None = own(*args) if len(args) in _ARITIES.get(name, (len(args),)) else None
             if found is None:
                 raise UnknownValueError(f"{name} of {len(args)} arguments")
             return found
@@ -480,7 +482,7 @@ class Evaluator(Generic[V]):
         if self.field.shape(value) != ():
             raise UnknownValueError("a bound that is no number")
         mid = getattr(value, "mid", value)
-        number = float(np.real(mid))
+        number = float(np.real(np.asarray(mid)))
         if not math.isfinite(number) or number != round(number) or abs(number) > 1e9:
             raise UnknownValueError("a bound that is no whole number")
         return int(number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -17,6 +17,7 @@ STEP = 1e-30
 """The imaginary step of a derivative: its square is nothing beside what float64 holds."""
 
 
+@runtime_checkable
 class Field(Protocol[V]):
     """What an expression is computed with."""
 
@@ -178,7 +179,7 @@ class Bands:
     def greater(self, a: Band, b: Band, strictly: bool) -> Band:
         gap = _band.add(a, _band.negative(b))
         compare: Callable[[Any], Any] = (
-            (lambda x: np.where(x > 0, 1.0, 0.0)) if strictly else (lambda x: np.where(x >= 0, 1.0, 0.0))
+            (lambda x: np.where(x > 0, 1.0, 0.0)) if strictly else (lambda x: np.where(x >= 0, 1.0, 0.0))  # noqa: E501
         )  # fmt: skip
         parts = [compare(part) for part in (gap.low, gap.mid, gap.high)]
         return Band(*(map(float, parts) if gap.shape == () else parts))

@@ -43,8 +43,8 @@ from thalweg.symbolic._expression import (
     Transpose,
 )
 from thalweg.symbolic._paper import Member, chains_of, written
-from thalweg.symbolic._paper_tokens import Hand, Mark, Piece, pieces_of
 from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic._paper_tokens import Hand, Mark, Piece, pieces_of
 
 READINGS = (
     Reading(),
@@ -155,6 +155,11 @@ class Judge:
             self._row(item)
         else:
             self._stretch(item)
+
+    def pass_over(self, item: Stretch | Row | Skipped) -> None:
+        """Says of an item that it was not judged."""
+        text = item.text if isinstance(item, Stretch | Skipped) else str(item)
+        self._unread(item.line, text[:80], "the page has more steps than are judged", "")
 
     # Stretches
 
@@ -718,9 +723,7 @@ class Judge:
             return True
         if is_later and quantity is not None and quantity.shown is not None:
             return True
-        if isinstance(chain.head, Derivative) and self._ledger.epoch > 0 and is_later:
-            return True
-        return False
+        return bool(isinstance(chain.head, Derivative) and self._ledger.epoch > 0 and is_later)
 
     # Claims
 
@@ -1098,7 +1101,7 @@ def _mentions(node: Expression, key: str) -> bool:
 def _is_ambiguous(node: Expression) -> bool:
     """Whether a reading can make a difference: products without a sign, squares, logarithms."""
     return any(
-        (isinstance(part, Binary) and part.operator in (Operator.TIMES, Operator.BESIDE, Operator.POWER)
+        (isinstance(part, Binary) and part.operator in (Operator.TIMES, Operator.BESIDE, Operator.POWER)  # noqa: E501
          and not (isinstance(part.left, Number) and isinstance(part.right, Number)))
         or (isinstance(part, Call) and part.function in ("log", "outer"))
         or isinstance(part, Derivative)

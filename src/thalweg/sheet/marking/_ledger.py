@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from thalweg.sheet.marking._band import Band
 from thalweg.sheet.marking._digits import Digits, digits_of
 from thalweg.symbolic._expression import Call, Expression, Name

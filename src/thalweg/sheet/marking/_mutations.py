@@ -79,9 +79,9 @@ def _dropped_factors(node: Expression) -> Iterator[Expression]:
     if isinstance(node, Binary) and node.operator in _PRODUCTS:
         yield node.left
         yield node.right
-    elif isinstance(node, Binary) and node.operator is Operator.OVER:
-        yield node.left
-    elif isinstance(node, Binary) and node.operator is Operator.POWER:
+    elif (isinstance(node, Binary) and node.operator is Operator.OVER) or (
+        isinstance(node, Binary) and node.operator is Operator.POWER
+    ):
         yield node.left
 
 

@@ -81,13 +81,13 @@ class Skipped:
 Item = Stretch | Turn | Row | Skipped
 
 _FENCE = re.compile(r"\s{0,3}(?:>\s*)*(```+|~~~+)\s*([A-Za-z0-9_+-]*)")
-_ENVIRONMENTS = "align|aligned|equation|gather|gathered|multline|eqnarray|displaymath|math|alignat|split|flalign"
+_ENVIRONMENTS = "align|aligned|equation|gather|gathered|multline|eqnarray|displaymath|math|alignat|split|flalign"  # noqa: E501
 _ENTITY = re.compile(r"&(?:[A-Za-z]{2,12}|#\d{1,6}|#x[0-9A-Fa-f]{1,5});")
-_TAG = re.compile(r"</?(?:br|b|i|em|strong|p|div|span|center|u|small|hr|li|ul|ol|td|tr|th|table)\b[^<>\n]{0,200}>", re.IGNORECASE)  # fmt: skip
+_TAG = re.compile(r"</?(?:br|b|i|em|strong|p|div|span|center|u|small|hr|li|ul|ol|td|tr|th|table)\b[^<>\n]{0,200}>", re.IGNORECASE)  # fmt: skip  # noqa: E501
 _LOWERED = re.compile(r"<sub>([^<>\n]{1,40})</sub>", re.IGNORECASE)
 _RAISED = re.compile(r"<sup>([^<>\n]{1,40})</sup>", re.IGNORECASE)
 _BULLET = re.compile(
-    r"[ \t>]*(?:(?P<dash>[-*+•–])[ \t]+|\(?(?:\d{1,2}|[a-hA-H]|[ivx]{1,4})[.)][ \t]+)(?:\[[ xX]\][ \t]+)?"
+    r"[ \t>]*(?:(?P<dash>[-*+•–])[ \t]+|\(?(?:\d{1,2}|[a-hA-H]|[ivx]{1,4})[.)][ \t]+)(?:\[[ xX]\][ \t]+)?"  # noqa: E501
 )
 _HEADING = re.compile(r"[ \t>]*#{1,6}[ \t]*")
 _STRONG = re.compile(r"(?<![\w*])(\*\*|__)(?=\S)(.{1,300}?)(?<=\S)\1(?![\w*])")
@@ -130,7 +130,7 @@ def hand_of(text: str) -> Hand:
 
 
 def items_of(page: str) -> Iterator[Item]:
-    """Cuts a page into mathematics, turns and what is not read, from top to bottom.
+    r"""Cuts a page into mathematics, turns and what is not read, from top to bottom.
 
     Args:
         page: Markdown, with LaTeX between dollars, \\[ \\] or in environments, or without.

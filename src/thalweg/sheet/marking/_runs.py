@@ -27,10 +27,11 @@ def runs_of(pieces: Sequence[Piece], known: Known) -> list[list[Piece]]:
     found: list[list[Piece]] = []
     run: list[Piece] = []
     for at, piece in enumerate(pieces):
-        if _is_word(pieces, at, known):
-            found.append(run)
-            run = []
-        elif piece.is_sign("?", "!") or (piece.is_sign(".") and _ends_sentence(pieces, at)):
+        if (
+            _is_word(pieces, at, known)
+            or piece.is_sign("?", "!")
+            or (piece.is_sign(".") and _ends_sentence(pieces, at))
+        ):
             found.append(run)
             run = []
         else:

@@ -143,7 +143,9 @@ def _by_rounding(case: Case) -> Slip | None:
     if case.display is None:
         return None
     for c, r, place in _pairs(case):
-        if bool(np.all(np.abs(c - r) < 1.6 * place)) and _is_telling(c, place):
+        if not np.all(np.asarray(place) < 1):
+            continue  # of whole numbers nobody rounds the last digit
+        if bool(np.all(np.abs(c - r) < 2.6 * place)) and _is_telling(c, place):
             return Slip.ROUNDING
         if bool(np.all(np.abs(c - r) < 1.01 * place)):
             return Slip.ROUNDING
@@ -311,7 +313,7 @@ def _by_slope(case: Case) -> Slip | None:
             for wrong in wrongs:
                 scaled = _scaled(r, wrong / right)
                 if scaled is not None and _fits(c, scaled, place, 0.75) and _is_telling(c, place):
-                    return Slip.ACTIVATION
+                    return Slip.DROPPED_FACTOR if np.all(wrong == 1) else Slip.ACTIVATION
     return None
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Sequence
 from enum import Enum
 from typing import Any
@@ -103,7 +101,7 @@ class Values:
                 if place is not None and (i, j) != place:
                     continue
                 source = _SlopeSource(self, view, is_kept, bound or {})
-                start = np.array(center.mid, dtype=complex)
+                start: Any = np.array(center.mid, dtype=complex)
                 if center.shape:
                     start[i, j] += 1j * STEP
                 else:
@@ -120,7 +118,7 @@ class Values:
     def _place_of(
         self, by: Name, view: View, bound: dict[str, Band]
     ) -> tuple[Band, tuple[int, int] | None]:
-        """Where a derivative is taken: the value of the name, or of the vector it is an entry of."""
+        """Where a derivative is taken: the value of the name, or of the vector it is an entry of."""  # noqa: E501
         if by.text in bound:
             return bound[by.text], None
         if self.ledger.find(by.text) is not None:
@@ -368,7 +366,7 @@ class _BandSource(_Source):
         stored = quantity.shown if self._view is View.SHOWN else quantity.true
         if stored is not None:
             return stored
-        if quantity.formula is None or quantity.params and quantity.params[0] not in self._bound:
+        if quantity.formula is None or (quantity.params and quantity.params[0] not in self._bound):
             raise UnknownValueError(f"{text} has no value")
         self._enter()
         try:
