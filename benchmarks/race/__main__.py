@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from benchmarks.race.entrants import PEERS, entrants, ours
+from benchmarks.race.entrants import OURS, PEERS, entrants
 from benchmarks.race.laps import Lap, laps
 from benchmarks.race.report import HERE, write
 from benchmarks.race.tasks import TASKS
@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.race", description=__doc__)
     parser.add_argument("--problems", nargs="*", default=list(TASKS), choices=list(TASKS))
     parser.add_argument("--seeds", type=int, default=3, help="that count")
-    parser.add_argument("--entrants", nargs="*", default=[ours(), *PEERS], choices=list(SHELF))
+    parser.add_argument("--entrants", nargs="*", default=[OURS, *PEERS], choices=list(SHELF))
     parser.add_argument("--quick", action="store_true", help="a tenth of the time, two settings")
     parser.add_argument("--share", type=float, default=None, help="of the usual time of a run")
     parser.add_argument("--out", default=HERE, help="the folder of RACE.md and race.json")

@@ -16,7 +16,6 @@ from statistics import median
 
 import torch
 
-from benchmarks.race.entrants import OURS
 from benchmarks.race.kfac import NaturalGradient
 from benchmarks.race.laps import TUNING_SEED
 from benchmarks.race.nesterov import ScheduledNesterov
@@ -50,7 +49,10 @@ OTHERS: dict[str, Contender] = {
 }
 """Who races here besides the shelf."""
 
-METHODS = [*([OURS] if OURS in SHELF else []), "muon", "soap", "adam", *OTHERS]
+OURS = [name for name in ("stochastic-newton", "saddle-free") if name in SHELF][:1]
+"""That for minibatches, where it is on the shelf."""
+
+METHODS = [*OURS, "muon", "soap", "adam", *OTHERS]
 
 
 class ErrorJudge(Judge):
@@ -110,7 +112,7 @@ def main() -> None:
             print(f"{name} does not race: {contender.missing}", flush=True)
             continue
         held = [setting for setting in contender.settings if "schedule" not in setting]
-        settings = held[: 1 if name == OURS else arguments.settings]
+        settings = held[: 1 if name in OURS else arguments.settings]
         shortest = (arguments.tuning or seconds[0],)
         lap = Lap(name, contender, make, arguments.threads, start)
         tried = [lap.run(setting, TUNING_SEED, shortest) for setting in settings]

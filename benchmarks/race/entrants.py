@@ -10,9 +10,6 @@ from thalweg.race._trial import Setting
 OURS = "saddle-free"
 """By its name on the shelf."""
 
-SECOND = "saddle-free-dense"
-"""Ours where the first is not on the shelf."""
-
 PEERS = (
     "adam", "momentum", "nesterov", "lbfgs", "muon", "soap", "shampoo", "adahessian", "sophia",
     "scipy-trust-ncg", "scipy-trust-krylov", "torchmin-newton-cg", "torchmin-trust-ncg",
@@ -40,11 +37,6 @@ class Entrant:
     is_ours: bool
 
 
-def ours() -> str:
-    """Our entrant's name."""
-    return OURS if OURS in SHELF else SECOND
-
-
 def entrants(names: list[str], is_quick: bool) -> list[Entrant]:
     """Those of these names that can run here, ours with its default setting alone."""
     found = []
@@ -53,7 +45,7 @@ def entrants(names: list[str], is_quick: bool) -> list[Entrant]:
         if contender.missing:
             print(f"{name} does not race: {contender.missing}", flush=True)
             continue
-        is_ours = name == ours()
+        is_ours = name == OURS
         # A schedule over a budget has no sense where a run ends at a target.
         held = [setting for setting in contender.settings if "schedule" not in setting]
         count = 1 if is_ours else 2 if is_quick else NUM_SETTINGS

@@ -241,7 +241,7 @@ def test_a_race_leaves_no_trace():
 DEAR = {
     "newton", "levenberg-marquardt", "saddle-free-dense", "torchmin-trust-krylov",
     "scipy-trust-krylov", "torchmin-newton-cg", "torchmin-trust-ncg", "newton-cg",
-    "trust-region", "cubic-regularisation",
+    "trust-region", "cubic-regularisation", "saddle-free",
 }  # fmt: skip
 """Whose single steps take many products."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -30,12 +30,24 @@ def _measured(kind: Callable[..., Any], said: str) -> SurfaceContender:
     )
 
 
-def _own(name: str, argument: str, values: tuple[float, ...], note: str = "") -> SurfaceContender:
+def _own(name: str, argument: str, values: Sequence[float], note: str = "") -> SurfaceContender:
     kind: Callable[..., Any] = getattr(optim, name)
     return SurfaceContender(f"thalweg.optim.{name}", kind, grid(argument, values), note=note)
 
 
 OWN: dict[str, Contender] = {
+    "saddle-free": _own(
+        "SaddleFreeNewton",
+        "refresh_every",
+        (10, 3, 30, 5, 20, 1),
+        "It tunes itself. Not for minibatches, whose noise its Krylov space fits.",
+    ),
+    "stochastic-newton": SurfaceContender(
+        "thalweg.optim.StochasticNewton",
+        optim.StochasticNewton,
+        grid("damping", (1.0, 0.1, 10.0, 0.01, 100.0, 1e-3), batch_growth=1.003),
+        note="Minibatches grow by 0.3 % a step.",
+    ),
     "gradient-descent": _measured(optim.GradientDescent, "GradientDescent"),
     "heavy-ball": _measured(optim.HeavyBall, "HeavyBall, β = 0.9"),
     "newton": _own("Newton", "lr", (1.0, 0.5, 0.2, 0.1, 0.05, 0.01), _DENSE),
