@@ -23,9 +23,6 @@ from thalweg.surface import GGN, Curvature
 CURVATURE_SAMPLES = 128
 """Samples of a batch on which the curvature along the directions is read."""
 
-RATIO_EVERY = 4
-"""Steps between two comparisons of the actual with the predicted decrease."""
-
 FACTOR = 1.5
 """By which λ moves where the ratio is above ¾ or below ¼."""
 
@@ -67,8 +64,8 @@ class StochasticNewton(SurfaceOptimizer):
 
     where C is the exact GGN on up to 128 samples of the batch. The GGN has no negative curvature to
     be drawn to, and α and μ stand in for a learning rate and a momentum, which nobody has to set.
-    Every fourth step λ moves by the ratio of actual to predicted decrease; a step after which the
-    loss is not finite is taken back.
+    λ moves by the ratio of actual to predicted decrease on the batch; a step after which the loss is
+    not finite is taken back.
 
     Args:
         params: parameters, or groups of them with an `lr` of their own.
@@ -83,8 +80,8 @@ class StochasticNewton(SurfaceOptimizer):
     Raises:
         OptimizerError: in `step`, if the loss comes as a closure, which does not tell the output.
 
-    Cost: a gradient, two products with the GGN on 128 samples, and a forward pass every fourth
-    step; the metric's reading.
+    Cost: a gradient, two products with the GGN on 128 samples, and a forward pass; the metric's
+    reading.
 
     Source: Martens and Grosse 2015; metric and damping are those of `KFAC`, and the curvature is
     read on part of the batch.
@@ -186,8 +183,7 @@ class StochasticNewton(SurfaceOptimizer):
             self.memory["damping"] = damping * FACTOR**4
             self.remember("previous", torch.zeros_like(step))
             return Outcome(attempt, False, "the loss after the step is not finite", **seen)
-        if self.memory["step"] % RATIO_EVERY == 0:
-            self.memory["damping"] = _moved(damping, walk.ratio(attempt))
+        self.memory["damping"] = _moved(damping, walk.ratio(attempt))
         self.remember("previous", attempt.step)
         return Outcome(attempt, True, "", **seen)
 
