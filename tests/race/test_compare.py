@@ -261,6 +261,8 @@ def test_everything_on_the_shelf_runs_and_lowers_the_loss(name):
 
 
 def test_products_inside_a_peer_are_counted():
+    if SHELF["adahessian"].missing:
+        pytest.skip(SHELF["adahessian"].missing)
     comparison = compare(
         small(), ("adahessian", "sophia", "adam"), budget="30g", trials=1, seeds=1, batch_size=999
     )

@@ -493,7 +493,26 @@ class Judge:
             return Verdict.CARRIED if chain.is_off else Verdict.OK
         if self._rebinds(chain, link.node):
             return Verdict.OK
+        if self._is_coarse(chain, link.node, shown):
+            return Verdict.OK
         return Verdict.WRONG
+
+    def _is_coarse(self, chain: _Chain, node: Expression, shown: list[Band]) -> bool:
+        """Whether rounding on the way explains what numbers alone make of a derivative.
+
+        Its formula does not stand on the page, so that each factor may have been rounded several
+        times before; the digits of the page say by how much.
+        """
+        if not isinstance(chain.head, Derivative) or not is_numeric(node):
+            return False
+        share = 3 * 0.5 * 10.0 ** (1 - _significant(node))
+        for mine in shown:
+            for right in chain.true:
+                if mine.shape == right.shape:
+                    gap = np.abs(np.asarray(mine.mid) - np.asarray(right.mid))
+                    if bool(np.all(gap <= share * np.abs(np.asarray(right.mid)))):
+                        return True
+        return False
 
     def _rebinds(self, chain: _Chain, node: Expression) -> bool:
         """Whether the chain holds with letters standing for their newest values: w for w₁."""
@@ -1089,6 +1108,13 @@ def _is_same(a: Band, b: Band) -> bool:
 
 def _turned(band: Band) -> Band:
     return band if band.shape == () else Band(band.low.T, band.mid.T, band.high.T)
+
+
+def _significant(node: Expression) -> int:
+    """The most significant digits that a number of an expression shows."""
+    texts = [part.text for part in node.walk() if isinstance(part, Number)]
+    digits = [re.sub(r"[eE].*|\D", "", text).lstrip("0") for text in texts]
+    return max((len(each) for each in digits), default=1) or 1
 
 
 def _mentions(node: Expression, key: str) -> bool:
