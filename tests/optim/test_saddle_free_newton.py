@@ -86,7 +86,8 @@ def test_a_curvature_that_is_asked_for_is_kept_to(curvature):
     for _ in range(20):
         opt.bind(model, F.cross_entropy, batch).step()
         assert {view.curvature for view in opt.views} == {curvature}
-        if curvature is GGN:
+        # Below, rounding of products is all that is left of the curvature.
+        if curvature is GGN and opt.record.loss > 1e-6:
             assert opt.record.lowest_curvature > -1e-9
 
 

@@ -64,7 +64,7 @@ class StochasticNewton(SurfaceOptimizer):
 
     where C is the exact GGN on up to 128 samples of the batch. The GGN has no negative curvature to
     be drawn to, and α and μ stand in for a learning rate and a momentum, which nobody has to set.
-    λ moves by the ratio of actual to predicted decrease on the batch; a step after which the loss is
+    λ moves by the ratio of actual to predicted decrease; a step after which the loss is
     not finite is taken back.
 
     Args:

@@ -322,7 +322,7 @@ def pieces_of(text: str, hand: Hand) -> list[Piece]:
         The pieces, in order. Linear in the length of the text.
 
     Example:
-        >>> [piece.text for piece in pieces_of(r"z = 4 \\cdot 1{,}5", Hand(has_comma=True))]
+        >>> [piece.text for piece in pieces_of(r"z = 4 \cdot 1{,}5", Hand(has_comma=True))]
         ['z', '=', '4', '*', '1.5']
     """
     return _Cutter(text, hand).cut()
