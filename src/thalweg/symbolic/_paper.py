@@ -721,12 +721,10 @@ class _Parser:
         now = self._now
         if now is None:
             raise self._refuse()
-        if now.mark is Mark.NUMBER:
+        if now.mark in (Mark.NUMBER, Mark.CUT):
             self._at += 1
-            return Number(now.text)
-        if now.mark is Mark.CUT:
-            self._at += 1
-            return CutNumber(now.text)
+            found = Number(now.text) if now.mark is Mark.NUMBER else CutNumber(now.text)
+            return self._scientific(found)
         if now.mark is Mark.WORD:
             return self._word(now)
         if now.mark is Mark.NAME:
@@ -740,6 +738,22 @@ class _Parser:
         if now.mark is Mark.SIGN:
             return self._signed(now)
         raise self._refuse()
+
+    def _scientific(self, found: Number) -> Expression:
+        """1.5 · 10⁻⁴ is one number, whatever stands before it."""
+        ten, power = self._peek(), self._peek(2)
+        if not (
+            (self._is("*") or self._is_cross())
+            and ten is not None
+            and ten.mark is Mark.NUMBER
+            and ten.text == "10"
+            and power is not None
+            and power.mark is Mark.SIGN
+            and power.text.startswith("^")
+        ):
+            return found
+        self._at += 1
+        return Binary(Operator.TIMES, found, self._power())
 
     def _signed(self, now: Piece) -> Expression:
         if now.text in ("(", "[", r"\{", "{", "⟨"):

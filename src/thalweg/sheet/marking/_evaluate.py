@@ -12,6 +12,7 @@ from typing import Generic, Protocol, TypeVar, runtime_checkable
 import numpy as np
 
 from thalweg.sheet.marking._band import UnknownValueError
+from thalweg.sheet.marking._digits import Digits, digits_of
 from thalweg.sheet.marking._fields import Field
 from thalweg.symbolic._expression import (
     Array,
@@ -50,7 +51,7 @@ class Source(Protocol[V]):
     """Where names, digits and derivatives get their values."""
 
     def name(self, text: str) -> V: ...
-    def number(self, node: Number) -> V: ...
+    def number(self, digits: Digits) -> V: ...
     def call(self, function: str, args: tuple[V, ...]) -> V: ...
     def activated(self, node: Call) -> V | None: ...
     def derivative(self, node: Derivative) -> V: ...
@@ -86,7 +87,7 @@ class Evaluator(Generic[V]):
 
     def _value(self, node: Expression) -> V:
         if isinstance(node, Number):
-            return self.source.number(node)
+            return self.source.number(_digits(node))
         if isinstance(node, Name):
             return self._name(node.text)
         if isinstance(node, Negative):
@@ -154,6 +155,10 @@ class Evaluator(Generic[V]):
     def _binary(self, node: Binary) -> V:
         if node.operator is Operator.POWER:
             return self._power(node)
+        if node.operator is Operator.TIMES and isinstance(node.left, Number):
+            digits = digits_of(node)
+            if digits is not None:
+                return self.source.number(digits)
         left, right = self.value(node.left), self.value(node.right)
         if node.operator is Operator.PLUS:
             return self.sum(left, right)
@@ -289,6 +294,8 @@ class Evaluator(Generic[V]):
         args = tuple(self.value(arg) for arg in node.args)
         if name == "log" and self.reading.is_decimal:
             name = "log10"
+        if name == "leaky_relu'" and len(args) in (1, 2):
+            return self._leak(args[0], args[1] if len(args) == 2 else None)
         own = getattr(self, f"_of_{name}", None)
         if own is not None:
             found: V | None = own(*args) if len(args) in _ARITIES.get(name, (len(args),)) else None
@@ -494,6 +501,12 @@ _ARITIES = {
     "half_squared_error": (2,), "mse": (2,), "cross_entropy": (2,),
     "softmax_cross_entropy": (2,), "binary_cross_entropy": (2,),
 }  # fmt: skip
+
+
+def _digits(node: Number) -> Digits:
+    found = digits_of(node)
+    assert found is not None, "a number has digits"
+    return found
 
 
 def _mentions(node: Expression, index: str) -> bool:

@@ -28,7 +28,7 @@ from thalweg.sheet.marking._ledger import (
 )
 from thalweg.sheet.marking._page import Item, Row, Skipped, Stretch, Turn
 from thalweg.sheet.marking._runs import runs_of
-from thalweg.sheet.marking._slips import Case, slip_of
+from thalweg.sheet.marking._slips import Case, paired, slip_of
 from thalweg.sheet.marking._step import Slip, Step, Verdict
 from thalweg.sheet.marking._values import Values, View
 from thalweg.symbolic._expression import (
@@ -441,6 +441,12 @@ class Judge:
             ):
                 verdict, node = Verdict.OK, tight
                 shown = self._weighed(tight, View.SHOWN, bound=chain.bound)
+        if verdict in (Verdict.OK, Verdict.CARRIED) and self._is_miscopied(chain, node):
+            verdict = Verdict.WRONG
+            self._remember_formula(chain, node)
+            self._note_step(chain, link, verdict, shown)
+            chain.shown = [*shown, *chain.shown]
+            return
         if not chain.true:
             chain.true, chain.shown = true, shown
             chain.is_off = self._is_tainted(node) and not _any_overlap(true, shown)
@@ -456,6 +462,25 @@ class Judge:
         self._note_step(chain, link, verdict, shown)
         if verdict is Verdict.WRONG:
             chain.shown, chain.is_off = shown, True
+
+    def _is_miscopied(self, chain: _Chain, node: Expression) -> bool:
+        """Whether one entry of a given matrix was copied wrongly and met a zero, so that the
+        result does not show it."""
+        if not chain.links or chain.bound or not is_numeric(node):
+            return False
+        pairs = paired(chain.links[-1].node, node)
+        for name, array in pairs or ():
+            display = display_of(array) if isinstance(array, Array) else None
+            quantity = self._ledger.find(name.text) if isinstance(name, Name) else None
+            if display is None or quantity is None or not quantity.is_given or not quantity.shown:
+                continue
+            fitted = display.fits(quantity.shown)
+            if fitted is None or len(fitted.flat) < 3:
+                continue
+            wrong = int(np.sum(fitted.band("value").mid != quantity.shown.mid))
+            if wrong == 1:
+                return True
+        return False
 
     def _tight(self, member: Member, hand: Hand, node: Expression) -> Expression | None:
         if not any(p.is_sign("/") for p in member.pieces):

@@ -10,12 +10,13 @@ import numpy as np
 
 from thalweg._errors import FormulaError
 from thalweg.sheet.marking._band import Band, UnknownValueError
-from thalweg.sheet.marking._digits import Display, digits_of, is_numeric
+from thalweg.sheet.marking._digits import Digits, Display, digits_of, display_of, is_numeric
 from thalweg.sheet.marking._evaluate import Reading
 from thalweg.sheet.marking._mutations import mutations_of
 from thalweg.sheet.marking._step import Slip
 from thalweg.sheet.marking._values import Values, View
 from thalweg.symbolic._expression import (
+    Array,
     Binary,
     Call,
     Expression,
@@ -23,6 +24,7 @@ from thalweg.symbolic._expression import (
     Negative,
     Number,
     Operator,
+    Transpose,
 )
 from thalweg.symbolic._paper_nodes import Derivative
 
@@ -187,11 +189,9 @@ def _by_copy(case: Case) -> Slip | None:
             continue
         wrong = [
             (value, digits)
-            for value, digits in ((_value(case, name), digits_of(node)) for name, node in pairs)
-            if value is not None
-            and digits is not None
-            and value.shape == ()
-            and not digits.is_rounding_of(value)
+            for name, number in pairs
+            for value, digits in _entries(_value(case, name), number)
+            if not digits.is_rounding_of(value)
         ]
         if len(wrong) == 1:
             value, digits = wrong[0]
@@ -202,12 +202,27 @@ def _by_copy(case: Case) -> Slip | None:
     return None
 
 
+def _entries(value: Band | None, number: Expression) -> Iterator[tuple[Band, Digits]]:
+    """A name's value beside the digits that stand in its place, entry by entry."""
+    display = display_of(number)
+    fitted = None if value is None or display is None else display.fits(value)
+    if value is None or fitted is None:
+        return
+    if fitted.is_number:
+        yield value, fitted.digits
+        return
+    for i, row in enumerate(fitted.rows):
+        for j, digits in enumerate(row):
+            yield value.entry(i, j), digits
+
+
 def paired(formula: Expression, numeric: Expression) -> list[tuple[Expression, Expression]] | None:
     """Names of a formula and the numbers that stand in their place; None if they do not match."""
     if isinstance(formula, Name | Derivative) or (
         isinstance(formula, Call) and not _is_builtin(formula)
     ):
-        return [(formula, numeric)] if digits_of(numeric) is not None else None
+        is_copy = digits_of(numeric) is not None or isinstance(numeric, Array)
+        return [(formula, numeric)] if is_copy else None
     if isinstance(formula, Number):
         return [] if formula == numeric or _equal_numbers(formula, numeric) else None
     if isinstance(formula, Binary) and isinstance(numeric, Binary):
@@ -219,6 +234,8 @@ def paired(formula: Expression, numeric: Expression) -> list[tuple[Expression, E
         left, right = paired(formula.left, numeric.left), paired(formula.right, numeric.right)
         return None if left is None or right is None else left + right
     if isinstance(formula, Negative) and isinstance(numeric, Negative):
+        return paired(formula.of, numeric.of)
+    if isinstance(formula, Transpose) and isinstance(numeric, Transpose):
         return paired(formula.of, numeric.of)
     if isinstance(formula, Call) and isinstance(numeric, Call):
         if formula.function != numeric.function or len(formula.args) != len(numeric.args):

@@ -13,7 +13,7 @@ from thalweg.sheet.marking._digits import Digits, digits_of
 from thalweg.sheet.marking._evaluate import Evaluator, Reading
 from thalweg.sheet.marking._fields import STEP, Bands, Complex
 from thalweg.sheet.marking._ledger import CONSTANTS, Ledger, Quantity, Shown, key_of
-from thalweg.symbolic._expression import Call, Expression, Name, Number
+from thalweg.symbolic._expression import Binary, Call, Expression, Name, Number
 from thalweg.symbolic._paper_nodes import Derivative
 
 MAX_EXPANSIONS = 30
@@ -174,7 +174,7 @@ class Values:
     def is_tainted(self, node: Expression, depth: int = 0) -> bool:
         """Whether a quantity in it, or a result it copies, is carried on from an error."""
         for part in node.walk():
-            if isinstance(part, Number):
+            if isinstance(part, Number | Binary):
                 digits = digits_of(part)
                 if digits is not None and any(r.is_wrong for r in self.ledger.results_like(digits)):
                     return True
@@ -374,9 +374,7 @@ class _BandSource(_Source):
         finally:
             self._depth -= 1
 
-    def number(self, node: Number) -> Band:
-        digits = digits_of(node)
-        assert digits is not None, "a number"
+    def number(self, digits: Digits) -> Band:
         results = self._ledger.results_like(digits)
         is_given = self._ledger.is_given_number(digits)
         if digits.significant == 1 and not self._swaps_short:
@@ -535,8 +533,8 @@ class _SlopeSource(_Source):
             raise UnknownValueError(f"{text} has no value")
         return _complex(stored)
 
-    def number(self, node: Number) -> Any:
-        return np.complex128(float(node.value))
+    def number(self, digits: Digits) -> Any:
+        return np.complex128(digits.value)
 
     def call(self, function: str, args: tuple[Any, ...]) -> Any:
         ledger = self._ledger
