@@ -76,6 +76,8 @@ class Evaluator(Generic[V]):
     reading: Reading = dataclasses.field(default_factory=Reading)
     _running: dict[str, int] = dataclasses.field(default_factory=dict)
     _bound: dict[str, V] = dataclasses.field(default_factory=dict)
+    was_open: bool = False
+    """Whether another reading would have made a difference."""
 
     def value(self, node: Expression) -> V:
         """The value of an expression; a matrix of one entry is a number."""
@@ -191,8 +193,10 @@ class Evaluator(Generic[V]):
         one, other = self.field.shape(a), self.field.shape(b)
         if one == () or other == ():
             return self.field.multiply(a, b)
-        if self.reading.is_elementwise and not is_matmul and one == other:
-            return self.field.multiply(a, b)
+        if one == other and not is_matmul:
+            self.was_open = True
+            if self.reading.is_elementwise:
+                return self.field.multiply(a, b)
         if one[1] == other[0]:
             return self.field.matmul(a, b)
         if one == other and one[1] == 1:
@@ -215,6 +219,7 @@ class Evaluator(Generic[V]):
             if node.right.of.text == "1" and shape[0] == shape[1]:
                 return self._inverse(base)
         is_square = isinstance(node.right, Number) and node.right.text == "2"
+        self.was_open = True
         if is_square and not self.reading.is_elementwise and 1 in shape:
             return self.product(base, base)
         if is_square and not self.reading.is_elementwise and shape[0] == shape[1]:
@@ -292,8 +297,9 @@ class Evaluator(Generic[V]):
     def _call(self, node: Call) -> V:
         name = node.function
         args = tuple(self.value(arg) for arg in node.args)
-        if name == "log" and self.reading.is_decimal:
-            name = "log10"
+        if name == "log":
+            self.was_open = True
+            name = "log10" if self.reading.is_decimal else name
         if name == "leaky_relu'" and len(args) in (1, 2):
             return self._leak(args[0], args[1] if len(args) == 2 else None)
         own = getattr(self, f"_of_{name}", None)
@@ -370,6 +376,7 @@ class Evaluator(Generic[V]):
     def _of_outer(self, a: V, b: V) -> V:
         if self.field.shape(a) == () or self.field.shape(b) == ():
             return self.field.multiply(a, b)
+        self.was_open = True
         if self.reading.is_elementwise:
             return self.elementwise(a, b)
         column = a if self.field.shape(a)[1] == 1 else self.field.transpose(a)

@@ -383,16 +383,18 @@ class Judge:
     ) -> list[Band]:
         """The values of an expression, once for each reading that makes a difference."""
         found: list[Band] = []
-        readings = READINGS if _is_ambiguous(node) else READINGS[:1]
-        for reading in readings:
+        for reading in READINGS:
             try:
                 band = self._values.value(
                     node, view, reading, is_loose=is_loose, swaps_short=swaps_short, bound=bound
                 )
             except (UnknownValueError, FormulaError):
-                continue
-            if not any(_is_same(band, other) for other in found):
-                found.append(band)
+                pass
+            else:
+                if not any(_is_same(band, other) for other in found):
+                    found.append(band)
+            if not self._values.was_open:
+                break
         return found
 
     # Members
@@ -427,7 +429,9 @@ class Judge:
         if not true or not shown:
             self._without_value(chain, link, member.relation)
             return
-        loose = self._weighed(node, View.SHOWN, is_loose=True, bound=chain.bound)
+        loose = shown
+        if _has_decimals(node):
+            loose = self._weighed(node, View.SHOWN, is_loose=True, bound=chain.bound)
         if not chain.true:
             self._first(chain, link, true, shown + loose)
         verdict = Verdict.OK
@@ -1149,15 +1153,9 @@ def _mentions(node: Expression, key: str) -> bool:
     return False
 
 
-def _is_ambiguous(node: Expression) -> bool:
-    """Whether a reading can make a difference: products without a sign, squares, logarithms."""
-    return any(
-        (isinstance(part, Binary) and part.operator in (Operator.TIMES, Operator.BESIDE, Operator.POWER)  # noqa: E501
-         and not (isinstance(part.left, Number) and isinstance(part.right, Number)))
-        or (isinstance(part, Call) and part.function in ("log", "outer"))
-        or isinstance(part, Derivative)
-        for part in node.walk()
-    )  # fmt: skip
+def _has_decimals(node: Expression) -> bool:
+    """Whether there are numbers in it that may be rounded."""
+    return any(isinstance(part, Number) and part.place < 1 for part in node.walk())
 
 
 def _is_slip_of_the_pen(display: Display, true: Band) -> bool:

@@ -66,6 +66,7 @@ class Ledger:
     turn: int = 0
     epoch: int = 0
     has_wrong: bool = False
+    version: int = 0
     activated: dict[Expression, str] = field(default_factory=dict)
     _results: dict[tuple[int, int], list[Shown]] = field(default_factory=dict)
     _texts: dict[float, list[Shown]] = field(default_factory=dict)
@@ -94,6 +95,7 @@ class Ledger:
             self.epoch += 1
         if isinstance(quantity.formula, Call):
             self.activated[quantity.formula] = key
+        self.version += 1
         quantity.turn, quantity.epoch = self.turn, self.epoch
         self.quantities[key] = quantity
 

@@ -36,6 +36,9 @@ class Values:
 
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
+        self.was_open = False
+        self._derived: dict[tuple[Derivative, View], list[Band]] = {}
+        self._version = -1
 
     def value(
         self,
@@ -61,7 +64,9 @@ class Values:
             UnknownValueError: if something in it has no value.
         """
         source = _BandSource(self, view, reading or Reading(), is_loose, swaps_short, bound or {})
+        self.was_open = True
         found = source.evaluator.value(node)
+        self.was_open = source.evaluator.was_open
         if not found.is_finite:
             raise UnknownValueError("beyond what float64 holds")
         return found
@@ -237,7 +242,16 @@ class Values:
         Raises:
             UnknownValueError: if something has no value.
         """
-        bound = bound or {}
+        if bound:
+            return self._derivatives(node, view, bound)
+        if self._version != self.ledger.version:
+            self._derived.clear()
+            self._version = self.ledger.version
+        if (node, view) not in self._derived:
+            self._derived[node, view] = self._derivatives(node, view, {})
+        return self._derived[node, view]
+
+    def _derivatives(self, node: Derivative, view: View, bound: dict[str, Band]) -> list[Band]:
         of = node.of
         by = node.by
         if isinstance(of, Name) and not by:
