@@ -102,6 +102,7 @@ class _Chain:
     is_off: bool = False
     links: list[_Link] = field(default_factory=list)
     formula: Expression | None = None
+    prior: Expression | None = None
     params: tuple[str, ...] | None = None
     bound: dict[str, Band] = field(default_factory=dict)
     is_redefined: bool = False
@@ -463,7 +464,7 @@ class Judge:
         elif verdict is Verdict.CARRIED:
             chain.shown, chain.is_off = [*shown, *(chain.shown if chain.is_off else ())], True
         self._remember_formula(chain, node)
-        self._note_step(chain, link, verdict, shown)
+        self._note_step(chain, link, verdict, [*loose, *shown])
         if verdict is Verdict.WRONG:
             chain.shown, chain.is_off = shown, True
 
@@ -673,6 +674,7 @@ class Judge:
     def _adopt(self, chain: _Chain, prior: _Prior) -> None:
         chain.true = prior.true
         chain.shown = prior.shown
+        chain.prior = prior.formula
         head = chain.head
         node = prior.formula or (head.of if isinstance(head, Transpose) else head)
         chain.is_off = (
@@ -902,7 +904,7 @@ class Judge:
             display=display,
             claimed=mine,
             right=[*chain.true, *(chain.shown if chain.is_off else ())],
-            formulas=[x.node for x in chain.links],
+            formulas=[*([chain.prior] if chain.prior else []), *(x.node for x in chain.links)],
             target=chain.head,
             bound=chain.bound,
         )

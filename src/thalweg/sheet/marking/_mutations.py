@@ -111,7 +111,6 @@ def _slopes(node: Expression) -> Iterator[Expression]:
         for other in _SLOPES[:3]:
             if other != stem:
                 yield Call(f"{other}'", node.args)
-        yield one
         return
     if isinstance(node, Call) and node.function in _SLOPES:
         yield Call(f"{node.function}'", node.args)
@@ -123,7 +122,6 @@ def _slopes(node: Expression) -> Iterator[Expression]:
         yield Binary(Operator.MINUS, one, square)
         yield h
         yield Binary(Operator.MINUS, one, h)
-        yield one
         yield Binary(operator, h, Binary(Operator.PLUS, one, h))
         yield square
         return
@@ -133,7 +131,6 @@ def _slopes(node: Expression) -> Iterator[Expression]:
         yield Binary(Operator.MINUS, one, h_squared)
         yield Binary(Operator.PLUS, one, Binary(Operator.POWER, h_squared, Number("2")))
         yield h_squared
-        yield one
 
 
 def _self_product(node: Expression) -> tuple[Expression, Operator] | None:

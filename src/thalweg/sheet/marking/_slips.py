@@ -28,6 +28,7 @@ from thalweg.symbolic._expression import (
 )
 from thalweg.symbolic._paper_nodes import Derivative
 
+_ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu")
 _PRODUCTS = (Operator.TIMES, Operator.BESIDE, Operator.MATMUL, Operator.ELEMENTWISE)
 
 
@@ -63,9 +64,10 @@ def slip_of(case: Case) -> Slip:
         _by_shape,
         _by_sign,
         _by_rounding,
-        _by_point,
+        _by_own_slope,
         _by_mutation,
         _by_slope,
+        _by_point,
         _by_factor,
         _by_term,
         _by_entry_sign,
@@ -90,7 +92,12 @@ def _pairs(case: Case) -> Iterator[tuple[Any, Any, Any]]:
 def _places(case: Case, c: Any) -> Any:
     if case.display is None:
         # A formula with numbers that may be rounded in it.
-        return 2e-3 * np.abs(c)
+        widths = [
+            np.atleast_2d(band.high - band.low)
+            for band in case.claimed
+            if np.atleast_2d(band.mid).shape == c.shape
+        ]
+        return np.maximum(2e-3 * np.abs(c), 1.2 * np.max(widths, axis=0) if widths else 0.0)
     fitted = case.display.fits(Band(c, c, c))
     display = fitted or case.display
     return np.array([[d.place for d in row] for row in display.rows])
@@ -145,15 +152,12 @@ def _by_rounding(case: Case) -> Slip | None:
     if case.display is None:
         return None
     for c, r, place in _pairs(case):
-        if not np.all(np.asarray(place) < 1):
-            continue  # of whole numbers nobody rounds the last digit
-        if bool(np.all(np.abs(c - r) < 2.6 * place)) and _is_telling(c, place):
-            return Slip.ROUNDING
-        if bool(np.all(np.abs(c - r) < 1.01 * place)):
-            return Slip.ROUNDING
-        # Rounded to fewer digits, and shown with zeros as if it were exact.
         wrong = np.abs(c - r) > 0.51 * place
-        if bool(np.all(~wrong | _is_coarse(c, r, place))):
+        # Of whole numbers nobody rounds the last digit.
+        is_near = (np.abs(c - r) < 2.6 * place) & (place < 1) & (np.abs(c) > 3 * place)
+        is_next = (np.abs(c - r) < 1.01 * place) & (place < 1)
+        # Rounded to fewer digits, and shown with zeros as if it were exact.
+        if bool(np.all(~wrong | is_near | is_next | _is_coarse(c, r, place))):
             return Slip.ROUNDING
     return None
 
@@ -321,6 +325,35 @@ def _comes_to(case: Case, band: Band, wanted: Sequence[Band], wide: bool) -> boo
     return False
 
 
+def _by_own_slope(case: Case) -> Slip | None:
+    """What stands for σ′(z) is something else that is often written for it."""
+    asked = next(
+        (
+            node
+            for node in (*reversed(case.formulas), case.target)
+            if isinstance(node, Call) and node.function.endswith("'") and len(node.args) == 1
+        ),
+        None,
+    )
+    if asked is None or asked.function[:-1] not in _ACTIVATIONS:
+        return None
+    z = _value(case, asked.args[0])
+    h = _value(case, Call(asked.function[:-1], asked.args))
+    if z is None or h is None:
+        return None
+    shown = case.values.ledger.activated.get(Call(asked.function[:-1], asked.args))
+    quantity = case.values.ledger.quantities.get(shown) if shown else None
+    values = [h.mid, *([quantity.shown.mid] if quantity and quantity.shown else [])]
+    for c, _, place in _pairs(case):
+        for value in values:
+            for wrong in _wrong_slopes(asked.function[:-1], np.asarray(value), np.asarray(z.mid)):
+                shaped = np.atleast_2d(wrong)
+                shaped = shaped if shaped.shape == c.shape else shaped.T
+                if shaped.shape == c.shape and _fits(c, shaped, place, 1.01):
+                    return Slip.ACTIVATION
+    return None
+
+
 def _by_slope(case: Case) -> Slip | None:
     """The ratio of what stands there to what is right is that of a wrong slope to the right one."""
     for c, r, place in _pairs(case):
@@ -353,7 +386,7 @@ def _slopes(case: Case) -> Iterator[tuple[Any, list[Any]]]:
         formula = quantity.formula
         if not (isinstance(formula, Call) and len(formula.args) >= 1 and quantity.true is not None):
             continue
-        if formula.function not in ("sigmoid", "tanh", "relu", "leaky_relu"):
+        if formula.function not in _ACTIVATIONS:
             continue
         z = _value(case, formula.args[0])
         if z is None or z.shape != quantity.true.shape:
@@ -362,24 +395,28 @@ def _slopes(case: Case) -> Iterator[tuple[Any, list[Any]]]:
         if count > 12:
             return
         h, z_mid = np.asarray(quantity.true.mid), np.asarray(z.mid)
-        by_name = {
-            "sigmoid": h * (1 - h) if formula.function == "sigmoid" else _logistic_slope(z_mid),
-            "tanh": 1 - np.tanh(z_mid) ** 2,
-            "relu": np.where(z_mid > 0, 1.0, 0.0),
-            "leaky_relu": np.where(z_mid > 0, 1.0, 0.01),
-        }
-        right = by_name[formula.function]
-        if formula.function == "leaky_relu":
-            right = np.where(
-                z_mid > 0, 1.0, np.where(z_mid != 0, h / np.where(z_mid == 0, 1, z_mid), 1)
-            )
-        wrongs = [
-            *(value for name, value in by_name.items() if name != formula.function),
-            h, 1 - h, 1 - h**2, h * (1 - h), h * (1 + h), 1 + h**2, h**2, np.ones_like(h),
-            z_mid * (1 - z_mid), _logistic_slope(h), 1 - np.tanh(h) ** 2, 1 - z_mid**2,
-            (1 - h) ** 2, 1 - 2 * h, -right,
-        ]  # fmt: skip
-        yield right, wrongs
+        right = _right_slope(formula.function, h, z_mid)
+        yield right, [*_wrong_slopes(formula.function, h, z_mid), np.ones_like(h), -right]
+
+
+def _right_slope(function: str, h: Any, z: Any) -> Any:
+    if function == "sigmoid":
+        return h * (1 - h)
+    if function == "tanh":
+        return 1 - np.tanh(z) ** 2
+    if function == "relu":
+        return np.where(z > 0, 1.0, 0.0)
+    return np.where(z > 0, 1.0, np.where(z != 0, h / np.where(z == 0, 1, z), 1))
+
+
+def _wrong_slopes(function: str, h: Any, z: Any) -> list[Any]:
+    """What is written by mistake for the slope of an activation with the value h at z."""
+    others = [_right_slope(name, h, z) for name in ("tanh", "relu") if name != function]
+    return [
+        *others, _logistic_slope(z), h, 1 - h, 1 - h**2, h * (1 - h), h * (1 + h), 1 + h**2,
+        h**2, z, z * (1 - z), _logistic_slope(h), 1 - np.tanh(h) ** 2, 1 - z**2, (1 - h) ** 2,
+        1 - 2 * h,
+    ]  # fmt: skip
 
 
 def _logistic_slope(z: Any) -> Any:
