@@ -470,7 +470,8 @@ class Judge:
 
     def _is_miscopied(self, chain: _Chain, node: Expression) -> bool:
         """Whether one entry of a given matrix was copied wrongly and met a zero, so that the
-        result does not show it."""
+        result does not show it.
+        """
         if not chain.links or chain.bound or not is_numeric(node):
             return False
         pairs = paired(chain.links[-1].node, node)
