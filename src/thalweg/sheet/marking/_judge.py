@@ -12,6 +12,7 @@ from thalweg._errors import FormulaError
 from thalweg.sheet.marking._band import Band, UnknownValueError, overlap
 from thalweg.sheet.marking._digits import (
     Display,
+    digits_of,
     display_of,
     is_numeric,
     spelled_band,
@@ -534,9 +535,17 @@ class Judge:
         Its formula does not stand on the page, so that each factor may have been rounded several
         times before; the digits of the page say by how much.
         """
-        if not isinstance(chain.head, Derivative) or not is_numeric(node):
+        before = [chain.head, *(link.node for link in chain.links)]
+        if not any(isinstance(each, Derivative) for each in before) or not is_numeric(node):
             return False
-        share = 3 * 0.5 * 10.0 ** (1 - _significant(node))
+        found = [digits for part in node.walk() if (digits := digits_of(part)) is not None]
+        # What each number may be off by, for itself; of a 0.00 nothing can be said.
+        shares = [
+            digits.place / 2 / abs(digits.value)
+            for digits in found
+            if digits.value and digits.place < 1 and not self._ledger.is_given_number(digits)
+        ]
+        share = min(3 * max(0.5 * 10.0 ** (1 - _significant(node)), *shares, 0.0), 0.5)
         for mine in shown:
             for right in chain.true:
                 if mine.shape == right.shape:
