@@ -1,0 +1,1 @@
+"""Critical points of any index, found, certified and counted."""

@@ -1,0 +1,1 @@
+"""The same readings inside somebody else's training loop."""
