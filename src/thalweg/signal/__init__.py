@@ -1,9 +1,16 @@
 """How scale and gradient run through the depth of a network, measured and predicted."""
 
 from thalweg.signal._depth import DepthRow, Signal, Trend
+from thalweg.signal._edge import (
+    Edge,
+    critical_line,
+    critical_weight_variance,
+    edge,
+    isometric_edge,
+    stable_edge,
+)
 from thalweg.signal._mean_field import (
     MeanField,
-    critical_weight_variance,
     mean_field,
     next_length,
     slope_factor,
@@ -11,11 +18,16 @@ from thalweg.signal._mean_field import (
 
 __all__ = [
     "DepthRow",
+    "Edge",
     "MeanField",
     "Signal",
     "Trend",
+    "critical_line",
     "critical_weight_variance",
+    "edge",
+    "isometric_edge",
     "mean_field",
     "next_length",
     "slope_factor",
+    "stable_edge",
 ]
