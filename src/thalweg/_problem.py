@@ -6,6 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import KW_ONLY, dataclass, replace
+from fnmatch import fnmatchcase
 from functools import cached_property, partial
 from typing import Any
 
@@ -54,6 +55,11 @@ from thalweg._sharded import gathered, is_sharded
 
 OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
 
+TrainingStep = Callable[[nn.Module, Any, torch.optim.Optimizer], Any]
+"""`step(model, batch, optimizer)`: one step of somebody's own loop; may return the loss."""
+
+Schedule = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -89,6 +95,18 @@ class Problem:
         test: held-out data in the same forms.
         optimizer: what they train with: `lambda params: torch.optim.SGD(params, lr=0.1)`.
         batch_size: the minibatch they train with.
+        epochs: passes over the data that they train for.
+        step: one step of their own loop, `step(model, batch, optimizer)`: it uses its arguments,
+            never what it closes over; whatever it returns as a loss is kept. Where left out:
+            `optimizer.zero_grad()`, `loss.backward()`, clipping, `optimizer.step()`.
+        schedule: the learning rate's, made from the optimizer:
+            `lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)`; it steps after every
+            epoch, `OneCycleLR` and the cyclic ones after every step.
+        clip_norm: what they clip the norm of the gradient to; with a `step` that is its business.
+        mode: what they call `model.train(mode)` with before training; None where they leave the
+            modules in the mode they are in.
+        on_purpose: globs for modules and parameters that are meant to be odd: frozen, unused, in
+            evaluation mode, narrow. The doctor names nothing there.
         num_terms: w_b of a batch, where thalweg cannot find it by itself.
         name: a title for reports.
         ranks: the processes that hold a share of the data each; set by `across_ranks`.
@@ -114,6 +132,12 @@ class Problem:
     test: Any = None
     optimizer: OptimizerFactory | None = None
     batch_size: int | None = None
+    epochs: int | None = None
+    step: TrainingStep | None = None
+    schedule: Schedule | None = None
+    clip_norm: float | None = None
+    mode: bool | None = True
+    on_purpose: str | tuple[str, ...] = ()
     num_terms: Callable[[Batch], float] | None = None
     name: str = ""
     ranks: Alone = ALONE
@@ -134,9 +158,16 @@ class Problem:
                 f"the loss is a {type(self.loss).__name__}; give a function of (output, target), "
                 f"or None where the model returns output.loss"
             )
-        size = self.batch_size
-        if size is not None and not (isinstance(size, int) and size >= 1):
-            raise ProblemError(f"batch_size={size!r}; give a whole number of 1 or more")
+        for name, number in (("batch_size", self.batch_size), ("epochs", self.epochs)):
+            if number is not None and not (isinstance(number, int) and number >= 1):
+                raise ProblemError(f"{name}={number!r}; give a whole number of 1 or more")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise ProblemError(f"clip_norm={self.clip_norm!r}; give a positive norm, or leave out")
+        for name in ("step", "schedule"):
+            if getattr(self, name) is not None and not callable(getattr(self, name)):
+                kind = type(getattr(self, name)).__name__
+                wanted = "(model, batch, optimizer)" if name == "step" else "the optimizer"
+                raise ProblemError(f"{name} is a {kind}; give a function of {wanted}")
 
     # -- data -------------------------------------------------------------------------------
 
@@ -180,6 +211,18 @@ class Problem:
                 for index in order.split(batch_size):
                     device = tensors_in(pool)[0].device
                     yield take(pool, index.to(device))
+
+    def is_on_purpose(self, name: str) -> bool:
+        """Whether a module or parameter of that name, or one that holds it, is declared so."""
+        globs = (self.on_purpose,) if isinstance(self.on_purpose, str) else self.on_purpose
+        parts = name.split(".")
+        holders = [".".join(parts[:i]) for i in range(1, len(parts) + 1)]
+        # "backbone.*" means the backbone itself, too.
+        return any(
+            fnmatchcase(holder, glob) or holder == glob.removesuffix(".*")
+            for glob in globs
+            for holder in holders
+        )
 
     # -- other problems made from this one --------------------------------------------------
 

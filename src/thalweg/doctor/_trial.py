@@ -8,12 +8,12 @@ from math import inf, isfinite
 from time import perf_counter
 
 import torch
-from torch import Tensor
 
 from thalweg._batch import Batch
 from thalweg._errors import ProblemError
 from thalweg._problem import Problem
 from thalweg._reading import reading
+from thalweg._recipe import scheduling, set_mode, take_step
 from thalweg._reduction import Reduction
 from thalweg._sampling import drawn
 from thalweg._score import Score, score
@@ -109,20 +109,21 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         torch.manual_seed(seed)
         optimizer = made_optimizer(problem)
         before = score(problem, plan.held_out, plan.reduction)
-        # The user's mode may be evaluation, for the reading; training is done in training mode.
-        problem.model.train()
+        after_step = scheduling(problem, optimizer, plan.batch_size)
+        # The model may be in evaluation mode for the reading; training has a mode of its own.
+        set_mode(problem)
         start = perf_counter()
         values: list[float] = []
         failure = ""
         batches = without_leftover(problem.minibatches(plan.batch_size, generator), problem.model)
         for step, batch in zip(range(plan.num_steps), batches, strict=False):
-            loss = problem.evaluate(problem.model, batch, f"step {step}").loss
+            loss = take_step(problem, batch, optimizer, f"step {step} of a trial")
             if not torch.isfinite(loss):
                 place = born(problem, batch)
-                failure = f"the loss is {float(loss.detach())} at step {step}, born in {place}"
+                failure = f"the loss is {float(loss)} at step {step}, born in {place}"
                 break
-            _step(optimizer, loss, step)
-            values.append(float(loss.detach()))
+            after_step(step)
+            values.append(float(loss))
         seconds = perf_counter() - start
         after = (
             Score(inf, before.accuracy and 0.0)
@@ -167,19 +168,6 @@ def made_optimizer(problem: Problem) -> torch.optim.Optimizer:
             "argument: optimizer=lambda params: torch.optim.SGD(params, lr=0.1)"
         )
     return optimizer
-
-
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor, step: int) -> None:
-    try:
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    except Exception as error:
-        raise ProblemError(
-            f"step {step} of a trial raised {described(error)}; trials call loss.backward() and "
-            f"{type(optimizer).__name__}.step() without a closure: name an optimizer that steps "
-            f"so, and see that the model can be trained by hand"
-        ) from error
 
 
 def _curve(values: Sequence[float], num_steps: int) -> tuple[tuple[int, ...], tuple[float, ...]]:

@@ -1,0 +1,112 @@
+"""Training by somebody's own recipe: their mode, their step, their clipping, their schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import lr_scheduler
+
+from thalweg._batch import Batch, num_samples
+from thalweg._errors import ProblemError
+from thalweg._problem import Problem
+from thalweg._training import described
+
+EVERY_STEP = (lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR)
+"""Schedules that torch's documentation steps after every batch; the others after every epoch."""
+
+
+def set_mode(problem: Problem) -> None:
+    """Puts the problem's own model into the mode that they train in."""
+    if problem.mode is not None:
+        problem.model.train(problem.mode)
+
+
+def take_step(
+    problem: Problem, batch: Batch, optimizer: torch.optim.Optimizer, where: str
+) -> Tensor:
+    """One training step on the problem's own model; the loss of the batch before it, detached.
+
+    A loss that is not finite takes no step, so that the place of its birth can still be found;
+    with a step of their own that is theirs to decide.
+
+    Raises:
+        ProblemError: if the model, the loss or the step raises.
+    """
+    if problem.step is not None:
+        return _own_step(problem, batch, optimizer, where)
+    loss = problem.evaluate(problem.model, batch, where).loss
+    if not torch.isfinite(loss):
+        return loss.detach()
+    try:
+        optimizer.zero_grad()
+        loss.backward()
+        if problem.clip_norm is not None:
+            nn.utils.clip_grad_norm_(problem.model.parameters(), problem.clip_norm)
+        optimizer.step()
+    except Exception as error:
+        raise ProblemError(
+            f"{where} raised {described(error)}; trials call loss.backward() and "
+            f"{type(optimizer).__name__}.step() without a closure: name an optimizer that steps "
+            f"so, and see that the model can be trained by hand"
+        ) from error
+    return loss.detach()
+
+
+def _own_step(
+    problem: Problem, batch: Batch, optimizer: torch.optim.Optimizer, where: str
+) -> Tensor:
+    assert problem.step is not None
+    try:
+        returned = problem.step(problem.model, batch, optimizer)
+    except Exception as error:
+        raise ProblemError(
+            f"{where} raised {described(error)} in the step of your own; see that "
+            f"step(model, batch, optimizer) runs by hand on a copy of the model"
+        ) from error
+    loss = _as_loss(returned)
+    if loss is None:
+        # The step keeps its loss to itself: it is read afterwards, without a trace.
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            loss = problem.evaluate(problem.model, batch, where).loss
+    return loss.detach()
+
+
+def _as_loss(returned: Any) -> Tensor | None:
+    if isinstance(returned, Tensor) and returned.numel() == 1:
+        return returned.detach().reshape(())
+    is_number = isinstance(returned, int | float) and not isinstance(returned, bool)
+    return torch.tensor(float(returned)) if is_number else None
+
+
+def scheduling(
+    problem: Problem, optimizer: torch.optim.Optimizer, batch_size: int
+) -> Callable[[int], None]:
+    """What is to be called after every step, with its number from 0: the schedule's own steps.
+
+    Raises:
+        ProblemError: if the schedule cannot be made from the optimizer.
+    """
+    if problem.schedule is None:
+        return lambda step: None
+    try:
+        schedule = problem.schedule(optimizer)
+    except Exception as error:
+        raise ProblemError(
+            f"the schedule raised {described(error)}; give a function of the optimizer alone: "
+            f"schedule=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
+        ) from error
+    per_epoch = 1 if isinstance(schedule, EVERY_STEP) else steps_in_epoch(problem, batch_size)
+
+    def after(step: int) -> None:
+        if (step + 1) % per_epoch == 0:
+            schedule.step()
+
+    return after
+
+
+def steps_in_epoch(problem: Problem, batch_size: int) -> int:
+    """Optimizer steps in a pass over the data."""
+    return max(1, -(-sum(map(num_samples, problem.batches)) // batch_size))
