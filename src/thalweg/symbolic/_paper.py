@@ -1173,6 +1173,13 @@ class _Parser:
         if len(text) == 1 or self._known.is_value(name) or text in GREEK.values():
             self._at += 1
             return self._after_name(self._indexed(name))
+        after = self._peek()
+        if text in ("net", "out", "err") or (
+            len(text) == 3 and after is not None and after.text.startswith("_")
+        ):
+            # net_{h1} is a name; wx_1 is a product.
+            self._at += 1
+            return self._after_name(self._indexed(name))
         if text.lower() in PROSE:
             raise self._refuse(f"the word {text!r}")
         if self._hand.is_plain or len(text) > 3:

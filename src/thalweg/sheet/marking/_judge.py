@@ -483,6 +483,7 @@ class Judge:
             chain.is_off = self._is_tainted(node) and not _any_overlap(true, shown)
             verdict = Verdict.CARRIED if chain.is_off else Verdict.OK
         elif verdict is Verdict.OK:
+            self._note_roundings(chain, node)
             if chain.is_off and _any_overlap(shown + loose, chain.true):
                 chain.is_off = False
                 chain.shown = []
@@ -493,6 +494,20 @@ class Judge:
         self._note_step(chain, link, verdict, [*loose, *shown])
         if verdict is Verdict.WRONG:
             chain.shown, chain.is_off = shown, True
+
+    def _note_roundings(self, chain: _Chain, node: Expression) -> None:
+        """Numbers that stand for parts of a formula for the first time are rounded: the 7.389 of
+        2.718 + 7.389 behind Σ e^z.
+        """
+        if not is_numeric(node) or is_numeric(chain.links[-1].node):
+            return
+        for part in node.walk():
+            digits = digits_of(part) if isinstance(part, Number) else None
+            if digits is None or digits.significant < 3 or digits.place >= 1:
+                continue
+            if self._ledger.is_given_number(digits) or self._ledger.results_like(digits):
+                continue
+            self._ledger.record(digits, digits.band, digits.band, chain.is_off)
 
     def _is_miscopied(self, chain: _Chain, node: Expression) -> bool:
         """Whether one entry of a given matrix was copied wrongly and met a zero, so that the
