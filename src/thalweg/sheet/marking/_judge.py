@@ -73,9 +73,44 @@ _SOLVING = re.compile(
 
 
 _LINKS = frozenset(
-    "thus hence which gives giving get obtain then that therefore i.e. and equals this also somit "
-    "damit folgt das ergibt gleich ist und erhalten daher dann donc soit ainsi est vaut qui cela "
-    "obtient egal égal".split()
+    [
+        "thus",
+        "hence",
+        "which",
+        "gives",
+        "giving",
+        "get",
+        "obtain",
+        "then",
+        "that",
+        "therefore",
+        "i.e.",
+        "and",
+        "equals",
+        "this",
+        "also",
+        "somit",
+        "damit",
+        "folgt",
+        "das",
+        "ergibt",
+        "gleich",
+        "ist",
+        "und",
+        "erhalten",
+        "daher",
+        "dann",
+        "donc",
+        "soit",
+        "ainsi",
+        "est",
+        "vaut",
+        "qui",
+        "cela",
+        "obtient",
+        "egal",
+        "égal",
+    ]
 )
 """Words before a relation that go on with what was said."""
 

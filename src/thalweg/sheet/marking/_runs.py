@@ -106,9 +106,7 @@ def _is_letters(pieces: Sequence[Piece], at: int) -> bool:
 
 def _is_enclosed(before: Piece | None, after: Piece | None) -> bool:
     """tanh(o): an argument, not a word."""
-    return (
-        before is not None and before.is_sign("(") and after is not None and after.is_sign(")")
-    )
+    return before is not None and before.is_sign("(") and after is not None and after.is_sign(")")
 
 
 def _is_hyphen(piece: Piece | None) -> bool:
