@@ -262,16 +262,16 @@ class Values:
             if function is not None and function.params and len(function.params) == 1:
                 by = (Name(function.params[0]),) * node.order
             elif function is not None and function.params and node.order == 1:
-                at = [self.value(Name(p), view, bound=bound) for p in function.params]
-                return [self.gradient_at(function, at, view, bound)]
+                letters = [self.value(Name(p), view, bound=bound) for p in function.params]
+                return [self.gradient_at(function, letters, view, bound)]
         if isinstance(of, Call) and not by:
             function = self.ledger.quantities.get(of.function)
             if function is not None and function.params is not None:
-                at = [self.value(arg, view, bound=bound) for arg in of.args]
-                if len(at) == 1 and at[0].shape == ():
-                    return [self.slope_at(function, at[0], node.order, view)]
+                args = [self.value(arg, view, bound=bound) for arg in of.args]
+                if len(args) == 1 and args[0].shape == ():
+                    return [self.slope_at(function, args[0], node.order, view)]
                 if node.order == 1:
-                    return [self.gradient_at(function, at, view, bound)]
+                    return [self.gradient_at(function, args, view, bound)]
         if not by:
             raise UnknownValueError("∇ of what depends on nothing that is said")
         if node.order == 2 and len({name.text for name in by}) == 1:
