@@ -156,9 +156,11 @@ def _is_right(digits: Digits, band: Band, is_about: bool) -> bool:
 
 def display_of(node: Expression) -> Display | None:
     """An expression as displayed digits; None if it is anything that has to be computed."""
-    while isinstance(node, Transpose):
+    if isinstance(node, Transpose):
         inner = display_of(node.of)
-        return None if inner is None else inner.transposed
+        # (2, 3)ᵀ in a line of text is how a column is written.
+        is_column = isinstance(node.of, Array) and len(node.of.shape) == 1
+        return inner if inner is None or is_column else inner.transposed
     if isinstance(node, Array):
         rows: list[tuple[Digits, ...]] = []
         for item in node.items:

@@ -55,6 +55,9 @@ READINGS = (
 )
 """In this order: an accusation stands only if a step is wrong in each."""
 
+NEGLIGIBLE = 1e-6
+"""Share of a value that a formula may leave out in silence."""
+
 _EQUAL = frozenset(("=", "≈", ":=", "~"))
 _ORDER = frozenset(("<", ">", "≤", "≥", "≠"))
 _CONDITION = re.compile(
@@ -67,6 +70,49 @@ _SOLVING = re.compile(
     r"condition|bedingung|stationär\w*|optimum|minimum|extrem\w*|must|muss|soll|doit)",
     re.IGNORECASE,
 )
+
+
+_LINKS = frozenset(
+    [
+        "thus",
+        "hence",
+        "which",
+        "gives",
+        "giving",
+        "get",
+        "obtain",
+        "then",
+        "that",
+        "therefore",
+        "i.e.",
+        "and",
+        "equals",
+        "this",
+        "also",
+        "somit",
+        "damit",
+        "folgt",
+        "das",
+        "ergibt",
+        "gleich",
+        "ist",
+        "und",
+        "erhalten",
+        "daher",
+        "dann",
+        "donc",
+        "soit",
+        "ainsi",
+        "est",
+        "vaut",
+        "qui",
+        "cela",
+        "obtient",
+        "egal",
+        "égal",
+    ]
+)
+"""Words before a relation that go on with what was said."""
 
 
 @dataclass
@@ -240,7 +286,7 @@ class Judge:
             return
         line = stretch.line_of(_start(members[0]) if members[0].pieces else _start(members[1]))
         if not members[0].pieces:
-            chain = self._last
+            chain = None if _names_another(stretch) else self._last
             if chain is None:
                 chain = _Chain(line, subject="")
         else:
@@ -331,6 +377,18 @@ class Judge:
         if chain.target is None and not chain.entries:
             self._weigh_head(chain, head)
 
+    def _is_evaluation(self, chain: _Chain, node: Expression) -> bool:
+        """Whether f(w) = 25 says what the f that is known comes to, and defines none."""
+        head = chain.head
+        return (
+            isinstance(head, Call)
+            and chain.params is not None
+            and len(chain.links) == 1
+            and is_numeric(node)
+            and self._ledger.is_function(head.function)
+            and self._has_value(head)
+        )
+
     def _is_definable(self, call: Call) -> bool:
         """Whether f(x) with letters for arguments may be the definition of f."""
         letters = [arg.text for arg in call.args if isinstance(arg, Name)]
@@ -411,6 +469,8 @@ class Judge:
                 self._unread(line, text, str(error), chain.subject)
             return
         chain.is_about = member.relation in ("≈", "~")
+        if self._is_evaluation(chain, node):
+            chain.params = None
         if member.relation == ":=":
             chain.is_redefined = True
         link = _Link(node, line, text)
@@ -458,6 +518,9 @@ class Judge:
             chain.is_off = self._is_tainted(node) and not _any_overlap(true, shown)
             verdict = Verdict.CARRIED if chain.is_off else Verdict.OK
         elif verdict is Verdict.OK:
+            self._note_roundings(chain, node)
+            meant = [b for b in chain.true if _any_overlap([b], [*true, *shown, *loose])]
+            chain.true = meant or chain.true
             if chain.is_off and _any_overlap(shown + loose, chain.true):
                 chain.is_off = False
                 chain.shown = []
@@ -468,6 +531,20 @@ class Judge:
         self._note_step(chain, link, verdict, [*loose, *shown])
         if verdict is Verdict.WRONG:
             chain.shown, chain.is_off = shown, True
+
+    def _note_roundings(self, chain: _Chain, node: Expression) -> None:
+        """Numbers that stand for parts of a formula for the first time are rounded: the 7.389 of
+        2.718 + 7.389 behind Σ e^z.
+        """
+        if not is_numeric(node) or is_numeric(chain.links[-1].node):
+            return
+        for part in node.walk():
+            digits = digits_of(part) if isinstance(part, Number) else None
+            if digits is None or digits.significant < 3 or digits.place >= 1:
+                continue
+            if self._ledger.is_given_number(digits) or self._ledger.results_like(digits):
+                continue
+            self._ledger.record(digits, digits.band, digits.band, chain.is_off)
 
     def _is_miscopied(self, chain: _Chain, node: Expression) -> bool:
         """Whether one entry of a given matrix was copied wrongly and met a zero, so that the
@@ -523,7 +600,7 @@ class Judge:
             return Verdict.CARRIED if is_tainted else Verdict.OK
         if _any_overlap([*shown, *loose], chain.shown):
             return Verdict.CARRIED if chain.is_off else Verdict.OK
-        if self._rebinds(chain, link.node):
+        if self._rebinds(chain, link.node) or _is_negligible(shown, chain.true):
             return Verdict.OK
         if self._is_coarse(chain, link.node, shown):
             return Verdict.OK
@@ -801,6 +878,8 @@ class Judge:
             right = chain.true[0]
         if right is not None:
             verdict = Verdict.OK
+            # Of several readings the page means the one that it works with.
+            chain.true = [b for b in chain.true if display.is_rounding_of(b, is_about)] or [right]
             if chain.is_off and follows is not None and chain.was_wrong:
                 # Too few digits to tell the error from what is right.
                 chain.is_off = True
@@ -1115,6 +1194,12 @@ class Judge:
             self.steps.append(Step(line, Verdict.UNREAD, text, "", why, subject))
 
 
+def _names_another(stretch: Stretch) -> bool:
+    """Whether words right before a relation say what it is about: the error $= 1 - 0.75$."""
+    words = re.findall(r"[^\W\d_]{3,}", stretch.before)
+    return not stretch.is_plain and bool(words) and words[-1].lower() not in _LINKS
+
+
 def _start(member: Member) -> int:
     return member.pieces[0].start if member.pieces else 0
 
@@ -1141,6 +1226,16 @@ def _is_prose(member: Member) -> bool:
 
 def _any_overlap(these: Sequence[Band], those: Sequence[Band]) -> bool:
     return any(overlap(a, b) for a in these for b in those)
+
+
+def _is_negligible(mine: Sequence[Band], theirs: Sequence[Band]) -> bool:
+    """Whether what was left out is below any digit that is shown: the ε of Adam."""
+    return any(
+        a.shape == b.shape
+        and bool(np.all(np.abs(a.mid - b.mid) <= NEGLIGIBLE * np.abs(np.asarray(b.mid))))
+        for a in mine
+        for b in theirs
+    )
 
 
 def _is_same(a: Band, b: Band) -> bool:
