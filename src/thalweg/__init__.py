@@ -4,6 +4,7 @@ from thalweg import (
     curvature,
     doctor,
     linalg,
+    monitor,
     optim,
     passes,
     problems,
@@ -43,6 +44,7 @@ from thalweg.linalg import (
     save,
     trace,
 )
+from thalweg.monitor import Monitor
 from thalweg.passes import Pass
 from thalweg.race import compare
 from thalweg.sheet import WorkedPass, check, worked
@@ -57,6 +59,7 @@ __all__ = [
     "DetachedLossError",
     "FormulaError",
     "LayoutError",
+    "Monitor",
     "NonFiniteError",
     "OperatorError",
     "OptimizerError",
@@ -84,6 +87,7 @@ __all__ = [
     "from_matvec",
     "linalg",
     "load",
+    "monitor",
     "nearest",
     "optim",
     "passes",
