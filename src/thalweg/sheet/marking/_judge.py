@@ -519,6 +519,8 @@ class Judge:
             verdict = Verdict.CARRIED if chain.is_off else Verdict.OK
         elif verdict is Verdict.OK:
             self._note_roundings(chain, node)
+            meant = [b for b in chain.true if _any_overlap([b], [*true, *shown, *loose])]
+            chain.true = meant or chain.true
             if chain.is_off and _any_overlap(shown + loose, chain.true):
                 chain.is_off = False
                 chain.shown = []
@@ -876,6 +878,8 @@ class Judge:
             right = chain.true[0]
         if right is not None:
             verdict = Verdict.OK
+            # Of several readings the page means the one that it works with.
+            chain.true = [b for b in chain.true if display.is_rounding_of(b, is_about)] or [right]
             if chain.is_off and follows is not None and chain.was_wrong:
                 # Too few digits to tell the error from what is right.
                 chain.is_off = True
