@@ -19,9 +19,6 @@ F = sigmoid(E)
 L = 1/2 (F - y)^2
 """
 sheet = thalweg.worked(NETWORK)
-sheet
-
-# %%
 print(sheet)
 
 # %% [markdown]

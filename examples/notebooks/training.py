@@ -6,8 +6,6 @@
 # its evidence, and proposes a remedy only after trying it.
 
 # %%
-import torch
-from torch import nn
 
 import thalweg
 
