@@ -18,6 +18,7 @@ from thalweg.signal._initialisation import (
     gaussian,
     orthogonal,
 )
+from thalweg.signal._jacobian import Jacobians, LayerJacobian, jacobians
 from thalweg.signal._mean_field import (
     MeanField,
     mean_field,
@@ -31,7 +32,9 @@ __all__ = [
     "Draw",
     "Edge",
     "EdgeInitialisation",
+    "Jacobians",
     "LayerInitialisation",
+    "LayerJacobian",
     "MeanField",
     "Signal",
     "Trainability",
@@ -43,6 +46,7 @@ __all__ = [
     "edge_initialisation",
     "gaussian",
     "isometric_edge",
+    "jacobians",
     "mean_field",
     "next_length",
     "orthogonal",
