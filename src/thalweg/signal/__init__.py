@@ -1,5 +1,14 @@
 """How scale and gradient run through the depth of a network, measured and predicted."""
 
+from thalweg.passes import (
+    Birth,
+    Births,
+    LayerUnderflow,
+    Range,
+    Underflow,
+    births,
+    underflow,
+)
 from thalweg.signal._depth import DepthRow, Signal, Trend
 from thalweg.signal._edge import (
     Edge,
@@ -25,9 +34,12 @@ from thalweg.signal._mean_field import (
     next_length,
     slope_factor,
 )
+from thalweg.signal._rank import LayerRank, NetworkRank, Witness, rank
 from thalweg.signal._trainability import Trainability
 
 __all__ = [
+    "Birth",
+    "Births",
     "DepthRow",
     "Draw",
     "Edge",
@@ -35,10 +47,17 @@ __all__ = [
     "Jacobians",
     "LayerInitialisation",
     "LayerJacobian",
+    "LayerRank",
+    "LayerUnderflow",
     "MeanField",
+    "NetworkRank",
+    "Range",
     "Signal",
     "Trainability",
     "Trend",
+    "Underflow",
+    "Witness",
+    "births",
     "critical_line",
     "critical_weight_variance",
     "edge",
@@ -50,6 +69,8 @@ __all__ = [
     "mean_field",
     "next_length",
     "orthogonal",
+    "rank",
     "slope_factor",
     "stable_edge",
+    "underflow",
 ]

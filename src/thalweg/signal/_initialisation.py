@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
+from thalweg._reading import reading
 from thalweg.passes import ActivationPass, Pass
 from thalweg.signal._edge import Edge, edge, edge_at, isometric_edge, stable_edge
 
@@ -114,10 +115,10 @@ class EdgeInitialisation:
         """
         draw = draw or (orthogonal if self.is_isometric else gaussian)
         copied = problem.copied()
-        for row in self.layers:
-            layer = copied.model.get_submodule(row.name)
-            weight, bias = layer.get_parameter("weight"), layer._parameters.get("bias")
-            with torch.no_grad():
+        with reading(), torch.no_grad():
+            for row in self.layers:
+                layer = copied.model.get_submodule(row.name)
+                weight, bias = layer.get_parameter("weight"), layer._parameters.get("bias")
                 weight.copy_(draw(weight, row.weight_std, generator))
                 if bias is not None:
                     bias.copy_(gaussian(bias, row.bias_std, generator))
