@@ -42,6 +42,8 @@ def from_products(
 
     Cost: one call a product; a block of k columns is k calls.
 
+    Source: `LinearOperator`, of which this is the shortest.
+
     Example:
         >>> import torch
         >>> A = from_products(lambda v: v[:1], lambda u: torch.cat([u, 0 * u]), (1, 2))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -216,8 +216,11 @@ def _input_shapes(problem: Problem) -> dict[str, torch.Size]:
     """Of one sample, at the input of every convolution."""
     shapes: dict[str, torch.Size] = {}
 
-    def look(name: str) -> Any:
-        return lambda _, args: shapes.setdefault(name, args[0].shape[1:])
+    def look(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, args: Any) -> None:
+            shapes.setdefault(name, args[0].shape[1:])
+
+        return hook
 
     handles = [
         module.register_forward_pre_hook(look(name))
