@@ -7,6 +7,7 @@ from thalweg import (
     monitor,
     optim,
     passes,
+    pictures,
     problems,
     race,
     report,
@@ -46,6 +47,7 @@ from thalweg.linalg import (
 )
 from thalweg.monitor import Monitor
 from thalweg.passes import Pass
+from thalweg.pictures import landscape
 from thalweg.race import compare
 from thalweg.sheet import WorkedPass, check, worked
 from thalweg.surface import Point, Surface
@@ -85,12 +87,14 @@ __all__ = [
     "examine",
     "from_curvlinops",
     "from_matvec",
+    "landscape",
     "linalg",
     "load",
     "monitor",
     "nearest",
     "optim",
     "passes",
+    "pictures",
     "problems",
     "race",
     "report",
