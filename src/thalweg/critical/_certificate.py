@@ -57,7 +57,7 @@ class Certificate:
 
     @property
     def kind(self) -> str:
-        """"proved", "estimated" or "none"."""
+        """What it is worth: "proved", "estimated" or "none"."""
         if not self.holds:
             return "none"
         return "proved" if self.is_proved else "estimated"
@@ -126,7 +126,7 @@ def _certified(
     is_symmetric = null_dimension == 0
     is_manifold = is_still
     if null_dimension:
-        is_symmetric = _is_orbit(ground, place, basis, is_null, distance)
+        is_symmetric = _is_orbit(place, basis, is_null, distance)
         is_manifold = is_still and (
             is_symmetric or _leads_along(ground, place, basis, is_null, K.value, generator)
         )
@@ -144,11 +144,9 @@ def _certified(
     )
 
 
-def _is_orbit(
-    ground: Ground, place: Place, basis: Eigenbasis, is_null: Tensor, distance: float
-) -> bool:
+def _is_orbit(place: Place, basis: Eigenbasis, is_null: Tensor, distance: float) -> bool:
     """Whether the tangents of a known symmetry fill the null space, there and within t*."""
-    network = linear_network(ground, place)
+    network = linear_network(place)
     if network is None or not distance < inf:
         return False
     tangents = network.orbit()

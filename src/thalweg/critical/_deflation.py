@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import sqrt
 
 import torch
 from jaxtyping import Float
@@ -67,4 +68,4 @@ class Deflation:
 
 def _floor(signature: Tensor) -> float:
     """A length for signatures that vanish, as that of the zero map."""
-    return 1e-3 * len(signature) ** 0.5
+    return 1e-3 * sqrt(len(signature))

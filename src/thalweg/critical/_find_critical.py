@@ -52,9 +52,10 @@ def find_critical(
         ∇L(θ) = 0,   index = #{λᵢ(∇²L) < 0}
 
     Starts are drawn along training trajectories; from each a solver that does not descend goes to
-    where the gradient vanishes; it is sent off again from known points. Every point gets its index, r and r_H, and a
-    Newton–Kantorovich certificate; what is none is said to be flat or unfinished, and why. All is
-    computed in float64. Ctrl-C ends the search early with what is finished.
+    where the gradient vanishes, and is sent off again from points that are known. Every point gets
+    its index, r and r_H, and a Newton–Kantorovich certificate; what is none is said to be flat or
+    unfinished, and why. All is computed in float64. Ctrl-C ends the search early with what is
+    finished.
 
     Args:
         problem: what is searched.
@@ -169,4 +170,3 @@ def _check(num_starts: int, tol: float, max_gradients: float, num_processes: int
             f"find_critical(tol={tol}, max_gradients={max_gradients}); give positive numbers, "
             f"tol=1e-20 for instance"
         )
-

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from math import isfinite
+from math import isfinite, sqrt
 
 import torch
 from jaxtyping import Float
@@ -92,7 +92,7 @@ class FoundPoint:
         """Whether the network computes the same there, with the same index."""
         if self.index != other.index or len(self.signature) != len(other.signature):
             return False
-        scale = max(float(other.signature.norm()), 1e-3 * len(self.signature) ** 0.5)
+        scale = max(float(other.signature.norm()), 1e-3 * sqrt(len(self.signature)))
         return float((self.signature - other.signature).norm()) <= 1e-5 * scale
 
 

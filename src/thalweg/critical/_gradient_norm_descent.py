@@ -38,7 +38,8 @@ class GradientNormDescent(Solver):
         while True:
             d = ground.hessian(place) @ place.gradient
             square = float(d @ d)
-            for halvings in range(60):
+            first = lr
+            for _ in range(60):
                 there = ground.at(place.vector - lr * d)
                 fall = place.slope**2 - there.slope**2
                 if isfinite(there.slope) and fall >= 0.2 * lr * square:
@@ -49,5 +50,5 @@ class GradientNormDescent(Solver):
                 return
             place = there
             yield Stride(place)
-            if halvings == 0:
+            if lr == first:
                 lr *= 2

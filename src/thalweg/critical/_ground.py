@@ -81,7 +81,7 @@ class Ground:
 
     @property
     def size(self) -> int:
-        """n."""
+        """N."""
         return self._surface.layout.size
 
     @property

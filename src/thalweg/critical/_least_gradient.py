@@ -12,7 +12,7 @@ from torch import Tensor
 def least_gradient_step(
     values: Float[Tensor, " m"], slope: Float[Tensor, " m"], radius: float, rounding: float
 ) -> tuple[Float[Tensor, " m"], float]:
-    """s = argmin ‖c + Λs‖ over ‖s‖ ≤ Δ, in eigenvectors of H, and its damping.
+    """S = argmin ‖c + Λs‖ over ‖s‖ ≤ Δ, in eigenvectors of H, and its damping.
 
         sᵢ = −λᵢ cᵢ / (λᵢ² + μ),   μ ≥ ρ² the smallest with ‖s‖ ≤ Δ
 
@@ -55,7 +55,7 @@ def flatness(
     frobenius: float,
     cut: float,
 ) -> tuple[float, float]:
-    """r and r_H of Newton's step p over the eigenvalues beyond `cut`.
+    """R and r_H of Newton's step p over the eigenvalues beyond `cut`.
 
         r = ‖Hp + ∇L‖ / (‖H‖_F ‖p‖ + ‖∇L‖),   r_H = ‖H(Hp + ∇L)‖ / (‖H‖_F ‖Hp + ∇L‖)
 

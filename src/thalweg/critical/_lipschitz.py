@@ -43,11 +43,13 @@ def lipschitz(
     iteration, times 2: an estimate.
 
     Args:
+        ground: the surface.
+        place: the middle of the ball.
         radius: ρ.
         way: Newton's direction, tried first.
         generator: of the random directions.
     """
-    network = linear_network(ground, place)
+    network = linear_network(place)
     if network is not None:
         return Lipschitz(network.bound(radius), True)
     n = ground.size
@@ -120,7 +122,7 @@ class LinearNetwork:
         return torch.stack(columns, 1) if columns else self.weights[0].new_zeros((0, 0))
 
 
-def linear_network(ground: Ground, place: Place) -> LinearNetwork | None:
+def linear_network(place: Place) -> LinearNetwork | None:
     """The network as a stack of linear layers, None where it is none or the loss no square.
 
     Biases are left out of account: with one there is no bound.
@@ -128,7 +130,7 @@ def linear_network(ground: Ground, place: Place) -> LinearNetwork | None:
     problem = place.point.problem
     model, loss = problem.model, problem.loss
     layers = list(model.children()) if isinstance(model, nn.Sequential) else []
-    if not layers or not all(type(l) is nn.Linear and l.bias is None for l in layers):
+    if not layers or not all(type(layer) is nn.Linear and layer.bias is None for layer in layers):
         return None
     if not _is_squares(loss) or place.point.layout.names != tuple(
         f"{i}.weight" for i in range(len(layers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import isfinite
 
 import torch
@@ -180,7 +181,7 @@ def _redrawn(ground: Ground, own: Place, generator: torch.Generator) -> Tensor:
 
 def _first_at(path: list[Place], value: float) -> Tensor:
     """Where the path first comes down to that loss, by interpolation between its places."""
-    for before, after in zip(path, path[1:], strict=False):
+    for before, after in pairwise(path):
         if after.value <= value <= before.value:
             fall = before.value - after.value
             share = (before.value - value) / fall if fall else 0.0

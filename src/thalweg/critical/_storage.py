@@ -67,9 +67,7 @@ class Kept:
         seconds: spent so far.
     """
 
-    def __init__(
-        self, path: Path, key: str, points: dict[int, FoundPoint], seconds: float
-    ) -> None:
+    def __init__(self, path: Path, key: str, points: dict[int, FoundPoint], seconds: float) -> None:
         self._path, self._key = path, key
         self.points, self.seconds = points, seconds
 
@@ -102,7 +100,7 @@ class Kept:
 
     def keep(self, points: dict[int, FoundPoint], seconds: float) -> None:
         """Writes all points in one move."""
-        tensors = {}
+        tensors: dict[str, np.ndarray] = {}
         told = []
         for number, point in sorted(points.items()):
             parts = _tensors(point)
@@ -133,9 +131,7 @@ def _header(path: Path) -> dict[str, Any]:
                 return header
     except (OSError, ValueError, KeyError, EOFError):
         pass
-    raise ThalwegError(
-        f"{path} is no search that thalweg kept; give another file, or move it away"
-    )
+    raise ThalwegError(f"{path} is no search that thalweg kept; give another file, or move it away")
 
 
 def _tensors(point: FoundPoint) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from itertools import combinations, pairwise
 
 import torch
 from jaxtyping import Float
@@ -262,7 +262,7 @@ def _whitened(problem: Problem) -> _Whitened:
     evals, Q = torch.linalg.eigh(x.T @ x)
     inverse_root = Q @ torch.diag(evals.rsqrt()) @ Q.T
     U, S, Vh = torch.linalg.svd(y.T @ x @ inverse_root, full_matrices=False)
-    q = int((S > 1e-12 * S[0]).sum())
+    q = int((1e-12 * S[0] < S).sum())
     if q > 1 and float((S[: q - 1] - S[1:q]).min()) < 1e-9 * float(S[0]):
         raise ProblemError(
             "two singular values are equal, so that the critical points are no finite number of "
@@ -278,7 +278,7 @@ def _two_layers(x: Tensor, y: Tensor, num_hidden: int, seed: int, name: str) -> 
     generator = torch.Generator().manual_seed(seed)
     sizes = (x.shape[1], num_hidden, y.shape[1])
     layers = []
-    for fan_in, fan_out in zip(sizes, sizes[1:], strict=False):
+    for fan_in, fan_out in pairwise(sizes):
         # On the meta device torch's own initialisation draws nothing from the global generator.
         layer = nn.Linear(fan_in, fan_out, bias=False, device="meta", dtype=torch.float64)
         layer = layer.to_empty(device="cpu")
