@@ -7,6 +7,7 @@ from thalweg import (
     linalg,
     optim,
     passes,
+    pictures,
     problems,
     race,
     report,
@@ -46,6 +47,7 @@ from thalweg.linalg import (
     trace,
 )
 from thalweg.passes import Pass
+from thalweg.pictures import landscape
 from thalweg.race import compare
 from thalweg.sheet import WorkedPass, check, worked
 from thalweg.surface import Point, Surface
@@ -86,11 +88,13 @@ __all__ = [
     "find_critical",
     "from_curvlinops",
     "from_matvec",
+    "landscape",
     "linalg",
     "load",
     "nearest",
     "optim",
     "passes",
+    "pictures",
     "problems",
     "race",
     "report",

@@ -120,10 +120,59 @@ class Method(Functional):
         return self.second(nn.functional.leaky_relu(self.first(x), negative_slope=0.3).tanh())
 
 
-class Residual(Functional):
+class Doubled(Functional):
     def forward(self, x):
         h = torch.tanh(self.first(x))
         return self.second(h + h)
+
+
+class Residual(Functional):
+    def forward(self, x):
+        return self.second(torch.tanh(self.first(x)) + x[:, :1])
+
+
+class Swish(Functional):
+    def forward(self, x):
+        z = self.first(x)
+        return self.second(z * torch.sigmoid(1.702 * z))
+
+
+class Sine(Functional):
+    def forward(self, x):
+        return self.second(torch.sin(30 * self.first(x)))
+
+
+class Branch(Functional):
+    def forward(self, x):
+        z = self.first(x)
+        return self.second(torch.where(z > 0, z, 0.1 * z))
+
+
+class Bell(Functional):
+    def forward(self, x):
+        z = self.first(x).mul_(0.5)
+        return self.second(z.reshape(2, 3, 4).square().neg_().exp().flatten(0, 1))
+
+
+class Gated(Functional):
+    def forward(self, x):
+        a, b = self.first(x).chunk(2, dim=-1)
+        return self.second((a * torch.sigmoid(b)).repeat(1, 2))
+
+
+class NormalisedByHand(Functional):
+    def forward(self, x):
+        z = self.first(x)
+        return self.second(z / (z.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt())
+
+
+class Masked(Functional):
+    """Written over by something that is not elementwise: no function of z alone."""
+
+    def forward(self, x):
+        h = 2 * torch.tanh(self.first(x))
+        h[:, 0] = 7.0
+        return self.second(h)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +180,16 @@ class Residual(Functional):
     [
         (Functional(), ["sigmoid"], [True, True]),
         (InPlace(), ["relu"], [True, True]),
-        (Method(), ["leaky_relu", "tanh"], [True, True]),
+        (Method(), ["leaky_relu·tanh"], [True, True]),
+        (Doubled(), ["tanh"], [True, True]),
         (Residual(), ["tanh"], [True, False]),
+        (Swish(), ["sigmoid·mul"], [True, True]),
+        (Sine(), ["sin"], [True, True]),
+        (Branch(), ["gt·where"], [True, True]),
+        (Bell(), ["square·exp"], [True, True]),
+        (Gated(), ["sigmoid"], [True, False]),
+        (NormalisedByHand(), [], [True, False]),
+        (Masked(), [], [True, False]),
     ],
 )
 def test_activations_are_seen_however_they_are_called(model, names, chained):
@@ -140,6 +197,18 @@ def test_activations_are_seen_however_they_are_called(model, names, chained):
     passed = Pass.of(problem)
     assert [a.function_name for a in passed.activations] == names
     assert [layer.is_chained for layer in passed.layers] == chained
+
+
+def test_the_function_that_was_put_together_is_the_activation():
+    model = Swish().double()
+    problem = Problem(
+        model, nn.functional.mse_loss, (torch.randn(6, 3).double(), torch.zeros(6, 2).double())
+    )
+    (swish,) = Pass.of(problem).activations
+    z = torch.linspace(-3, 3, 7, dtype=torch.float64)
+    torch.testing.assert_close(swish.function(z), z * torch.sigmoid(1.702 * z))
+    assert swish.is_chained
+    assert swish.layer == 0
 
 
 def test_activations_of_the_loss_are_no_layers():

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from thalweg._batch import Batch, num_samples, tensors_in
-from thalweg.passes._activation import SATURATED_BELOW, Function, curried, max_slope, name_of, slope
+from thalweg.passes._activation import SATURATED_BELOW, Function, max_slope, slope
+from thalweg.passes._expression import Expression, Expressions, Identity, identity
 
 
 @dataclass
@@ -52,6 +53,7 @@ class _Activation:
     is_chained: bool
     steepest: float
     always_flat: Tensor
+    slopes: _Mean = field(default_factory=_Mean)
     flat: int = 0
     count: int = 0
 
@@ -72,25 +74,30 @@ class Recorder:
         self._running: list[str] = []
         self._calls: dict[str, int] = {}
         self._order: list[str] = []
-        self._last_output: _Identity = (0, 0)
+        self._last_output: Identity = _NOWHERE
+        self._expressions = Expressions()
 
     @contextmanager
     def recording(self, batch: Batch) -> Iterator[None]:
         """Watches one forward and backward pass of one batch."""
         self._calls, self._order, self._running = {}, [], []
-        self._inputs = {_identity(tensor) for tensor in tensors_in(batch)}
-        self._last_output = (0, 0)
+        self._inputs = {identity(tensor) for tensor in tensors_in(batch)}
+        self._last_output, self._expressions = _NOWHERE, Expressions()
+        self._outputs: dict[Identity, int] = {}
+        self._settled: dict[Expression, bool] = {}
+        self._is_looking = False
         self._num_samples = num_samples(batch)
         handles: list[Any] = []
         for module in self._names:
-            handles.append(module.register_forward_pre_hook(self._enter))
+            handles.append(module.register_forward_pre_hook(self._enter, with_kwargs=True))
             handles.append(module.register_forward_hook(self._leave, with_kwargs=True))
         try:
-            with _Watch(self._activation):
+            with _Watch(self._called):
                 yield
         finally:
             for handle in handles:
                 handle.remove()
+            self._expressions = Expressions()
 
     def add_gradients(self, gradients: dict[str, Tensor]) -> None:
         """Adds one batch's share of ∂L/∂W."""
@@ -99,15 +106,26 @@ class Recorder:
 
     # -- hooks ------------------------------------------------------------------------------
 
-    def _enter(self, module: nn.Module, _: Any) -> None:
+    def _enter(self, module: nn.Module, args: Any, kwargs: Any) -> None:
+        if _has_own_parameters(module):
+            with self._looking():
+                for tensor in tensors_in((args, kwargs)):
+                    self._settle(tensor)
         self._running.append(self._names[module])
 
     def _leave(self, module: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
         name = self._running.pop()
+        with self._looking():
+            self._left(name, module, (args, kwargs), output)
+
+    def _left(self, name: str, module: nn.Module, given: Any, output: Any) -> None:
         outputs = [t for t in tensors_in(output) if t.is_floating_point()]
-        if not outputs or not any(True for _ in module.parameters(recurse=False)):
+        if not self._running:  # nothing takes what the model itself returns
+            for tensor in outputs:
+                self._settle(tensor)
+        if not outputs or not _has_own_parameters(module):
             return
-        inputs = [t for t in tensors_in((args, kwargs)) if t.is_floating_point()]
+        inputs = [t for t in tensors_in(given) if t.is_floating_point()]
         z = outputs[0]
         key = self._numbered(name)
         layer = self._layers.get(key)
@@ -116,42 +134,79 @@ class Recorder:
             layer = self._layers[key] = _Layer(key, module, units)
         for tensor in inputs[:1]:
             layer.inputs.add(tensor)
-            known = {self._last_output} if self._order else self._inputs
-            layer.is_chained &= _identity(tensor) in known
+            layer.is_chained &= self._comes_from_before(tensor)
         layer.outputs.add(z)
         if z.requires_grad:
             z.register_hook(layer.gradients.add)
         self._order.append(key)
-        self._last_output = _identity(z)
+        self._last_output = identity(z)
+        self._outputs[self._last_output] = len(self._order) - 1
+        self._expressions.forget(z)
 
-    def _activation(
+    def _comes_from_before(self, tensor: Tensor) -> bool:
+        """Whether it is what the last layer returned (the data, at first), or φ of that."""
+        expression = self._expressions.of(tensor)
+        if expression is not None and not self._settled.get(expression, False):
+            return False
+        place = expression.root_identity if expression else identity(tensor)
+        return place == self._last_output if self._order else place in self._inputs
+
+    def _called(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        function_name = name_of(function)
-        x = args[0] if args else kwargs.get("input")
         # Outside the model it is the loss that calls, not a layer.
-        if not (self._running and function_name and isinstance(x, Tensor)):
+        if not self._running or self._is_looking:
             return function(*args, **kwargs)
-        self._measure(function_name, curried(function, args, kwargs), x)
-        result = function(*args, **kwargs)
-        self._last_output = _identity(result)
+        result, is_elementwise = self._expressions.run(
+            function, args, kwargs, self._running[-1], len(self._order) - 1
+        )
+        if not is_elementwise:
+            taken = tensors_in((args, kwargs))
+            places = {t.untyped_storage().data_ptr() for t in taken}
+            made = [t for t in tensors_in(result) if t.is_floating_point()]
+            # A view or a shape takes nothing.
+            if any(t.untyped_storage().data_ptr() not in places for t in made):
+                with self._looking():
+                    for tensor in taken:
+                        self._settle(tensor)
         return result
 
-    def _measure(self, function_name: str, phi: Function, x: Tensor) -> None:
-        name = self._running[-1] if self._running else ""
-        key = self._numbered(f"{name}:{function_name}")
-        layer = len(self._order) - 1
+    @contextmanager
+    def _looking(self) -> Iterator[None]:
+        """What is computed to look at the network is no part of it."""
+        before, self._is_looking = self._is_looking, True
+        try:
+            yield
+        finally:
+            self._is_looking = before
+
+    def _settle(self, tensor: Tensor) -> None:
+        """What a tensor has become is an activation, if it bends: something takes it now."""
+        expression = self._expressions.of(tensor)
+        if expression is None or expression in self._settled:
+            return
+        is_sound = self._settled[expression] = expression.holds()
+        is_after_layer = expression.root_identity in self._outputs
+        if is_sound and expression.is_activation(is_after_layer):
+            self._measure(expression)
+
+    def _measure(self, expression: Expression) -> None:
+        function_name, phi = expression.function_name, expression.phi
+        key = self._numbered(f"{expression.module}:{function_name}")
+        layer = self._outputs.get(expression.root_identity, expression.layer)
         seen = self._activations.get(key)
         steepest = seen.steepest if seen else max_slope(phi)
-        flat = slope(phi, x).abs() < SATURATED_BELOW * steepest
+        slopes = slope(phi, expression.root)
+        flat = slopes.abs() < SATURATED_BELOW * steepest
         always = _by_unit(flat, self._is_convolution(layer)).all(0)
         if seen is None:
-            is_chained = layer >= 0 and self._last_output == _identity(x)
+            is_chained = expression.root_identity in self._outputs
             seen = self._activations[key] = _Activation(
-                name, function_name, phi, layer, is_chained, steepest, always
+                expression.module, function_name, phi, layer, is_chained, steepest, always
             )
         elif seen.always_flat.shape == always.shape:
             seen.always_flat = seen.always_flat & always
+        seen.slopes.add(slopes)
         seen.flat += int(flat.sum())
         seen.count += flat.numel()
 
@@ -178,6 +233,7 @@ class Recorder:
                     "function": a.function,
                     "layer": a.layer,
                     "num_units": a.always_flat.numel(),
+                    "slope_square": a.slopes.value,
                     "saturated": a.flat / max(a.count, 1),
                     "dead": float(a.always_flat.double().mean()),
                     "is_chained": a.is_chained,
@@ -226,12 +282,11 @@ class _Watch(TorchFunctionMode):
         return self._callback(func, args, kwargs or {})
 
 
-_Identity = tuple[int, int]
+_NOWHERE: Identity = (0, 0, 0)
 
 
-def _identity(tensor: Tensor) -> _Identity:
-    """Where the numbers of a tensor lie, and how many: a reshaped view is the same, a part not."""
-    return tensor.untyped_storage().data_ptr(), tensor.numel()
+def _has_own_parameters(module: nn.Module) -> bool:
+    return any(True for _ in module.parameters(recurse=False))
 
 
 def _norm(tensors: list[Tensor]) -> float:

@@ -4,7 +4,18 @@ This room knows pages, sections, figures and tables; it knows no result and no m
 room describes its own page with these pieces.
 """
 
-from thalweg.report._blocks import Block, Code, Fact, Facts, Figure, Table, Text
+from thalweg.report._blocks import (
+    Block,
+    Code,
+    Fact,
+    Facts,
+    Figure,
+    Line,
+    Mark,
+    Marked,
+    Table,
+    Text,
+)
 from thalweg.report._ink import Ink
 from thalweg.report._json import to_json, to_jsonable
 from thalweg.report._page import Page, Section
@@ -20,6 +31,9 @@ __all__ = [
     "Facts",
     "Figure",
     "Ink",
+    "Line",
+    "Mark",
+    "Marked",
     "Page",
     "Section",
     "Table",

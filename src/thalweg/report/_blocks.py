@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from thalweg._errors import ThalwegError
+from thalweg.report._tone import Tone
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,56 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Mark:
+    """A remark on a line of somebody's text.
+
+    Args:
+        tone: good, bad, unsure, or plain.
+        word: the verdict in a word or two.
+        text: what else there is to say; mathematics in LaTeX between dollars.
+    """
+
+    tone: Tone
+    word: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of somebody's text.
+
+    Args:
+        number: counted from 1.
+        text: as it stands there; mathematics in LaTeX between dollars.
+        marks: the remarks on it.
+    """
+
+    number: int
+    text: str
+    marks: tuple[Mark, ...] = ()
+
+    @property
+    def tone(self) -> Tone:
+        """The gravest of its marks."""
+        tones = [mark.tone for mark in self.marks]
+        order = (Tone.BAD, Tone.UNSURE, Tone.GOOD)
+        return next((tone for tone in order if tone in tones), Tone.PLAIN)
+
+
+@dataclass(frozen=True)
+class Marked:
+    """Somebody's text, line by line, with remarks beside it.
+
+    Args:
+        lines: in order.
+        caption: the sentence that says what to see.
+    """
+
+    lines: tuple[Line, ...]
+    caption: str = ""
+
+
+@dataclass(frozen=True)
 class Code:
     """Lines to copy.
 
@@ -126,7 +177,7 @@ class Figure:
             )
 
 
-Block: TypeAlias = Text | Facts | Table | Code | Figure
+Block: TypeAlias = Text | Facts | Table | Marked | Code | Figure
 
 _NUMBER = re.compile(r"[-+−±]?(\d[\d.,]*(e[-+]?\d+)?|∞|inf\b|nan\b)", re.IGNORECASE)
 _BETWEEN = re.compile(r"[\s()\[\]/→…≤≥<>≈~±×·^%⁻⁰¹²³⁴-⁹+−–—-]+")

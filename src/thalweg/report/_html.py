@@ -15,6 +15,7 @@ from plotly.offline import get_plotlyjs
 
 from thalweg.report._blocks import Figure
 from thalweg.report._json import to_plottable
+from thalweg.report._mathml import with_formulas
 from thalweg.report._page import Page
 
 
@@ -46,6 +47,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["prose"] = _prose
+    environment.filters["formulas"] = with_formulas
     environment.filters["plot"] = _plot
     environment.filters["kind"] = lambda block: type(block).__name__
     return environment

@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.table import Table as Grid
 from rich.text import Text as Words
 
-from thalweg.report._blocks import Block, Code, Facts, Figure, Table, Text
+from thalweg.report._blocks import Block, Code, Facts, Figure, Marked, Table, Text
 from thalweg.report._page import Page, Section
 from thalweg.report._spelling import spelled
 from thalweg.report._tone import Tone
@@ -127,6 +127,15 @@ class _Printer:
             for name, cell in zip(block.header, row, strict=True):
                 grid.add_row(self._words(name), self._words(cell))
         return grid
+
+    @block.register
+    def _marked(self, block: Marked) -> None:
+        self._caption(block.caption)
+        for line in block.lines:
+            self._show(self._indented(self._words(f"{line.number:>4}  {line.text}")))
+            for mark in line.marks:
+                said = f"      {_MARKS[mark.tone]} {mark.word} {mark.text}".rstrip()
+                self._show(self._indented(self._words(said, _STYLES[mark.tone])))
 
     @block.register
     def _code(self, block: Code) -> None:

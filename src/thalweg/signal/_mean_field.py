@@ -6,20 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import exp, inf, log, sqrt
 
-import torch
 from scipy.optimize import brentq
-from torch import Tensor
 
-from thalweg._errors import ThalwegError
-from thalweg.passes._activation import slope
+from thalweg.signal._correlation import correlation
+from thalweg.signal._moments import moments
+from thalweg.signal._scalar_function import Activation, ScalarFunction, scalar_function
 
-Activation = Callable[[Tensor], Tensor]
+SHORTEST, LONGEST = 1e-16, 1e12
+"""Lengths below count as zero, lengths above as growing for ever."""
 
-# An even number of points leaves zero out and is symmetric, so that the kink of ReLU costs nothing;
-# 16,384 points make the error at any other jump of φ' less than 1e-3, and rounding elsewhere.
-_Z = torch.linspace(-12, 12, 2**14, dtype=torch.float64)
-_DENSITY = torch.exp(-_Z.square() / 2)
-_DENSITY /= _DENSITY.sum()
+_SAME = 1e-9
+"""A length keeps itself if a layer changes it by less than this share."""
 
 
 @dataclass(frozen=True)
@@ -27,24 +24,58 @@ class MeanField:
     """What a very wide random network with activation φ does to signals, in the limit of depth.
 
     Args:
-        length: q*, the fixed point of the mean squared pre-activation; inf where it grows for ever.
+        length: q*, the fixed point of the mean squared pre-activation; inf where it grows for ever,
+            0 where it shrinks for ever.
         chi: χ = σ_w² E[φ'(√q* z)²], the factor of the squared gradient norm per layer.
         depth_scale: −1/ln χ layers, over which the squared gradient falls by e; inf at χ = 1,
             negative where gradients explode.
+        length_slope: χ_q = σ_w² dE[φ²]/dq at q*, by which a deviation from q* changes per layer; a
+            fixed point above 1 is left again.
+        correlation: c*, to which the correlation of any two different inputs tends: 1 where
+            χ ≤ 1, below in the chaotic phase.
+        correlation_slope: χ_c, by which a deviation from c* changes per layer; χ where c* = 1.
+        slope_kurtosis: κ = E[φ'⁴]/E[φ'²]² at q*.
+        error: of the quadrature, relative; of c* and χ_c, `correlation_error`.
+        correlation_error: absolute, from the Hermite terms that are left out.
     """
 
     length: float
     chi: float
     depth_scale: float
+    length_slope: float = 0.0
+    correlation: float = 1.0
+    correlation_slope: float = 0.0
+    slope_kurtosis: float = 1.0
+    error: float = 0.0
+    correlation_error: float = 0.0
 
     @property
     def gradient_factor(self) -> float:
         """√χ, the factor of the gradient's norm per layer towards the input."""
         return sqrt(self.chi)
 
+    @property
+    def length_depth_scale(self) -> float:
+        """ξ_q = −1/ln χ_q: layers after which the length is e times nearer to q*."""
+        return depth_scale(self.length_slope)
+
+    @property
+    def correlation_depth_scale(self) -> float:
+        """ξ_c = −1/ln χ_c: layers after which two inputs are e times nearer to c*.
+
+        What a network can tell of its input is gone after about six of them (Schoenholz et al.
+        2017, Fig. 5).
+        """
+        return depth_scale(self.correlation_slope)
+
+    @property
+    def is_stable(self) -> bool:
+        """Whether lengths near q* come nearer, or stay."""
+        return abs(self.length_slope) <= 1 + _SAME
+
 
 def next_length(
-    phi: Activation, length: float, weight_variance: float, bias_variance: float
+    phi: Activation | ScalarFunction, length: float, weight_variance: float, bias_variance: float
 ) -> float:
     """q_{l+1} = σ_w² E[φ(√q_l z)²] + σ_b², z standard normal.
 
@@ -58,14 +89,14 @@ def next_length(
     chaos", eq. 3.
 
     Example:
+        >>> import torch
         >>> round(next_length(torch.relu, 1.0, 2.0, 0.0), 6)
         1.0
     """
-    values = phi(sqrt(length) * _Z).double()
-    return weight_variance * float((_DENSITY * values.square()).sum()) + bias_variance
+    return weight_variance * moments(phi, max(length, SHORTEST)).square + bias_variance
 
 
-def slope_factor(phi: Activation, length: float, weight_variance: float) -> float:
+def slope_factor(phi: Activation | ScalarFunction, length: float, weight_variance: float) -> float:
     """χ = σ_w² E[φ'(√q z)²]: the factor of the squared gradient norm across one layer.
 
     Args:
@@ -76,91 +107,85 @@ def slope_factor(phi: Activation, length: float, weight_variance: float) -> floa
     Source: Schoenholz et al. 2017, "Deep information propagation", eq. 7 and §4.
 
     Example:
+        >>> import torch
         >>> round(slope_factor(torch.relu, 1.0, 2.0), 6)
         1.0
     """
-    slopes = slope(phi, sqrt(length) * _Z).double()
-    return weight_variance * float((_DENSITY * slopes.square()).sum())
+    return weight_variance * moments(phi, max(length, SHORTEST)).slope_square
 
 
 def mean_field(
-    phi: Activation, weight_variance: float, bias_variance: float = 0.0, max_steps: int = 10_000
+    phi: Activation | ScalarFunction, weight_variance: float, bias_variance: float = 0.0
 ) -> MeanField:
-    """The fixed point of the length map, and how gradients run at it.
+    """The fixed point of the length map that lengths come to from q = 1, and what happens there.
+
+        q* = σ_w² E[φ(√q* z)²] + σ_b²,   χ = σ_w² E[φ'(√q* z)²]
 
     Args:
-        phi: the activation, elementwise and differentiable by autograd.
+        phi: the activation: any elementwise function of a tensor written in torch, or a module.
         weight_variance: σ_w² = fan_in · Var(W).
-        bias_variance: σ_b².
-        max_steps: of the length map, from q = 1.
-
-    Source: Schoenholz et al. 2017, eqs. 3, 7 and 9.
-
-    Example:
-        >>> round(mean_field(torch.tanh, 1.5, 0.05).chi, 3)
-        0.939
-    """
-    length = 1.0
-    for _ in range(max_steps):
-        before, length = length, next_length(phi, length, weight_variance, bias_variance)
-        if abs(length - before) <= 1e-13 * length or not 1e-12 < length < 1e12:
-            break
-    if length >= 1e12:
-        return MeanField(inf, inf, 0.0)
-    chi = slope_factor(phi, length, weight_variance)
-    return MeanField(length, chi, _depth_scale(chi))
-
-
-def critical_weight_variance(phi: Activation, bias_variance: float = 0.0) -> float:
-    """The σ_w² at which χ = 1: gradients neither vanish nor explode.
-
-    On the critical line σ_w² = 1/E[φ'(√q z)²], and the length keeps itself where
-    q = E[φ(√q z)²] / E[φ'(√q z)²] + σ_b²; the smallest such q is found first. Where every q keeps
-    itself (ReLU) it is taken as 1, and where none does and all shrink (tanh without bias) it tends
-    to 0.
-
-    Args:
-        phi: the activation, elementwise and differentiable by autograd.
         bias_variance: σ_b².
 
     Raises:
-        ThalwegError: if no length keeps itself.
+        ThalwegError: if φ is not elementwise or not written in torch.
 
-    Source: Schoenholz et al. 2017, Fig. 1; He et al. 2015 for ReLU.
+    Cost: about fifty quadratures, 50 ms; none of a network.
+
+    Source: Schoenholz et al. 2017, eqs. 3, 7 and 9, and §3 for ξ_q and ξ_c. The fixed point is
+    bracketed and solved for, since near criticality iterating the map takes thousands of steps;
+    χ_q is a derivative by the variance, without φ''.
 
     Example:
-        >>> round(critical_weight_variance(torch.tanh), 6)
-        1.0
-        >>> critical_weight_variance(torch.relu)
-        2.0
+        >>> import torch
+        >>> round(mean_field(torch.tanh, 1.5, 0.05).chi, 3)
+        0.939
+        >>> round(mean_field(lambda x: x * torch.sigmoid(1.7 * x), 1.5, 0.1).chi, 3)
+        0.512
     """
-
-    def growth(log_length: float) -> float:
-        """Ln of the length after a layer over the length before it."""
-        length = exp(log_length)
-        variance = 1 / max(slope_factor(phi, length, 1.0), 1e-300)
-        return log(next_length(phi, length, variance, bias_variance) / length)
-
-    grid = [0.5 * k for k in range(-32, 17)]
-    growths = [growth(log_length) for log_length in grid]
-    if max(map(abs, growths)) < 1e-3:
-        return 1 / slope_factor(phi, 1.0, 1.0)
-    for left, right, before, after in zip(grid, grid[1:], growths, growths[1:], strict=False):
-        if before > 0 >= after or before < 0 <= after:
-            length = exp(brentq(growth, left, right, xtol=1e-13))
-            return 1 / slope_factor(phi, length, 1.0)
-    if abs(growths[0]) < 1e-3:
-        variance = 1 / slope_factor(phi, 1e-16, 1.0)
-        # GELU and its kin have χ = 1 there too, but every other length grows without end.
-        if next_length(phi, 1.0, variance, bias_variance) <= 1.0:
-            return variance
-    raise ThalwegError(
-        "no weight variance keeps both the length and the gradients of this activation; choose "
-        "another activation, or normalise between the layers"
+    function = scalar_function(phi)
+    length = fixed_length(lambda q: next_length(function, q, weight_variance, bias_variance))
+    if length == inf:
+        return MeanField(inf, inf, 0.0, inf)
+    found = moments(function, max(length, SHORTEST))
+    chi = weight_variance * found.slope_square
+    pair = correlation(function, length, weight_variance, bias_variance, chi)
+    return MeanField(
+        length=length,
+        chi=chi,
+        depth_scale=depth_scale(chi),
+        length_slope=weight_variance * found.square_slope,
+        correlation=pair.value,
+        correlation_slope=pair.slope,
+        slope_kurtosis=found.slope_kurtosis,
+        error=found.error,
+        correlation_error=pair.error,
     )
 
 
-def _depth_scale(chi: float) -> float:
-    if abs(log(chi)) < 1e-9 if chi > 0 else False:
-        return inf
-    return -1 / log(chi) if chi > 0 else 0.0
+def fixed_length(step: Callable[[float], float]) -> float:
+    """The length that a growing map comes to from q = 1; 0 or inf where it never stops."""
+
+    def growth(log_length: float) -> float:
+        after = step(exp(log_length))
+        return log(after) - log_length if 0 < after < inf else (inf if after else -inf)
+
+    here, now = 0.0, growth(0.0)
+    if abs(now) <= _SAME:
+        return 1.0
+    towards = 0.5 if now > 0 else -0.5
+    while log(SHORTEST) < here < log(LONGEST):
+        there = here + towards
+        then = growth(there)
+        if then == 0 or (then > 0) != (now > 0):
+            return exp(brentq(growth, min(here, there), max(here, there), xtol=1e-14))
+        if then in (inf, -inf):
+            break
+        here, now = there, then
+    return inf if now > 0 else 0.0
+
+
+def depth_scale(factor: float) -> float:
+    """−1/ln of a factor per layer: inf at 1, negative above, 0 at 0."""
+    if not 0 < factor < inf:
+        return 0.0
+    return inf if abs(log(factor)) < _SAME else -1 / log(factor)

@@ -219,9 +219,22 @@ def _stacked(pieces: Sequence[Piece]) -> list[Piece]:
             found.append(Piece(Mark.RELATION, relation, piece.start, pieces[end - 1].end, True))
             at = end
             continue
+        if piece.mark is Mark.COMMAND and piece.text == "right.":
+            end = _reopened(pieces, at + 1)
+            if end:
+                at = end
+                continue
         found.append(piece)
         at += 1
     return found
+
+
+def _reopened(pieces: Sequence[Piece], at: int) -> int:
+    r"""The place after \right. \\ \left., by which a bracket goes on in the next row; 0 if none."""
+    while at < len(pieces) and pieces[at].mark in (Mark.ROW, Mark.BREAK, Mark.CELL):
+        at += 1
+    is_left = at < len(pieces) and pieces[at].mark is Mark.COMMAND and pieces[at].text == "left."
+    return at + 1 if is_left else 0
 
 
 def _after(pieces: Sequence[Piece], at: int) -> int:
@@ -690,6 +703,8 @@ class _Parser:
         if self._is("{"):
             start, end = self._at + 1, self._closing()
             self._at = end + 1
+        elif self._now is None:
+            raise self._refuse("nothing stands below the bar")
         else:
             self._at += 1
             end = self._at
@@ -1158,6 +1173,13 @@ class _Parser:
             return self._function(text)
         name = normalised(text)
         if len(text) == 1 or self._known.is_value(name) or text in GREEK.values():
+            self._at += 1
+            return self._after_name(self._indexed(name))
+        after = self._peek()
+        if text in ("net", "out", "err") or (
+            len(text) == 3 and after is not None and after.text.startswith("_")
+        ):
+            # net_{h1} is a name; wx_1 is a product.
             self._at += 1
             return self._after_name(self._indexed(name))
         if text.lower() in PROSE:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
-from html import escape
+import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from thalweg.report import Page, Section, Table, Tone
+from thalweg.report import Line, Mark, Marked, Page, Section, Table, Tone
 from thalweg.sheet.marking._step import Step, Verdict
 
 if TYPE_CHECKING:
     from thalweg.sheet.marking._check import CheckedSolution
 
-_SIGNS = {
-    Verdict.OK: "✓ right",
-    Verdict.WRONG: "✗ wrong",
-    Verdict.CARRIED: "→ carried on",
-    Verdict.UNREAD: "? not checked",
+_TONES = {
+    Verdict.OK: Tone.GOOD,
+    Verdict.WRONG: Tone.BAD,
+    Verdict.CARRIED: Tone.UNSURE,
+    Verdict.UNREAD: Tone.PLAIN,
 }
 _MAX_LINES = 5000
 """Lines of a page that are shown beside their verdicts; all are judged."""
 
 _MAX_LETTERS = 400
+
+_OPENING = re.compile(r"\\begin\{(?:align|gather|equation|multline|eqnarray|flalign|split)\w*\*?\}")
+_CLOSING = re.compile(r"\\end\{(?:align|gather|equation|multline|eqnarray|flalign|split)\w*\*?\}")
+_CELLS = re.compile(r"(?<!\\)&|\\\\(?:\[[^\]]{0,12}\])?\s*$|\\(?:label|tag\*?)\{[^{}]{0,80}\}")
 
 
 def page_of(checked: CheckedSolution) -> Page:
@@ -52,19 +57,11 @@ def page_of(checked: CheckedSolution) -> Page:
     )
 
 
-def fragment_of(checked: CheckedSolution) -> str:
-    """The page in a frame, for a notebook."""
-    page = escape(page_of(checked).html(), quote=True)
-    return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'
-
-
 def _explained(step: Step | None) -> str:
     if step is None:
         return ""
-    said = f"It says {_cut(step.claimed)}"
-    if step.right:
-        said += f"; right is {_cut(step.right)}"
-    return f"{said}. Likely slip: {step.kind}."
+    right = f"Right is {_cut(step.right)}. " if step.right else ""
+    return f"{right}The likely slip: {step.kind}."
 
 
 def _beside(checked: CheckedSolution) -> Section:
@@ -72,37 +69,59 @@ def _beside(checked: CheckedSolution) -> Section:
     steps: dict[int, list[Step]] = {}
     for step in checked.steps:
         steps.setdefault(step.line, []).append(step)
-    rows = []
-    for number, line in enumerate(checked.text.splitlines()[:_MAX_LINES], 1):
-        found = steps.get(number, [])
-        if not line.strip() and not found:
-            continue
-        rows.append([str(number), _cut(line.strip()), _marks(found), _remarks(found)])
+    lines = tuple(
+        Line(number, text, _marks(steps.get(number, [])))
+        for number, text in _lines_of(checked.text)
+        if text.strip() or number in steps
+    )
     return Section(
         "The page, line by line",
         "A step that only carries an error on is not counted as another one.",
-        (Table(("line", "the page", "verdict", "right, and why"), rows),),
+        (Marked(lines),),
         tone=Tone.BAD if checked.first_wrong else Tone.PLAIN,
     )
 
 
-def _marks(steps: list[Step]) -> str:
-    """Each verdict once, with how often."""
-    counts = {verdict: sum(step.verdict is verdict for step in steps) for verdict in Verdict}
-    return ", ".join(
-        sign if counts[verdict] == 1 else f"{sign} ×{counts[verdict]}"
-        for verdict, sign in _SIGNS.items()
-        if counts[verdict]
+def _lines_of(page: str) -> Iterator[tuple[int, str]]:
+    """Every line with its number; what stands in displayed mathematics between two dollars."""
+    is_display = False
+    for number, line in enumerate(page.splitlines()[:_MAX_LINES], 1):
+        text = line.strip()
+        was_display = is_display
+        opened = text.count("$$") + len(_OPENING.findall(text)) + text.count("\\[")
+        closed = len(_CLOSING.findall(text)) + text.count("\\]")
+        if text.count("$$") % 2 or opened - text.count("$$") != closed:
+            is_display = not is_display
+        if was_display or is_display or _OPENING.search(text) or "\\[" in text:
+            inside = re.sub(r"\$\$|\\\[|\\\]", " ", text)
+            inside = _CELLS.sub(" ", _CLOSING.sub(" ", _OPENING.sub(" ", inside)))
+            text = f"$${inside.strip()}$$" if inside.strip() else ""
+        yield number, text.replace("\\(", "$").replace("\\)", "$")
+
+
+def _marks(steps: list[Step]) -> tuple[Mark, ...]:
+    """What is right is counted; all else is named."""
+    right = sum(step.verdict is Verdict.OK for step in steps)
+    marks = [Mark(Tone.GOOD, "right" if right == 1 else f"{right} right")] if right else []
+    for step in steps:
+        if step.verdict is not Verdict.OK:
+            marks.append(Mark(_TONES[step.verdict], _word(step), _remark(step)))
+    # What is wrong is read first.
+    return tuple(sorted(marks, key=lambda mark: mark.tone is not Tone.BAD))
+
+
+def _word(step: Step) -> str:
+    return {Verdict.CARRIED: "carried on", Verdict.UNREAD: "not checked"}.get(
+        step.verdict, step.verdict.value
     )
 
 
-def _remarks(steps: list[Step]) -> str:
-    told = [step for step in steps if step.verdict in (Verdict.WRONG, Verdict.CARRIED)]
-    return "; ".join(
-        _cut(f"{step.right} ({step.kind})" if step.right and step.kind else step.right or step.kind)
-        for step in told
-        if step.right or step.kind
-    )
+def _remark(step: Step) -> str:
+    claimed = re.sub(r"(?<!\\)\$", "", step.claimed)
+    said = f"${claimed}$" if len(claimed) <= _MAX_LETTERS else _cut(claimed)
+    if step.right:
+        said += f" should be {_cut(step.right)}"
+    return f"{said} ({step.kind})" if step.kind else said
 
 
 def _cut(text: str) -> str:

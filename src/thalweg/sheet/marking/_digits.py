@@ -13,12 +13,13 @@ from thalweg.symbolic._expression import (
     Binary,
     Call,
     Expression,
+    Name,
     Negative,
     Number,
     Operator,
     Transpose,
 )
-from thalweg.symbolic._paper_nodes import CutNumber, Percent
+from thalweg.symbolic._paper_nodes import CutNumber, Derivative, Percent, Series
 
 _SLACK = 1e-9
 """Of a place: what comparing two float64 may lose."""
@@ -156,9 +157,11 @@ def _is_right(digits: Digits, band: Band, is_about: bool) -> bool:
 
 def display_of(node: Expression) -> Display | None:
     """An expression as displayed digits; None if it is anything that has to be computed."""
-    while isinstance(node, Transpose):
+    if isinstance(node, Transpose):
         inner = display_of(node.of)
-        return None if inner is None else inner.transposed
+        # (2, 3)ᵀ in a line of text is how a column is written.
+        is_column = isinstance(node.of, Array) and len(node.of.shape) == 1
+        return inner if inner is None or is_column else inner.transposed
     if isinstance(node, Array):
         rows: list[tuple[Digits, ...]] = []
         for item in node.items:
@@ -226,9 +229,6 @@ def _power_of_ten(node: Expression) -> int | None:
 
 def is_numeric(node: Expression) -> bool:
     """Whether an expression is made of numbers alone."""
-    from thalweg.symbolic._expression import Name
-    from thalweg.symbolic._paper_nodes import Derivative, Series
-
     return not any(isinstance(part, Name | Derivative | Series) for part in node.walk()) and not (
         any(isinstance(part, Call) and part.function.startswith("f") for part in node.walk())
     )

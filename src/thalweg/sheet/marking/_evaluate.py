@@ -101,7 +101,10 @@ class Evaluator(Generic[V]):
         if isinstance(node, Array):
             return self._array(node)
         if isinstance(node, Transpose):
-            return self.field.transpose(self.value(node.of))
+            # (2, 3)ᵀ in a line of text is how a column is written.
+            is_column = isinstance(node.of, Array) and len(node.of.shape) == 1
+            inner = self.value(node.of)
+            return inner if is_column else self.field.transpose(inner)
         if isinstance(node, Derivative):
             return self._derivative(node)
         if isinstance(node, Percent):

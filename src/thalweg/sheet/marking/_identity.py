@@ -49,6 +49,9 @@ class Identity:
             return None
         if not letters or not others <= letters or len(letters) > len(_DRAWS[0]):
             return None
+        if letters & {"I", "E"}:
+            # The identity matrix, of a size that nobody has said.
+            return None
         return self._agree(left, right, sorted(letters))
 
     def _agree(self, left: Expression, right: Expression, letters: list[str]) -> bool | None:

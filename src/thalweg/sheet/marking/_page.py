@@ -120,6 +120,8 @@ def hand_of(text: str) -> Hand:
     if re.search(r"\d\{,\}\d", text):
         return Hand(has_comma=True)
     bare = re.sub(r"_\{[^{}]{0,20}\}|^[ \t>#*]*\d+(?:\.\d+)+[ \t.)]", " ", text, flags=re.MULTILINE)
+    # (0,1) is a pair before it is a decimal.
+    bare = re.sub(r"\(-?\d,-?\d\)", " ", bare)
     points = len(re.findall(r"\d\.\d", bare))
     commas = re.findall(r"(?<![\d,.])(\d+),(\d+)(?![\d,])", bare)
     outside = len(re.findall(r"(?:^|[^(\[\d,;&])\s*(?<![\d,.(\[])-?\d+,\d+(?![\d,])", bare))

@@ -218,6 +218,9 @@ class Values:
                 names = [part.text]
             elif isinstance(part, Derivative):
                 names = [name.text for name in part.by]
+                if not names and isinstance(part.of, Name):
+                    whole = self.ledger.quantities.get(part.of.text)
+                    names = list(whole.params or ()) if whole is not None else []
             elif isinstance(part, Call):
                 stem = part.function.rstrip("'")
                 known = self.ledger.quantities.get(part.function) or self.ledger.quantities.get(
@@ -258,11 +261,17 @@ class Values:
             function = self.ledger.quantities.get(of.text)
             if function is not None and function.params and len(function.params) == 1:
                 by = (Name(function.params[0]),) * node.order
+            elif function is not None and function.params and node.order == 1:
+                letters = [self.value(Name(p), view, bound=bound) for p in function.params]
+                return [self.gradient_at(function, letters, view, bound)]
         if isinstance(of, Call) and not by:
             function = self.ledger.quantities.get(of.function)
-            if function is not None and function.params is not None and len(of.args) == 1:
-                at = self.value(of.args[0], view, bound=bound)
-                return [self.slope_at(function, at, node.order, view)]
+            if function is not None and function.params is not None:
+                args = [self.value(arg, view, bound=bound) for arg in of.args]
+                if len(args) == 1 and args[0].shape == ():
+                    return [self.slope_at(function, args[0], node.order, view)]
+                if node.order == 1:
+                    return [self.gradient_at(function, args, view, bound)]
         if not by:
             raise UnknownValueError("∇ of what depends on nothing that is said")
         if node.order == 2 and len({name.text for name in by}) == 1:
@@ -320,6 +329,33 @@ class Values:
         mid = f(at.mid)
         doubt = (1e-14 if order == 1 else 1e-9) * max(1.0, abs(mid))
         return Band(min(mid, *ends, mid) - doubt, mid, max(mid, *ends, mid) + doubt)
+
+    def gradient_at(
+        self, function: Quantity, at: Sequence[Band], view: View, bound: dict[str, Band]
+    ) -> Band:
+        """The gradient of a function that the page defines, by a vector or by several numbers."""
+        params = function.params or ()
+        if function.formula is None or len(params) != len(at):
+            raise UnknownValueError("a function of other arguments")
+        if len(at) > 1 and any(each.shape for each in at):
+            raise UnknownValueError("a gradient by several vectors")
+        held = {**bound, **dict(zip(params, at, strict=True))}
+        parts: list[float] = []
+        for letter, center in zip(params, at, strict=True):
+            for place in np.ndindex(center.shape):
+                start: Any = np.array(center.mid, dtype=complex)
+                start[place] += 1j * STEP
+                source = _SlopeSource(self, view, False, held)
+                source.start(letter, start if center.shape else np.complex128(start))
+                with np.errstate(all="ignore"):
+                    found = source.evaluator.value(function.formula)
+                if np.shape(found) != ():
+                    raise UnknownValueError("the gradient of a vector")
+                parts.append(float(np.imag(found) / STEP))
+        shape = at[0].shape if len(at) == 1 else (len(parts), 1)
+        gradient = np.array(parts).reshape(shape)
+        doubt = 1e-14 * np.maximum(1.0, np.abs(gradient))
+        return Band(gradient - doubt, gradient, gradient + doubt)
 
     def _body_of(self, of: Expression) -> Expression:
         """The formula of a name, where it has one."""
@@ -524,7 +560,10 @@ class _SlopeSource(_Source):
         if quantity is None:
             owner = self._values.owner(text)
             if owner is not None:
-                return self.name(owner[0])[owner[1]]
+                whole, place = self.name(owner[0]), owner[1]
+                if np.ndim(whole) != 2 or any(np.array(place) >= np.shape(whole)):
+                    raise UnknownValueError("an entry that is not there")
+                return whole[place]
             if text in CONSTANTS:
                 return np.complex128(CONSTANTS[text])
             raise UnknownValueError(f"{text} has no value")
