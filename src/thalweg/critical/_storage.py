@@ -100,7 +100,7 @@ class Kept:
 
     def keep(self, points: dict[int, FoundPoint], seconds: float) -> None:
         """Writes all points in one move."""
-        tensors: dict[str, np.ndarray] = {}
+        tensors: dict[str, Any] = {}
         told = []
         for number, point in sorted(points.items()):
             parts = _tensors(point)
