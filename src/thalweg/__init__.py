@@ -1,6 +1,7 @@
 """thalweg reads the loss surface under a neural network and walks it."""
 
 from thalweg import (
+    critical,
     curvature,
     doctor,
     linalg,
@@ -32,6 +33,7 @@ from thalweg._errors import (
     UntapedError,
 )
 from thalweg._problem import Problem
+from thalweg.critical import find_critical
 from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
 from thalweg.linalg import (
@@ -75,6 +77,7 @@ __all__ = [
     "WorkedPass",
     "check",
     "compare",
+    "critical",
     "critical_point",
     "curvature",
     "density",
@@ -82,6 +85,7 @@ __all__ = [
     "doctor",
     "eigenpairs",
     "examine",
+    "find_critical",
     "from_curvlinops",
     "from_matvec",
     "landscape",

@@ -1,1 +1,34 @@
-"""Critical points of any index, found, certified and counted."""
+"""Critical points of any index: starts, solvers that do not descend, certificates."""
+
+from thalweg.critical._certificate import Certificate
+from thalweg.critical._damped_newton import DampedNewton
+from thalweg.critical._deflation import Deflation
+from thalweg.critical._find_critical import find_critical
+from thalweg.critical._found_point import FoundPoint, Status
+from thalweg.critical._gradient_norm_descent import GradientNormDescent
+from thalweg.critical._gradient_trust_region import GradientTrustRegion
+from thalweg.critical._newton_mr import NewtonMR
+from thalweg.critical._search import CriticalSearch
+from thalweg.critical._solver import Solver, Stride
+from thalweg.critical._starts import Initialisations, Start, Starts, Trajectories
+from thalweg.critical._storage import check_resumable
+
+__all__ = [
+    "Certificate",
+    "CriticalSearch",
+    "DampedNewton",
+    "Deflation",
+    "FoundPoint",
+    "GradientNormDescent",
+    "GradientTrustRegion",
+    "Initialisations",
+    "NewtonMR",
+    "Solver",
+    "Start",
+    "Starts",
+    "Status",
+    "Stride",
+    "Trajectories",
+    "check_resumable",
+    "find_critical",
+]
