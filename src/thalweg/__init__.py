@@ -33,7 +33,7 @@ from thalweg._errors import (
     UntapedError,
 )
 from thalweg._problem import Problem
-from thalweg.critical import escape
+from thalweg.critical import escape, find_critical
 from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
 from thalweg.linalg import (
@@ -86,6 +86,7 @@ __all__ = [
     "eigenpairs",
     "escape",
     "examine",
+    "find_critical",
     "from_curvlinops",
     "from_matvec",
     "landscape",

@@ -260,8 +260,8 @@ def test_what_is_no_saddle_is_refused_with_the_way_out(call, error, said):
         call()
 
 
-def test_the_laws():
-    """No trace, whatever the caller's modes; the generator decides on the signs, and no seed else."""
+def test_the_laws(unchecked):
+    """No trace, whatever the caller's modes; the generator decides on the signs, nothing else."""
     problem = strict_saddle()
     before = trace_of(problem.model)
 
