@@ -5,6 +5,7 @@ from thalweg import (
     curvature,
     doctor,
     linalg,
+    monitor,
     optim,
     passes,
     pictures,
@@ -46,6 +47,7 @@ from thalweg.linalg import (
     save,
     trace,
 )
+from thalweg.monitor import Monitor
 from thalweg.passes import Pass
 from thalweg.pictures import landscape
 from thalweg.race import compare
@@ -61,6 +63,7 @@ __all__ = [
     "DetachedLossError",
     "FormulaError",
     "LayoutError",
+    "Monitor",
     "NonFiniteError",
     "OperatorError",
     "OptimizerError",
@@ -92,6 +95,7 @@ __all__ = [
     "landscape",
     "linalg",
     "load",
+    "monitor",
     "nearest",
     "optim",
     "passes",
