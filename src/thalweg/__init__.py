@@ -3,6 +3,7 @@
 from thalweg import (
     curvature,
     doctor,
+    flow,
     linalg,
     optim,
     passes,
@@ -80,6 +81,7 @@ __all__ = [
     "doctor",
     "eigenpairs",
     "examine",
+    "flow",
     "from_curvlinops",
     "from_matvec",
     "linalg",
