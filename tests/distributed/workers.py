@@ -36,6 +36,7 @@ from thalweg import (
     examine,
     trace,
 )
+from thalweg.optim import KFAC, Krylov, TrustRegion
 from thalweg.surface import RebuiltGraph, RetainedGraph, _point, sample_estimate
 
 SIZES = (1, 2, 3)
@@ -344,12 +345,20 @@ DESCENTS = [
     ("trust region", "next_token"),
     ("Adam", "next_token"),
     ("dense saddle-free", "opaque_sum"),
+    ("trust region in K-FAC", "mlp"),
+    ("trust region in K-FAC", "softmax"),
 ]
 
 
 def descent(name: str, problem: Problem) -> Tensor:
     """The parameters and the losses of two steps."""
-    optimizer = OPTIMIZERS[name](problem.model.parameters())
+    model = problem.model
+    if name == "trust region in K-FAC":
+        # Inverse roots enlarge the rounding of sums by 1/ε in each factor.
+        metric = KFAC(model, damping=1e-2)
+        optimizer = TrustRegion(model.parameters(), metric=metric, subspace=Krylov(5))
+    else:
+        optimizer = OPTIMIZERS[name](model.parameters())
     losses = [optimizer.bind(problem).step() for _ in range(2)]
     params = [p.detach().reshape(-1) for p in problem.model.parameters()]
     return torch.cat([torch.stack(losses), *params]).double()

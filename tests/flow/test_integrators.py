@@ -115,7 +115,7 @@ def test_error_estimates_are_of_the_size_of_errors():
 
 def test_order_of_runge_kutta_4():
     (known,) = solution([0.64])
-    steps = [0.08, 0.04, 0.02]
+    steps = [0.04, 0.02, 0.01]
     errors = [
         float(
             (thalweg.flow(bent(), 0.64, RungeKutta4(h), reads_sharpness=False).end - known).norm()

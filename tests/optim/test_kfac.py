@@ -73,8 +73,10 @@ def test_factors_of_a_hidden_layer_are_those_of_their_definition():
         nn.Conv2d(2, 3, 3, stride=2, padding=1),
         nn.Conv2d(2, 3, (2, 3), padding=(1, 0), dilation=(2, 1), bias=False),
         nn.Conv2d(2, 3, 3, padding="same"),
+        nn.Conv2d(2, 4, 3, padding=1, groups=2),
+        nn.Conv2d(2, 3, 3, padding=1, padding_mode="reflect"),
     ],
-    ids=["strided", "dilated", "same"],
+    ids=["strided", "dilated", "same", "grouped", "reflected"],
 )
 def test_a_convolution_is_a_linear_layer_on_its_patches(layer):
     """A is E[patch patchᵀ]: the patches are those that, times the weight, give the output."""
@@ -98,7 +100,7 @@ def test_a_convolution_is_a_linear_layer_on_its_patches(layer):
     patches = torch.stack(columns, 1)
     if layer.bias is not None:
         patches = torch.cat([patches, torch.ones(positions, 1, dtype=torch.float64)], 1)
-    torch.testing.assert_close(metric.state_dict()["0.A"], patches.T @ patches / positions)
+    torch.testing.assert_close(metric.state_dict()["0.A"][0], patches.T @ patches / positions)
     assert torch.linalg.eigvalsh((M + M.T) / 2)[0] > 0
 
 
@@ -121,7 +123,7 @@ def test_many_outputs_are_drawn_without_bias():
         metric = KFAC(model)
         metric.attach(params)
         metric.refresh(objective, torch.Generator().manual_seed(seed))
-        seen.append(metric.state_dict()["0.G"])
+        seen.append(metric.state_dict()["0.G"][0])
     G = torch.stack(seen)
     exact = 2 / 20 * torch.eye(20, dtype=torch.float64)
     stderr = G.std(0) / 20
@@ -129,11 +131,93 @@ def test_many_outputs_are_drawn_without_bias():
 
 
 def test_what_it_does_not_know_is_the_identity_and_said():
-    model = nn.Sequential(nn.Linear(3, 3), nn.LayerNorm(3), nn.Linear(3, 2)).double()
+    model = nn.Sequential(nn.Linear(3, 3), nn.PReLU(3), nn.Linear(3, 2)).double()
     metric, M = read(model, F.mse_loss, (draw(7, 3), draw(7, 2)))
-    assert "identity for 1.weight, 1.bias" in metric.said
+    assert "identity for 1.weight" in metric.said
     scale = M[12, 12]
-    torch.testing.assert_close(M[12:18, 12:18], scale * torch.eye(6, dtype=torch.float64))
+    torch.testing.assert_close(M[12:15, 12:15], scale * torch.eye(3, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("norm", "shape"),
+    [
+        (nn.LayerNorm(4), (6, 4)),
+        (nn.LayerNorm(4), (6, 3, 4)),
+        (nn.LayerNorm((3, 4)), (6, 3, 4)),
+        (nn.RMSNorm(4), (6, 4)),
+        (nn.GroupNorm(2, 4), (6, 4, 3)),
+        (nn.BatchNorm1d(4).eval(), (6, 4)),
+        (nn.BatchNorm2d(4).eval(), (6, 4, 2, 2)),
+    ],
+    ids=["layer", "positions", "two dimensions", "rms", "group", "batch", "images"],
+)
+def test_scale_and_shift_are_exact_channel_by_channel(norm, shape):
+    """Against the dense GGN: M's two by two blocks are those of γ_c and β_c."""
+    norm = copy.deepcopy(norm).double()
+    with torch.no_grad():
+        for number, p in enumerate(norm.parameters()):
+            p.copy_(draw(*p.shape, seed=number))
+        for buffer in norm.buffers():
+            if buffer.dtype.is_floating_point:
+                buffer.add_(0.5)
+    x = draw(*shape, seed=4)
+    model = nn.Sequential(norm, nn.Flatten(), nn.Linear(x[0].numel(), 3).double()).eval()
+    model[2].requires_grad_(False)
+    batch = (x, torch.arange(6) % 3)
+    metric, M = read(model, F.cross_entropy, batch)
+    G = ggn(model, F.cross_entropy, batch)
+    assert metric.said == "K-FAC of 1 layers"
+    n = norm.weight.numel()
+    kept = torch.eye(n, dtype=torch.bool).repeat(len(G) // n, len(G) // n)
+    torch.testing.assert_close(M, torch.where(kept, G, 0), rtol=1e-6, atol=1e-9)
+
+
+def test_an_embedding_of_one_token_is_exact():
+    model = nn.Sequential(nn.Embedding(5, 3), nn.Flatten(), nn.Linear(3, 4)).double()
+    model[2].requires_grad_(False)
+    batch = (torch.tensor([[2]]), torch.tensor([1]))
+    _, M = read(model, F.cross_entropy, batch)
+    torch.testing.assert_close(M, ggn(model, F.cross_entropy, batch), rtol=1e-6, atol=1e-8)
+
+
+def test_an_embedding_counts_its_tokens_and_leaves_the_padding_out():
+    model = nn.Sequential(nn.Embedding(4, 2, padding_idx=0), nn.Flatten(), nn.Linear(6, 3)).double()
+    tokens = torch.tensor([[1, 1, 0], [1, 2, 0]])
+    metric, _ = read(model, F.cross_entropy, (tokens, torch.tensor([0, 1])))
+    picked = metric.state_dict()["0.P"][0]
+    torch.testing.assert_close(picked, torch.tensor([0, 3, 1, 0], dtype=torch.float64) / 6)
+
+
+def test_a_weight_that_picks_and_multiplies_has_the_trace_of_both():
+    class Tied(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.embedding = nn.Embedding(5, 3)
+            self.head = nn.Linear(3, 5)
+            self.head.weight = self.embedding.weight
+
+        def forward(self, tokens):
+            return self.head(self.embedding(tokens).mean(1).tanh())
+
+    torch.manual_seed(0)
+    model = Tied().double()
+    batch = (torch.tensor([[0, 1], [2, 2], [4, 1]]), torch.tensor([0, 3, 1]))
+    metric, M = read(model, F.cross_entropy, batch)
+    assert metric.said == "K-FAC of 1 layers"
+    own = {key: metric.state_dict()[f"0.{key}"][0] for key in "AGPE"}
+    expected = own["A"].trace() * own["G"].trace() + own["P"].sum() * own["E"].trace()
+    torch.testing.assert_close(M.trace(), expected, rtol=1e-5, atol=0)
+    assert torch.linalg.eigvalsh((M + M.T) / 2)[0] > 0
+
+
+def test_a_long_side_has_a_diagonal_factor(monkeypatch):
+    monkeypatch.setattr("thalweg.optim._kfac_weight.MAX_SIDE", 3)
+    model = nn.Linear(2, 4).double()
+    metric, M = read(model, F.cross_entropy, (draw(7, 2), torch.arange(7) % 4))
+    assert metric.state_dict()["0.G"].shape == (1, 4)
+    p = model(draw(7, 2)).softmax(1).detach()
+    torch.testing.assert_close(metric.state_dict()["0.G"][0], (p * (1 - p)).mean(0))
+    assert torch.linalg.eigvalsh((M + M.T) / 2)[0] > 0
 
 
 def test_dead_and_frozen_layers_and_layers_that_never_run():
@@ -164,7 +248,7 @@ def test_a_layer_that_runs_twice_adds_up():
     assert torch.linalg.eigvalsh((M + M.T) / 2)[0] > 0
     h = model.layer(draw(7, 3)).detach()
     a = torch.cat([torch.cat([draw(7, 3), h]), torch.ones(14, 1, dtype=torch.float64)], 1)
-    torch.testing.assert_close(metric.state_dict()["0.A"], a.T @ a / 14)
+    torch.testing.assert_close(metric.state_dict()["0.A"][0], a.T @ a / 14)
 
 
 def test_a_closure_gives_the_gradients_themselves():
@@ -177,7 +261,7 @@ def test_a_closure_gives_the_gradients_themselves():
     metric.refresh(objective, torch.Generator())
     assert "from the gradients, the loss being unknown" in metric.said
     slopes = 2 * (model(x) - y).detach()
-    torch.testing.assert_close(metric.state_dict()["0.G"], slopes.T @ slopes / 7)
+    torch.testing.assert_close(metric.state_dict()["0.G"][0], slopes.T @ slopes / 7)
 
 
 def test_batches_do_not_matter():
@@ -210,7 +294,9 @@ def test_an_average_over_readings():
         metric.refresh(objective, torch.Generator())
     ones = torch.ones(5, 1, dtype=torch.float64)
     a, b = (torch.cat([x, ones], 1) for x, _ in batches)
-    torch.testing.assert_close(metric.state_dict()["0.A"], 0.75 * a.T @ a / 5 + 0.25 * b.T @ b / 5)
+    torch.testing.assert_close(
+        metric.state_dict()["0.A"][0], 0.75 * a.T @ a / 5 + 0.25 * b.T @ b / 5
+    )
 
 
 def test_saddle_free_newton_takes_it_by_itself_and_repeats_itself_when_resumed():

@@ -38,6 +38,7 @@ class QuadraticFlow:
         error: estimate of ‖error of θ(t)‖ at `until` [param]; at infinity, of the gradient that is
             left there over the least rate.
         until: the time up to which the space was grown.
+        modes: Ritz vectors, one a column, to which rates and slopes belong.
     """
 
     rates: NDArray[np.float64]
@@ -45,8 +46,7 @@ class QuadraticFlow:
     num_products: int
     error: float
     until: float
-    _space: KrylovSpace
-    _basis: Float[Tensor, "n m"]
+    modes: Float[Tensor, "n m"]
 
     def moved(self, time: float) -> Float[Tensor, " n"]:
         """θ(t) − θ₀; at infinity −H⁻¹ g.
@@ -77,8 +77,7 @@ class QuadraticFlow:
         return bool((self.rates > 0).all())
 
     def _lifted(self, along_modes: NDArray[np.float64]) -> Tensor:
-        coordinates = self._space.coordinates(along_modes)
-        return self._basis @ self._basis.new_tensor(coordinates)
+        return self.modes @ self.modes.new_tensor(along_modes)
 
 
 def quadratic_flow(
@@ -127,7 +126,9 @@ def quadratic_flow(
     space = KrylovSpace(hessian, gradient)
     error = _grown(space, until, tol, max_products)
     slopes, rates = space.modes()
-    return QuadraticFlow(rates, slopes, space.size, error, until, space, space.basis)
+    vectors = space.coordinates(np.eye(space.size))
+    modes = space.basis @ gradient.new_tensor(vectors)
+    return QuadraticFlow(rates, slopes, space.size, error, until, modes)
 
 
 def _grown(space: KrylovSpace, until: float, tol: float, most: int) -> float:

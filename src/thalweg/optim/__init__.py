@@ -4,6 +4,7 @@ from thalweg.optim._adam import Adam, adam_step
 from thalweg.optim._cubic_regularisation import CubicRegularisation
 from thalweg.optim._damped import Damped
 from thalweg.optim._dense_saddle_free_newton import DenseSaddleFreeNewton
+from thalweg.optim._diagonal import Diagonal
 from thalweg.optim._first_order import FirstOrder
 from thalweg.optim._gradient_descent import GradientDescent, gradient_descent_step
 from thalweg.optim._heavy_ball import HeavyBall, heavy_ball_step
@@ -33,6 +34,7 @@ __all__ = [
     "CubicRegularisation",
     "Damped",
     "DenseSaddleFreeNewton",
+    "Diagonal",
     "FirstOrder",
     "GradientDescent",
     "HeavyBall",

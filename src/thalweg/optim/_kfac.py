@@ -4,37 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from math import sqrt
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg._errors import OptimizerError
 from thalweg._problem import Evaluation
 from thalweg._reading import differentiating, unwrapped
-from thalweg.optim._kronecker import Kronecker
+from thalweg.optim._kfac_block import Block
+from thalweg.optim._kfac_scale import ScaleBlock, is_scale
+from thalweg.optim._kfac_weight import WeightBlock, is_weight
 from thalweg.optim._metric import Metric
 from thalweg.optim._objective import Objective, ProblemObjective
 from thalweg.optim._output_root import output_root
 
 DAMPING = {torch.float64: 1e-6}
 """ε by dtype; 1e-2 in those with fewer digits."""
-
-
-@dataclass
-class _Layer:
-    """A layer that K-FAC knows, and where its parameters lie in the flat vector."""
-
-    name: str
-    module: nn.Module
-    weight: slice
-    bias: slice | None
-    inputs: list[Tensor] = field(default_factory=list)
-    outputs: list[Tensor] = field(default_factory=list)
 
 
 class KFAC(Metric):
@@ -44,11 +32,15 @@ class KFAC(Metric):
     generalised Gauss–Newton matrix of the mean loss in z. Both are damped relative to their mean
     eigenvalue, A + ε (tr A / dim A) I, so that M has no scale of its own.
 
-    Linear layers (every position of a sequence is a sample) and convolutions of one group are
-    known; of all other parameters M is the identity at the mean scale of the known blocks. Tied
-    layers and layers that run several times add up. For cross-entropy and squares of up to 16
-    outputs G is exact; of more outputs and of binary cross-entropy it is drawn once, unbiased; of
-    other losses, and of a closure, it is that of the gradients themselves (the empirical Fisher).
+    Known are linear layers (every position of a sequence is a sample), convolutions in one and two
+    dimensions with their groups, embeddings (A is diagonal there, how often each token is picked),
+    and scale and shift of normalisations (exact, channel by channel); of all other parameters M is
+    the identity at the mean scale of the known blocks. Layers that share a weight, and layers that
+    run several times, add up. A side of more than 4,096 units has a diagonal factor.
+
+    For cross-entropy and squares of up to 16 outputs G is exact; of more outputs and of binary
+    cross-entropy it is drawn once, unbiased; of other losses, and of a closure, it is that of the
+    gradients themselves (the empirical Fisher).
 
     Args:
         model: whose layers are watched, by hooks that are there while the metric is read.
@@ -59,8 +51,9 @@ class KFAC(Metric):
     each factor. `whitened` takes two products of matrices a layer.
 
     Source: Martens and Grosse 2015, "Optimizing neural networks with Kronecker-factored approximate
-    curvature", §3; Grosse and Martens 2016 for convolutions; the damping relative to the factors
-    and the exact G are ours.
+    curvature", §3; Grosse and Martens 2016 for convolutions; Botev and Martens 2022, "KFAC-JAX",
+    for embeddings and scale and shift; the damping relative to the factors, the exact G and the one
+    product for a weight that both picks and multiplies are ours.
 
     Example:
         >>> import torch
@@ -79,11 +72,11 @@ class KFAC(Metric):
         self.model = model
         self.damping = damping
         self.decay = decay
-        self._layers: list[_Layer] = []
+        self._layers: list[Block] = []
         self._rest: list[str] = []
         self._params: list[Tensor] = []
         self._factors: dict[str, Tensor] = {}
-        self._blocks: list[tuple[_Layer, Kronecker]] = []
+        self._blocks: list[Block] = []
         self._scale = 1.0
         self._cost = 0.0
         self._is_empirical = False
@@ -96,7 +89,7 @@ class KFAC(Metric):
         parts = [f"K-FAC of {len(self._blocks)} layers"]
         if self._is_empirical:
             parts.append("from the gradients, the loss being unknown")
-        dead = [layer.name for layer in self._layers if not self._is_alive(layer)]
+        dead = [layer.name for layer in self._layers if layer not in self._blocks]
         if lost := [*self._rest, *dead]:
             parts.append(f"identity for {', '.join(lost[:5])}{' …' if len(lost) > 5 else ''}")
         return ", ".join(parts)
@@ -113,40 +106,41 @@ class KFAC(Metric):
         for p in params:
             places[id(p)] = slice(offset, offset + p.numel())
             offset += p.numel()
-        self._layers, found = [], set()
+        owners: dict[int, list[tuple[str, nn.Module]]] = {}
         for name, module in unwrapped(self.model).named_modules():
-            if not _is_known(module) or id(module.weight) not in places:
-                continue
-            if id(module.weight) in found:
-                continue  # tied: its first owner's block stands for all uses
-            bias = module.bias
-            place = places.get(id(bias)) if bias is not None else None
-            found |= {id(module.weight)} | ({id(bias)} if place else set())
-            self._layers.append(_Layer(name, module, places[id(module.weight)], place))
+            if (is_weight(module) or is_scale(module)) and id(module.weight) in places:
+                owners.setdefault(id(module.weight), []).append((name, module))
+        self._layers, found = [], set()
+        for weight, uses in owners.items():
+            kind = WeightBlock if is_weight(uses[0][1]) else ScaleBlock
+            biases = {id(b) for _, m in uses if (b := getattr(m, "bias", None)) is not None}
+            own = [places[weight], *(places[b] for b in biases & set(places))][:2]
+            found |= {weight} | (biases & set(places) if len(biases) == 1 else set())
+            own = own if len(biases) == 1 else own[:1]
+            self._layers.append(kind(uses[0][0], [module for _, module in uses], own))
         self._rest = self._named(places, found)
         self._factors, self._blocks = {}, []
 
     def refresh(self, objective: Objective, generator: torch.Generator) -> None:
         """Watches one forward pass, and pulls the output's curvature back to every layer."""
-        factors = {
-            key: torch.zeros(size, size, dtype=self._params[0].dtype, device=self._params[0].device)
-            for key, size in self._sizes()
-        }
+        like = self._params[0]
+        factors = {key: like.new_zeros(shape) for key, shape in self._shapes()}
         total = 0.0
         for batch in objective.batches:
             with differentiating(), ExitStack() as stack:
                 for layer in self._layers:
-                    layer.inputs, layer.outputs = [], []
-                    stack.callback(layer.module.register_forward_hook(_watching(layer)).remove)
+                    layer.uses = []
+                    for module in layer.modules:
+                        stack.callback(module.register_forward_hook(layer.watch).remove)
                 evaluation = objective.forward(batch)
                 stack.close()
                 weight = objective.count(evaluation, batch)
                 total += weight
                 self._add(factors, weight, objective, evaluation, batch, generator)
         for layer in self._layers:
-            layer.inputs, layer.outputs = [], []
+            layer.uses = []
         # One sum over all processes, the number of loss terms with it.
-        parts = [*factors.values(), self._params[0].new_tensor([total])]
+        parts = [*factors.values(), like.new_tensor([total])]
         flat = torch.cat([part.detach().reshape(-1) for part in parts])
         flat = objective.ranks.sum(lambda: flat, flat)
         *sums, terms = flat.split([part.numel() for part in parts])
@@ -174,23 +168,26 @@ class KFAC(Metric):
 
     # -- how it is done ---------------------------------------------------------------------
 
-    def _sizes(self) -> Iterator[tuple[str, int]]:
+    def _shapes(self) -> Iterator[tuple[str, tuple[int, ...]]]:
         for number, layer in enumerate(self._layers):
-            rows, columns = _shape(layer)
-            yield f"{number}.A", columns
-            yield f"{number}.G", rows
+            for key, shape in layer.shapes().items():
+                yield f"{number}.{key}", shape
+
+    def _of(self, number: int, factors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The factors of one layer, by their own names."""
+        return {key: factors[f"{number}.{key}"] for key in self._layers[number].shapes()}
 
     def _add(
         self,
         factors: dict[str, Tensor],
-        weight: float,
+        share: float,
         objective: Objective,
         evaluation: Evaluation,
         batch: Any,
         generator: torch.Generator,
     ) -> None:
         """Adds the factors of a batch, times its weight."""
-        outputs = [z for layer in self._layers for z in layer.outputs]
+        outputs = [use.output for layer in self._layers for use in layer.uses]
         if not outputs:
             return
         seeds = None
@@ -200,113 +197,43 @@ class KFAC(Metric):
         pulled: list[tuple[Tensor, Tensor | None]]
         if seeds is None:
             # The gradient of a mean over N is 1/N of each sample's, whose squares are averaged.
-            pulled = [(evaluation.loss * sqrt(_num_rows(self._layers)), None)]
+            rows = max(layer.num_rows(use) for layer in self._layers for use in layer.uses)
+            pulled = [(evaluation.loss * sqrt(rows), None)]
         else:
             pulled = [(evaluation.logits, seed) for seed in seeds]
         self._cost = 1 / 3
-        for layer_number, layer in enumerate(self._layers):
-            samples = sum(_rows(z, layer).shape[0] for z in layer.outputs)
-            for a in layer.inputs:
-                rows = _patches(a, layer)
-                factors[f"{layer_number}.A"] += weight / max(samples, 1) * (rows.T @ rows)
+        for number, layer in enumerate(self._layers):
+            layer.add_inputs(self._of(number, factors), share)
         for source, seed in pulled:
             self._cost += 2 / 3
-            slopes = torch.autograd.grad(
-                source, outputs, seed, retain_graph=True, allow_unused=True
-            )
-            remaining = list(slopes)
-            for layer_number, layer in enumerate(self._layers):
-                for _ in layer.outputs:
-                    slope = remaining.pop(0)
-                    if slope is not None:
-                        rows = _rows(slope, layer)
-                        factors[f"{layer_number}.G"] += weight * (rows.T @ rows)
+            found = torch.autograd.grad(source, outputs, seed, retain_graph=True, allow_unused=True)
+            remaining = iter(found)
+            for number, layer in enumerate(self._layers):
+                slopes = [next(remaining) for _ in layer.uses]
+                layer.add_slopes(self._of(number, factors), slopes, share)
 
     def _take(self, factors: dict[str, Tensor]) -> None:
         self._factors = factors
         self._blocks, scales = [], []
         for number, layer in enumerate(self._layers):
-            A, G = factors[f"{number}.A"], factors[f"{number}.G"]
-            if self._is_alive(layer):
-                eps = self.damping or DAMPING.get(A.dtype, 1e-2)
-                self._blocks.append((layer, Kronecker.of(A, G, eps)))
-                scales.append(float(A.diagonal().mean() * G.diagonal().mean()))
+            own = self._of(number, factors)
+            if layer.is_alive(own):
+                damping = self.damping or DAMPING.get(self._params[0].dtype, 1e-2)
+                scales.append(layer.take(own, damping))
+                self._blocks.append(layer)
         self._scale = (sum(scales) / len(scales)) ** 0.5 if scales else 1.0
-
-    def _is_alive(self, layer: _Layer) -> bool:
-        number = self._layers.index(layer)
-        traces = [self._factors[f"{number}.{k}"].diagonal().sum() for k in "AG"]
-        tiny = torch.finfo(traces[0].dtype).tiny ** 0.5
-        return all(bool(torch.isfinite(t)) and float(t) > tiny for t in traces)
 
     def _applied(self, v: Float[Tensor, " n"], *, is_inverse: bool) -> Float[Tensor, " n"]:
         if not self._factors:
             return v
         result = v / self._scale if is_inverse else v * self._scale
-        for layer, block in self._blocks:
-            W = v[layer.weight].view(block.rows, -1)
-            if layer.bias is None:
-                result[layer.weight] = block.applied(W, is_inverse).reshape(-1)
-            else:
-                W = block.applied(torch.cat([W, v[layer.bias, None]], 1), is_inverse)
-                result[layer.weight] = W[:, :-1].reshape(-1)
-                result[layer.bias] = W[:, -1]
+        for block in self._blocks:
+            weight, *bias = block.applied(v, is_inverse)
+            result[block.weight] = weight
+            if block.bias is not None:
+                result[block.bias] = bias[0]
         return result
 
     def _named(self, places: dict[int, slice], found: set[int]) -> list[str]:
         names = {id(p): name for name, p in unwrapped(self.model).named_parameters()}
         return [names.get(i, "a parameter outside the model") for i in places if i not in found]
-
-
-def _is_known(module: nn.Module) -> bool:
-    if isinstance(module, nn.Linear):
-        return True
-    is_plain = isinstance(module, nn.Conv1d | nn.Conv2d) and module.groups == 1
-    return is_plain and module.padding_mode == "zeros"
-
-
-def _shape(layer: _Layer) -> tuple[int, int]:
-    weight: Any = layer.module.weight
-    return weight.shape[0], weight[0].numel() + (layer.bias is not None)
-
-
-def _watching(layer: _Layer) -> Any:
-    def hook(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        if output.requires_grad:
-            layer.inputs.append(inputs[0].detach())
-            layer.outputs.append(output)
-
-    return hook
-
-
-def _rows(z: Tensor, layer: _Layer) -> Tensor:
-    """An output, or its gradient, as one row for each position."""
-    if isinstance(layer.module, nn.Linear):
-        return z.detach().reshape(-1, z.shape[-1])
-    return z.detach().movedim(1, -1).reshape(-1, z.shape[1])
-
-
-def _patches(a: Tensor, layer: _Layer) -> Tensor:
-    """An input as one row for each position of the output, with a 1 for the bias."""
-    module = layer.module
-    if isinstance(module, nn.Linear):
-        rows = a.reshape(-1, a.shape[-1])
-    else:
-        assert isinstance(module, nn.Conv1d | nn.Conv2d)
-        rows = _unfolded(a, module)
-    return rows if layer.bias is None else torch.cat([rows, torch.ones_like(rows[:, :1])], 1)
-
-
-def _unfolded(a: Tensor, module: nn.Conv1d | nn.Conv2d) -> Tensor:
-    """The patch under the kernel at every position."""
-    kernel, stride, dilation = module.kernel_size, module.stride, module.dilation
-    if isinstance(module, nn.Conv1d):
-        a, kernel, stride, dilation = a.unsqueeze(-2), (1, *kernel), (1, *stride), (1, *dilation)
-    # As the layer itself pads: F.pad wants the last dimension first.
-    around = module._reversed_padding_repeated_twice
-    a = F.pad(a, tuple(around))
-    return F.unfold(a, kernel, dilation, 0, stride).movedim(1, -1).flatten(0, 1)
-
-
-def _num_rows(layers: Sequence[_Layer]) -> int:
-    return max((len(_rows(z, layer)) for layer in layers for z in layer.outputs), default=1)

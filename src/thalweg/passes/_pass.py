@@ -57,10 +57,12 @@ class ActivationPass:
 
     Args:
         name: the module that it ran in.
-        function_name: the torch function, such as "sigmoid".
+        function_name: the torch function, such as "sigmoid"; of several operations that make one φ
+            those that bend, such as "sigmoid·mul".
         function: φ as it was called.
         layer: index in `Pass.layers` of the layer that ran before it, −1 where there is none.
         num_units: units (channels for convolutions).
+        slope_square: mean of φ'² over samples and units.
         saturated: share of (sample, unit) with |φ'| under 1 % of its maximum.
         dead: share of units that are so on every sample of the data.
         is_chained: whether its input is exactly what that layer returned.
@@ -71,6 +73,7 @@ class ActivationPass:
     function: Function
     layer: int
     num_units: int
+    slope_square: float
     saturated: float
     dead: float
     is_chained: bool

@@ -53,6 +53,7 @@ class _Activation:
     is_chained: bool
     steepest: float
     always_flat: Tensor
+    slopes: _Mean = field(default_factory=_Mean)
     flat: int = 0
     count: int = 0
 
@@ -195,7 +196,8 @@ class Recorder:
         layer = self._outputs.get(expression.root_identity, expression.layer)
         seen = self._activations.get(key)
         steepest = seen.steepest if seen else max_slope(phi)
-        flat = slope(phi, expression.root).abs() < SATURATED_BELOW * steepest
+        slopes = slope(phi, expression.root)
+        flat = slopes.abs() < SATURATED_BELOW * steepest
         always = _by_unit(flat, self._is_convolution(layer)).all(0)
         if seen is None:
             is_chained = expression.root_identity in self._outputs
@@ -204,6 +206,7 @@ class Recorder:
             )
         elif seen.always_flat.shape == always.shape:
             seen.always_flat = seen.always_flat & always
+        seen.slopes.add(slopes)
         seen.flat += int(flat.sum())
         seen.count += flat.numel()
 
@@ -230,6 +233,7 @@ class Recorder:
                     "function": a.function,
                     "layer": a.layer,
                     "num_units": a.always_flat.numel(),
+                    "slope_square": a.slopes.value,
                     "saturated": a.flat / max(a.count, 1),
                     "dead": float(a.always_flat.double().mean()),
                     "is_chained": a.is_chained,

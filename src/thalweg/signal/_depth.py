@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from math import exp, inf, log, sqrt
 
 import numpy as np
 from scipy import stats
 
-from thalweg.passes import ActivationPass, LayerPass, Pass
-from thalweg.signal._mean_field import MeanField, mean_field, next_length, slope_factor
+from thalweg.passes import ActivationPass, Pass
+from thalweg.signal._chain import Link, Pair, fixed_point, links, plain_chain, ratio_stderr
+from thalweg.signal._mean_field import MeanField
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,13 @@ class DepthRow:
             where the network is no plain chain up to here.
         gradient_norm: ‖∂L/∂z‖ over all samples [loss/output].
         predicted_gradient_norm: the same by theory, from the last layer's measured one.
+        gradient_ratio: ‖∂L/∂z‖ over that of the next layer; None at the last one.
+        predicted_gradient_ratio: √χ by theory; None at the last layer, or outside of a chain.
+        predicted_ratio_stderr: of the prediction, since the network has finitely many units; for
+            one input, so that a mean over many is nearer. See `Signal`.
+        ratio_by_slopes: √(σ_w² mean φ'²) with the slopes that this network has on these data, in
+            place of Gaussian means: it knows the draw, and still takes what comes back as
+            independent of it.
         weight_gradient_norm: ‖∂L/∂W‖ of the layer [loss/param].
         activation: the function that follows, "" where none does.
         saturated: share of (sample, unit) with |φ'| under 1 % of its maximum.
@@ -39,6 +48,10 @@ class DepthRow:
     predicted_scale: float | None
     gradient_norm: float
     predicted_gradient_norm: float | None
+    gradient_ratio: float | None
+    predicted_gradient_ratio: float | None
+    predicted_ratio_stderr: float | None
+    ratio_by_slopes: float | None
     weight_gradient_norm: float
     activation: str
     saturated: float
@@ -70,18 +83,21 @@ class Signal:
         scale: trend of the activation scales, likewise.
         predicted_factor: geometric mean of √χ over the hidden layers; None where the network is no
             plain chain of layers and activations.
+        prediction: the same with the interval that 95 % of the draws of such a network keep to, at
+            its width.
         theory: the mean-field fixed point at the layers' mean σ_w² and σ_b²; None likewise.
 
     Source: Schoenholz et al. 2017, with each layer's own measured variances and length in place of
     one σ_w² and the fixed point, so that it holds layer by layer. The theory takes what comes back
     as independent of what went forward; a squared error of a network whose outputs are large
-    breaks that in the last layers.
+    breaks that in the last layers. What finitely many units do to it: Hanin and Nica 2020.
     """
 
     rows: tuple[DepthRow, ...]
     gradient: Trend | None
     scale: Trend | None
     predicted_factor: float | None
+    prediction: Trend | None
     theory: MeanField | None
 
     @classmethod
@@ -89,19 +105,27 @@ class Signal:
         """The signal in a recorded pass. Cost: no further gradient."""
         layers = [(i, layer) for i, layer in enumerate(passed.layers) if layer.has_matrix]
         after = {i: _activation_after(i, passed) for i, _ in layers}
-        chain = _plain_chain(passed)
-        lengths = _lengths(chain)
-        factors = _factors(chain, lengths)
-        gradients = _gradients(chain, factors)
+        norms = [layer.gradient_norm for _, layer in layers]
+        pairs = plain_chain(passed)
+        chain = links(pairs)
+        gradients = _back(chain, norms[-1]) if chain else []
+        ratios = _ratios(norms)
+        hidden = chain[:-1]
+        prediction = _prediction(hidden)
+        by_slopes = _by_slopes(pairs)
         rows = tuple(
             DepthRow(
                 name=layer.name,
                 kind=layer.kind,
                 num_units=layer.num_units,
                 scale=sqrt(layer.output_square),
-                predicted_scale=sqrt(lengths[at]) if lengths else None,
+                predicted_scale=sqrt(chain[at].length) if chain else None,
                 gradient_norm=layer.gradient_norm,
                 predicted_gradient_norm=gradients[at] if gradients else None,
+                gradient_ratio=ratios[at],
+                predicted_gradient_ratio=sqrt(hidden[at].factor) if at < len(hidden) else None,
+                predicted_ratio_stderr=ratio_stderr(hidden[at]) if at < len(hidden) else None,
+                ratio_by_slopes=by_slopes[at] if at < len(hidden) else None,
                 weight_gradient_norm=layer.weight_gradient_norm,
                 activation=activation.function_name if activation else "",
                 saturated=activation.saturated if activation else 0.0,
@@ -112,86 +136,49 @@ class Signal:
         )
         return cls(
             rows=rows,
-            gradient=_trend([row.gradient_norm for row in rows]),
+            gradient=_trend(norms),
             scale=_trend([row.scale for row in rows]),
-            predicted_factor=exp(np.mean([log(f) for f in factors]) / 2)
-            if factors and min(factors) > 0
-            else None,
-            theory=_theory(chain),
+            predicted_factor=prediction.factor if prediction else None,
+            prediction=prediction,
+            theory=fixed_point(pairs),
         )
-
-
-_Link = tuple[LayerPass, ActivationPass | None]
 
 
 def _activation_after(index: int, passed: Pass) -> ActivationPass | None:
     return next((a for a in passed.activations if a.layer == index), None)
 
 
-def _plain_chain(passed: Pass) -> list[_Link]:
-    """Layer, activation, layer, … where each takes exactly what the one before returned.
-
-    Empty where anything else happens: normalisation, residuals, pooling, recurrence.
-    """
-    links: list[_Link] = []
-    for index, layer in enumerate(passed.layers):
-        activations = [a for a in passed.activations if a.layer == index]
-        is_last = index == len(passed.layers) - 1
-        if not (layer.has_matrix and layer.is_chained) or layer.weight_variance is None:
-            return []
-        if not is_last and (len(activations) != 1 or not activations[0].is_chained):
-            return []
-        links.append((layer, activations[0] if activations else None))
-    return links
+def _ratios(norms: Sequence[float]) -> list[float | None]:
+    """Each norm over the next one."""
+    pairs = pairwise(norms)
+    return [here / after if after > 0 else None for here, after in pairs] + [None] * bool(norms)
 
 
-def _lengths(chain: Sequence[_Link]) -> list[float]:
-    """Q of every layer: from the data's mean square through each layer's own variances."""
-    lengths: list[float] = []
-    activation: ActivationPass | None = None
-    for layer, following in chain:
-        weight_variance = layer.weight_variance or 0.0
-        if activation is None:
-            length = weight_variance * layer.input_square + layer.bias_variance
-        else:
-            phi, bias = activation.function, layer.bias_variance
-            length = next_length(phi, lengths[-1], weight_variance, bias)
-        lengths.append(length)
-        activation = following
-    return lengths
+def _by_slopes(pairs: Sequence[Pair]) -> list[float]:
+    """√(σ_w² mean φ'²) across each hidden layer."""
+    return [
+        sqrt((following.weight_variance or 0.0) * activation.slope_square)
+        for (_, activation), (following, _) in pairwise(pairs)
+        if activation is not None
+    ]
 
 
-def _factors(chain: Sequence[_Link], lengths: Sequence[float]) -> list[float]:
-    """χ across each hidden layer: ‖∂L/∂z_l‖² = χ_l ‖∂L/∂z_{l+1}‖²."""
-    factors = []
-    for i, (_, activation) in enumerate(chain[:-1]):
-        following = chain[i + 1][0]
-        assert activation is not None, "a plain chain has an activation between layers"
-        factors.append(
-            slope_factor(activation.function, lengths[i], following.weight_variance or 0.0)
-        )
-    return factors
-
-
-def _gradients(chain: Sequence[_Link], factors: Sequence[float]) -> list[float]:
-    if not chain:
-        return []
-    norms = [chain[-1][0].gradient_norm]
-    for factor in reversed(factors):
-        norms.append(norms[-1] * sqrt(factor))
+def _back(chain: Sequence[Link], last: float) -> list[float]:
+    """Gradient norms from the last one, by the factors."""
+    norms = [last]
+    for link in reversed(chain[:-1]):
+        norms.append(norms[-1] * sqrt(link.factor))
     return norms[::-1]
 
 
-def _theory(chain: Sequence[_Link]) -> MeanField | None:
-    """The fixed point, where all activations are one function and there is depth to speak of."""
-    functions = {a.function_name for _, a in chain[:-1] if a is not None}
-    if len(chain) < 3 or len(functions) != 1:
+def _prediction(factors: Sequence[Link]) -> Trend | None:
+    """The geometric mean of √χ, between twice its standard error either way."""
+    if not factors or min(link.factor for link in factors) <= 0:
         return None
-    activation = chain[0][1]
-    assert activation is not None, "a plain chain has an activation between layers"
-    weight_variance = float(np.mean([layer.weight_variance for layer, _ in chain[1:]]))
-    bias_variance = float(np.mean([layer.bias_variance for layer, _ in chain[1:]]))
-    return mean_field(activation.function, weight_variance, bias_variance)
+    n = len(factors)
+    middle = sum(log(link.factor) for link in factors) / (2 * n)
+    width = 1.96 * sqrt(sum(link.factor_variance for link in factors)) / (2 * n)
+    return Trend(exp(middle), exp(middle - width), exp(middle + width))
 
 
 def _trend(values: Sequence[float]) -> Trend | None:

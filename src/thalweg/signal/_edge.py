@@ -132,6 +132,32 @@ def edge(phi: Activation | ScalarFunction, bias_variance: float = 0.0) -> Edge:
     raise ThalwegError(NO_EDGE.format(f"{bias_variance:g}"))
 
 
+def edge_at(phi: Activation | ScalarFunction, length: float) -> Edge | None:
+    """The edge whose length is given, with the σ_b² that this takes; None if that is negative.
+
+        σ_b² = q − E[φ²]/E[φ'²]
+
+    Args:
+        phi: the activation.
+        length: q > 0.
+
+    Example:
+        >>> import torch
+        >>> round(edge_at(torch.erf, 1.0).bias_variance, 4)
+        0.1841
+    """
+    function = scalar_function(phi)
+    found = moments(function, length)
+    if not 0 < found.slope_square < inf:
+        return None
+    needed = length - found.square / found.slope_square
+    if needed < -_SAME * length:
+        return None
+    is_free = abs(needed) <= _SAME * length
+    keeps_all = is_free and abs(found.square_slope / found.slope_square - 1) <= _SAME
+    return _edge_at(function, length, 0.0 if is_free else needed, keeps_every_length=keeps_all)
+
+
 def stable_edge(phi: Activation | ScalarFunction, bias_variance: float = 0.0) -> Edge:
     """The edge at the least bias variance, from the given one up, whose length is stable.
 

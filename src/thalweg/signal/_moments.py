@@ -39,6 +39,8 @@ class Moments:
         slope_square: E[φ'²].
         slope_fourth: E[φ'⁴].
         square_slope: d E[φ²]/dq.
+        slope_square_slope: d E[φ'²]/dq.
+        fourth: E[φ⁴].
         error: of the quadrature, as a share of the mean modulus of each.
     """
 
@@ -46,6 +48,8 @@ class Moments:
     slope_square: float
     slope_fourth: float
     square_slope: float
+    slope_square_slope: float
+    fourth: float
     error: float
 
     @property
@@ -55,9 +59,9 @@ class Moments:
 
 
 def moments(phi: Activation | ScalarFunction, length: float) -> Moments:
-    """E[φ²], E[φ'²], E[φ'⁴] and d E[φ²]/dq over z ~ N(0, q).
+    """E[φ²], E[φ⁴], E[φ'²], E[φ'⁴] and the derivatives by q of E[φ²] and E[φ'²], z ~ N(0, q).
 
-    The last is E[φ²(z²/q − 1)]/2q, which needs no second derivative, so that kinks do not matter.
+    These are E[φ²(z²/q − 1)]/2q and alike, without a second derivative: kinks do not matter.
 
     Args:
         phi: the activation.
@@ -76,12 +80,21 @@ def moments(phi: Activation | ScalarFunction, length: float) -> Moments:
     def integrand(z: Array) -> Array:
         values, slopes = (t.numpy() for t in function(torch.from_numpy(scale * z)))
         squares, slope_squares = values**2, slopes**2
-        columns = (squares, slope_squares, slope_squares**2, squares * (z**2 - 1))
-        return np.stack(columns, axis=1)
+        by_variance = z**2 - 1
+        columns = (squares, slope_squares, slope_squares**2, squares**2)
+        return np.stack([*columns, squares * by_variance, slope_squares * by_variance], axis=1)
 
     means, error = gaussian_means(integrand, scale)
-    square, slope_square, slope_fourth, spread = map(float, means)
-    return Moments(square, slope_square, slope_fourth, spread / (2 * length), error)
+    square, slope_square, slope_fourth, fourth, spread, slope_spread = map(float, means)
+    return Moments(
+        square=square,
+        slope_square=slope_square,
+        slope_fourth=slope_fourth,
+        square_slope=spread / (2 * length),
+        slope_square_slope=slope_spread / (2 * length),
+        fourth=fourth,
+        error=error,
+    )
 
 
 def gaussian_means(integrand: Callable[[Array], Array], scale: float) -> tuple[Array, float]:

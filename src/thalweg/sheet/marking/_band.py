@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +57,14 @@ class Band:
         return Band(np.minimum(self.low, other.low), self.mid, np.maximum(self.high, other.high))
 
     def entry(self, row: int, column: int) -> Band:
-        """One entry of a matrix."""
+        """One entry of a matrix.
+
+        Raises:
+            UnknownValueError: if there is none: a name may be shown as a number and be a vector.
+        """
+        shape = self.shape
+        if shape == () or row >= shape[0] or column >= shape[1]:
+            raise UnknownValueError("an entry that is not there")
         return Band(
             float(self.low[row, column]),
             float(self.mid[row, column]),
@@ -81,6 +88,16 @@ def overlap(a: Band, b: Band) -> bool:
         return False
     slack = 1e-12 * (np.abs(a.mid) + np.abs(b.mid)) + 1e-300
     return bool(np.all(a.low <= b.high + slack) and np.all(b.low <= a.high + slack))
+
+
+def any_overlap(these: Sequence[Band], those: Sequence[Band]) -> bool:
+    """Whether one of these may stand for the same as one of those."""
+    return any(overlap(a, b) for a in these for b in those)
+
+
+def is_same(a: Band, b: Band) -> bool:
+    """Whether two bands end at the same numbers."""
+    return a.shape == b.shape and bool(np.all(a.low == b.low) and np.all(a.high == b.high))
 
 
 def aligned(a: Band, b: Band) -> tuple[Band, Band]:
