@@ -1,9 +1,11 @@
 """thalweg reads the loss surface under a neural network and walks it."""
 
 from thalweg import (
+    critical,
     curvature,
     doctor,
     linalg,
+    monitor,
     optim,
     passes,
     pictures,
@@ -32,6 +34,7 @@ from thalweg._errors import (
     UntapedError,
 )
 from thalweg._problem import Problem
+from thalweg.critical import escape, find_critical
 from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
 from thalweg.linalg import (
@@ -44,6 +47,7 @@ from thalweg.linalg import (
     save,
     trace,
 )
+from thalweg.monitor import Monitor
 from thalweg.passes import Pass
 from thalweg.pictures import landscape
 from thalweg.race import compare
@@ -59,6 +63,7 @@ __all__ = [
     "DetachedLossError",
     "FormulaError",
     "LayoutError",
+    "Monitor",
     "NonFiniteError",
     "OperatorError",
     "OptimizerError",
@@ -75,18 +80,22 @@ __all__ = [
     "WorkedPass",
     "check",
     "compare",
+    "critical",
     "critical_point",
     "curvature",
     "density",
     "derive",
     "doctor",
     "eigenpairs",
+    "escape",
     "examine",
+    "find_critical",
     "from_curvlinops",
     "from_matvec",
     "landscape",
     "linalg",
     "load",
+    "monitor",
     "nearest",
     "optim",
     "passes",
