@@ -145,6 +145,8 @@ class Powers:
         place.at += 2
         if place.stands("{"):
             start, end = place.enclosed()
+        elif place.now is None:
+            raise place.refuse()
         else:
             start, end = place.at, place.at + 1
             place.at = end
