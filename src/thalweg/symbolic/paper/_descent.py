@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from thalweg.symbolic._expression import Expression
 from thalweg.symbolic.paper._pieces import Piece
@@ -23,6 +23,7 @@ class Note:
     pieces: tuple[Piece, ...]
 
 
+@runtime_checkable
 class Descent(Protocol):
     """Reads formulas within a formula.
 
