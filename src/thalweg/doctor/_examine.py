@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import nan
 from time import perf_counter
 
 import torch
@@ -15,11 +16,14 @@ from thalweg._errors import ThalwegError
 from thalweg._machine import machine_of
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._progress import Progress
+from thalweg._reduction import Reduction
 from thalweg._score import constant_loss, shuffled_loss
+from thalweg._training import parameters_of, split
 from thalweg.curvature import CriticalPoint, StepRule, critical_point
 from thalweg.doctor._contest import contest
 from thalweg.doctor._examination import Examination
 from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._observation import Observation, observe, readable_form
 from thalweg.doctor._planning import (
     NUM_RUNS,
     NUM_SEEDS,
@@ -29,6 +33,7 @@ from thalweg.doctor._planning import (
 )
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan, Run, made_optimizer, train
+from thalweg.doctor._watch import Watched
 from thalweg.doctor.findings import find
 from thalweg.doctor.remedies import remedies_for
 from thalweg.passes import Pass
@@ -37,6 +42,9 @@ from thalweg.surface import Point, Surface
 
 TOLERATED_EXCESS = 1.5
 """Trials that look to take this many times the time that is left are shortened."""
+
+SHORTEST = 200
+"""Steps that are watched of a problem that cannot be read."""
 
 MAX_SEED = 2**32 - 1
 """Every generator takes seeds up to here."""
@@ -54,10 +62,13 @@ def examine(
 ) -> Examination:
     """Says what the surface looks like, what is wrong with the training, and what helps.
 
-    Readings first: the pass, how gradient and scale run with depth, and the critical-point card.
-    Then the network as it is is trained on copies for a short while, several times. Rules over all
-    of that make findings; each finding names remedies; each remedy is tried on copies with the
-    same seeds, data order and steps. Nothing of the caller's is changed.
+    Readings first: the data, how output and loss meet, a training on a copy by the whole recipe,
+    watched until it is clear that it learns; the pass, how gradient and scale run with depth, and
+    the critical-point card. Rules over all of that make findings, causes first; a symptom is a
+    finding only where the watched training does not learn what can be learned of the data. Each
+    finding names remedies; each remedy is tried on copies with the same seeds, data order and
+    steps. Nothing of the caller's is changed. What breaks the training (NaN in the data, an output
+    that the loss refuses) is a finding, not an error.
 
     Args:
         problem: model, loss and data; its own optimizer and batch size unless given here.
@@ -95,41 +106,63 @@ def examine(
     problem.ranks.refuse("examine(problem)")
     ledger = Ledger(progress or (lambda stage, share: None), budget)
     problem, batch_size = _completed(problem, optimizer, batch_size, ledger)
-    surface = Surface(problem, params)
-    with ledger.measuring("pass, and signal through depth", 0.0) as gradients:
-        passed = Pass.of(problem)
-        signal = Signal.of(passed)
-        gradients.append(2.0)
     made = made_optimizer(problem.copied())
-    # Planned first, so that a budget that is too small is refused at once.
-    plan, training = plan_trials(problem, batch_size, budget, seed)
-    card = _card(surface, made, budget, seed, ledger)
+    readable, refusal = readable_form(problem)
+    if readable is not None:
+        # Planned first, so that a budget that is too small is refused at once.
+        plan, training = plan_trials(readable, batch_size, budget, seed)
+        training = replace(training, model=problem.model)
+    else:
+        plan, training = _unplanned(problem, batch_size, seed)
+
+    def is_certain(first: Observation) -> bool:
+        return bool(find(_first_readings(problem, made, plan, first)))
+
+    before = observe(problem, training, plan, seed, ledger, is_certain)
+    passed, card = Pass(nan, (), (), problem.num_samples), None
+    signal = Signal.of(passed)
+    if readable is not None:
+        surface = Surface(readable, params)
+        with ledger.measuring("pass, and signal through depth", 0.2) as gradients:
+            passed = Pass.of(readable)
+            signal = Signal.of(passed)
+            gradients.append(2.0)
+        card = _card(surface, made, budget, seed, ledger)
     fraction = min(1.0, batch_size / problem.num_samples)
-    plan, control, trained = _control(training, plan, fraction, seed, ledger)
+    control: tuple[Run, ...] = ()
+    if readable is not None and not before.watched.error:
+        plan, control = _control(training, plan, fraction, seed, ledger)
     readings = Readings(
         problem=problem,
         passed=passed,
         signal=signal,
-        signal_after=_signal_after(trained),
+        signal_after=_signal_after(before.watched),
         card=card,
         optimizer=made,
         control=control,
         plan=plan,
-        constant_loss=constant_loss(problem),
-        shuffled_loss=shuffled_loss(problem, torch.Generator().manual_seed(seed)),
+        constant_loss=constant_loss(problem) if readable is not None else None,
+        shuffled_loss=shuffled_loss(readable, torch.Generator().manual_seed(seed))
+        if readable is not None
+        else None,
+        observed=before,
     )
-    findings = find(readings)
-    remedies, not_applicable = remedies_for(findings, readings)
+    with ledger.measuring("rules, and probes of other learning rates", 0.45) as gradients:
+        findings = find(readings)
+        gradients.append(fraction * readings.probe.cost)
+    if not findings and (error := refusal or before.watched.error) is not None:
+        raise error
+    remedies, not_applicable = remedies_for(findings, readings) if control else ((), ())
     for remedy in not_applicable:
         ledger.omit(f"remedy: {remedy.name}", remedy.reason)
     with ledger.measuring("remedies", 0.5) as gradients:
-        tried = contest(remedies, training, readings, ledger, (0.5, 1.0))
+        tried = contest(remedies, training, readings, ledger, (0.5, 1.0)) if remedies else ()
         runs = [run for t in tried for run in (*t.runs, *([t.screening] if t.screening else []))]
         gradients.append(fraction * sum(run.num_steps for run in runs))
     ledger.progress("done", 1.0)
     return Examination(
         title=problem.name or type(problem.model).__name__,
-        num_parameters=surface.layout.size,
+        num_parameters=sum(p.numel() for p in parameters_of(problem.model)),
         num_samples=problem.num_samples,
         loss=passed.value,
         findings=findings,
@@ -146,8 +179,24 @@ def examine(
         assumptions=tuple(ledger.assumptions),
         seed=seed,
         budget=budget,
-        machine=machine_of(next(iter(problem.parameters.values()))),
+        machine=machine_of(next(problem.model.parameters())),
     )
+
+
+def _first_readings(
+    problem: Problem, made: torch.optim.Optimizer, plan: Plan, first: Observation
+) -> Readings:
+    """What is known after a first look, before anything is read at the point."""
+    passed = Pass(nan, (), (), problem.num_samples)
+    signal = Signal.of(passed)
+    return Readings(problem, passed, signal, None, None, made, (), plan, None, None, observed=first)
+
+
+def _unplanned(problem: Problem, batch_size: int, seed: int) -> tuple[Plan, Problem]:
+    """What to watch of a problem that cannot be read: no trial will be made of it."""
+    training, held_out = split(problem, torch.Generator().manual_seed(seed))
+    reduction = Reduction(lambda batch, _: float(num_samples(batch)), False, "samples")
+    return Plan(SHORTEST, batch_size, held_out, reduction, 1), training
 
 
 def _completed(
@@ -264,31 +313,32 @@ def _root_mean_square_gradient(
 
 def _control(
     training: Problem, plan: Plan, fraction: float, seed: int, ledger: Ledger
-) -> tuple[Plan, tuple[Run, ...], Problem]:
-    """Runs of the network as it is, with the plan they hold to; and the network after the first.
+) -> tuple[Plan, tuple[Run, ...]]:
+    """Runs of the network as it is, with the plan they hold to.
 
     Where the first run takes far longer than planned, the plan is shortened and the run repeated.
     """
     with ledger.measuring(f"training as it is, {NUM_SEEDS} seeds", 0.3) as gradients:
-        first = training.copied()
-        runs = [train(first, plan, seed)]
+        runs = [train(training.copied(), plan, seed)]
         excess = NUM_RUNS * runs[0].seconds / max(ledger.seconds_left, 1e-3)
         if excess > TOLERATED_EXCESS and (shorter := shortened(plan, excess)) != plan:
             gradients.append(fraction * runs[0].num_steps)
-            plan, first = shorter, training.copied()
-            runs = [train(first, plan, seed)]
+            plan = shorter
+            runs = [train(training.copied(), plan, seed)]
         for k in range(1, NUM_SEEDS):
             ledger.progress("training as it is", 0.3 + 0.2 * k / NUM_SEEDS)
             runs.append(train(training.copied(), plan, seed + k))
         gradients.append(fraction * sum(run.num_steps for run in runs))
-    return plan, tuple(runs), first
+    return plan, tuple(runs)
 
 
-def _signal_after(trained: Problem) -> Signal | None:
+def _signal_after(watched: Watched) -> Signal | None:
+    if watched.failure:
+        return None
     try:
-        return Signal.of(Pass.of(trained.in_eval_mode()))
+        return Signal.of(Pass.of(watched.problem.in_eval_mode()))
     except ThalwegError:
-        # A run that broke down leaves parameters with no finite loss; the finding says so.
+        # A training that broke down leaves parameters with no finite loss; the finding says so.
         return None
 
 

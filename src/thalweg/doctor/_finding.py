@@ -10,13 +10,37 @@ from enum import Enum
 class Ailment(Enum):
     """What can be found."""
 
+    DATA_NOT_FINITE = "NaN or infinity in the data"
+    TARGET_SHAPE = "output and target of different shapes"
+    TARGET_RANGE = "targets out of range"
+    OUTPUT_LOSS = "output and loss do not match"
+    REDUCTION = "wrong reduction of the loss"
+    TARGET_SCALE = "scale of the targets"
+    INPUT_SCALE = "scale of the inputs"
+    OUTLIERS = "outliers in the inputs"
+    CONSTANT_FEATURES = "constant features"
+    NO_SIGNAL = "labels carry no signal"
+    CANNOT_LEARN = "parameters that cannot learn"
+    ACCUMULATED = "gradients accumulate, zero_grad is missing"
+    WRONG_MODE = "trained in the wrong mode"
+    BATCH_OF_ONE = "batch normalisation with a batch of one"
+    SYMMETRIC = "symmetric or zero initialisation"
+    BOTTLENECK = "information lost in a bottleneck"
+    DROPOUT = "too much dropout"
+    WEIGHT_DECAY = "weight decay outweighs the gradient"
+    CLIPPING = "gradient clipped too low"
+    MOMENTUM = "momentum too high"
+    EPSILON = "epsilon of the optimizer too large"
+    NOISE = "gradient noise larger than signal, batch too small"
     VANISHING = "vanishing gradient"
     EXPLODING = "exploding gradient"
     SATURATED = "saturated units"
     DEAD = "dead units"
     LR_TOO_LARGE = "learning rate too large"
     LR_TOO_SMALL = "learning rate too small"
-    STUCK = "stuck"
+    ILL_CONDITIONED = "ill-conditioned"
+    GRADIENT_FLAT = "gradient-flat"
+    STUCK = "stuck on a plateau or at a saddle"
     NOT_FINITE = "not finite"
 
 
@@ -31,6 +55,7 @@ class Finding:
         evidence: the measured numbers, by what they are.
         rule: when this counts as a finding.
         margin: how far past the rule, as a ratio (1 is just past it).
+        found_after: steps of training that its evidence took; 0 where it shows before the first.
     """
 
     ailment: Ailment
@@ -39,3 +64,4 @@ class Finding:
     evidence: Mapping[str, float]
     rule: str
     margin: float
+    found_after: int = 0

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from statistics import median
+from functools import cached_property
+from math import inf, nan
 
 import torch
+from scipy.stats import linregress
 
 from thalweg._problem import Problem
+from thalweg._score import Score
 from thalweg.curvature import CriticalPoint
+from thalweg.doctor._head import Head
+from thalweg.doctor._levels import HALF, HELPFUL, MOST, Levels
+from thalweg.doctor._observation import Observation
+from thalweg.doctor._probe import Probe
+from thalweg.doctor._sample import Sample
 from thalweg.doctor._trial import Plan, Run
+from thalweg.doctor._watch import Watched
 from thalweg.passes import Pass
 from thalweg.signal import Signal
 
@@ -20,15 +29,16 @@ class Readings:
 
     Args:
         problem: as handed over, with the optimizer that is in use or assumed.
-        passed: the pass at the point handed over.
+        passed: the pass at the point handed over; without layers where it could not be read.
         signal: how scale and gradient run with depth there.
-        signal_after: the same after the control run of the first seed, None where it broke down.
+        signal_after: the same after the watched run, None where it broke down.
         card: what kind of place the point is, None where curvature could not be read.
         optimizer: the optimizer in use or assumed, on a copy, to read its settings.
-        control: runs of the network as it is.
-        plan: what all trials have in common.
+        control: runs of the network as it is; none where they could not be made.
+        plan: what all trials have in common; None where there are none.
         constant_loss: the loss of the best answer that ignores the input, None where not known.
         shuffled_loss: the loss against the targets in random order, None where there are none.
+        observed: the data, the head and a watched training; None where only remedies are tried.
     """
 
     problem: Problem
@@ -41,16 +51,94 @@ class Readings:
     plan: Plan
     constant_loss: float | None
     shuffled_loss: float | None
+    observed: Observation | None = None
+
+    @property
+    def _seen(self) -> Observation:
+        assert self.observed is not None, "rules ask for what was observed"
+        return self.observed
+
+    @property
+    def sample(self) -> Sample:
+        """The data as tables."""
+        return self._seen.sample
+
+    @property
+    def head(self) -> Head:
+        """How output and loss meet."""
+        return self._seen.head
+
+    @property
+    def levels(self) -> Levels:
+        """The losses that mean that nothing, or half of what can be, was learned."""
+        return self._seen.levels
+
+    @property
+    def watched(self) -> Watched:
+        """A training by the whole recipe."""
+        return self._seen.watched
+
+    @property
+    def settled(self) -> float:
+        """Mean minibatch loss of the watched network at the end, in evaluation mode."""
+        return self._seen.settled
+
+    @property
+    def held_out(self) -> Score | None:
+        """The held-out score of the watched network, None where it could not be taken."""
+        return self._seen.held_out
+
+    @property
+    def probe(self) -> Probe:
+        """The watched training with other learning rates."""
+        return self._seen.probe
+
+    @property
+    def is_readable(self) -> bool:
+        """Whether the pass could be read at all."""
+        return bool(self.passed.layers)
+
+    @property
+    def start(self) -> float:
+        """The loss that training begins with, of a minibatch [loss]."""
+        losses = self.watched.losses
+        return losses[0] if losses else nan
 
     @property
     def end(self) -> float:
-        """The training loss that the control runs end with: the median, inf where most broke."""
-        return median(run.last_loss for run in self.control)
+        """The training loss that training ends with; inf where it broke off."""
+        return self.watched.end
 
     @property
     def blind_loss(self) -> float | None:
         """The loss of answers that know nothing of the input: constant, or else shuffled ones."""
-        return self.shuffled_loss if self.constant_loss is None else self.constant_loss
+        known = self.constant_loss
+        if known is None and self.observed is not None:
+            known = self.levels.blind
+        return self.shuffled_loss if known is None else known
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of the training that they mean to do: their epochs, or those of a trial."""
+        epochs = self.problem.epochs
+        if epochs is None:
+            return self.watched.max_steps
+        return epochs * self.watched.steps_in_epoch
+
+    @property
+    def num_seen(self) -> int:
+        """Steps after which what the training did is known."""
+        return self.watched.num_steps
+
+    @cached_property
+    def learned(self) -> float:
+        """The share of what can be learned that was: 0 like a blind answer, 1 the attainable."""
+        if self.watched.failure:
+            return 0.0
+        end = min(self.watched.end, self.settled)
+        above = self.start if self.blind_loss is None else self.blind_loss
+        reach = self.levels.explained * (above - self.levels.floor)
+        return (above - end) / reach if reach > 0 else (1.0 if end <= above else 0.0)
 
     @property
     def trains(self) -> bool:
@@ -59,15 +147,86 @@ class Readings:
         Measured against blind answers, so that a network that was trained before counts too;
         against the loss it begins with where no blind answer is known.
         """
-        begin = self.passed.value if self.blind_loss is None else self.blind_loss
-        return self.end <= HALF * begin
+        return self.learned >= HALF or self.is_promising
+
+    @cached_property
+    def is_promising(self) -> bool:
+        """Whether the loss, at the pace of its later steps, gets there within the training.
+
+        Where they name no epochs, within twice what was watched. A pace that is chance is none.
+        """
+        losses = self.watched.losses
+        late = losses[len(losses) * 3 // 5 :]
+        if self.watched.failure or len(late) < 10:
+            return False
+        fit = linregress(range(len(late)), late)
+        if not fit.slope < -SURE * fit.stderr:
+            return False
+        left = max(self.total_steps, self.num_seen * (2 if self.problem.epochs is None else 1))
+        reached = self.end + float(fit.slope) * (left - self.num_seen)
+        return reached <= self.levels.at(HALF, self.start)
+
+    @property
+    def trains_well(self) -> bool:
+        """Whether it learns most of what can be learned."""
+        return self.learned >= MOST
+
+    @property
+    def may_train(self) -> bool:
+        """Whether it trains, or was not watched long enough to tell."""
+        return self._seen.is_certain or self.trains
+
+    @property
+    def may_train_well(self) -> bool:
+        """The same of training well."""
+        return self._seen.is_certain or self.trains_well
+
+    @property
+    def trains_well_in_training(self) -> bool:
+        """The same by the loss in training mode alone, with units dropped."""
+        return self.watched.end <= self.levels.at(MOST, self.start)
+
+    @cached_property
+    def slower(self) -> float:
+        """Share of the attainable that a tenth of the learning rate gains, or less if need be."""
+        gain = self.gain(0.1)
+        for factor in (0.01, 0.001):
+            if gain >= HELPFUL or (factor < 0.01 and not self.watched.failure):
+                break
+            gain = max(gain, self.gain(factor))
+        return gain
+
+    @cached_property
+    def faster(self) -> float:
+        """Share of the attainable that ten or a hundred times the learning rate gains."""
+        gain = self.gain(10.0)
+        return gain if gain >= HELPFUL else max(gain, self.gain(100.0))
+
+    def gain(self, factor: float, larger: int = 1) -> float:
+        """Share of the attainable that a factor of the learning rate gains, 0 where it breaks off.
+
+        Over as many steps with the same data order, minibatches `larger` times as large.
+        """
+        other, own = self.probe.at(factor, larger), self.probe.of(self.watched)
+        above = self.start if self.blind_loss is None else self.blind_loss
+        reach = self.levels.explained * (above - self.levels.floor)
+        if other == inf or not reach > 0:
+            return 0.0
+        # A training that is worse than a blind answer is no further from it than its start was.
+        return (min(own, max(above, self.start)) - other) / reach
 
 
-HALF = 0.5
-"""A network trains if its control runs end below this share of a blind answer's loss."""
+SURE = 4.0
+"""Standard errors of a slope that is no chance."""
 
 UNTRAINED = (
-    "the network as it is does not get below half the loss of an answer that ignores the input "
-    "(half of where it began, where that is not known)"
+    "the network as it is does not learn half of what nearest neighbours or a linear model learn "
+    "of these data, measured from the loss of an answer that ignores the input, nor is on its way "
+    "there"
 )
 """The opposite of `Readings.trains`, in words."""
+
+NOT_WELL = (
+    "the network as it is learns less than 80 % of what nearest neighbours or a linear model learn"
+)
+"""The opposite of `Readings.trains_well`, in words."""

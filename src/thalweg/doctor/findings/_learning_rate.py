@@ -2,81 +2,148 @@
 
 from __future__ import annotations
 
-from math import isfinite
-from statistics import median
+from math import inf, isfinite
 
+from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._levels import HELPFUL
 from thalweg.doctor._readings import UNTRAINED, Readings
 
 RISE = 0.1
 """The loss rises if it ends above its start by this share of the start, or of a blind answer's
 loss where that is higher: noise around a minimum is no rise."""
 
+SLOW = 5.0
+"""A larger rate goes this many times as far, where neither gets far yet."""
+
 PATIENCE = 500
 """Steps an e-fold may take along the sharpest direction, however short the trials are."""
 
 
 def lr_too_large(readings: Readings) -> Finding | None:
-    """The step overshoots along the sharpest direction, and the loss rises or breaks down.
+    """The step overshoots along the sharpest direction, and the loss rises, breaks down or hovers.
 
     Or it falls back to where it began, and no lower: an overshoot may end on a plateau.
     """
-    stability = readings.card.stability if readings.card else None
-    if stability is None or stability.ratio <= 1:
+    if readings.trains_well or readings.watched.error is not None:
         return None
-    start, end = readings.passed.value, readings.end
-    peak = median(run.peak for run in readings.control)
+    stability = _stability(readings)
+    ratio = stability.ratio if stability else 0.0
+    is_unstable = ratio > 1 and not readings.trains and (_rises(readings) or _is_broken(readings))
+    helps = readings.slower
+    if not is_unstable and helps < HELPFUL:
+        return None
+    if ratio <= 1 and readings.trains:
+        return None
+    lr = float(readings.optimizer.param_groups[0]["lr"])
+    start, end, peak = readings.start, readings.end, readings.watched.peak
+    ending = f"rises to {peak:.3g} and ends at {end:.3g}" if isfinite(end) else "breaks down"
+    if isfinite(end) and not _rises(readings):
+        ending = f"hovers and ends at {end:.3g}"
+    limits = (
+        f" is {ratio:.3g} times too large for the curvature: sharpness {stability.sharpness:.3g} "
+        f"against a limit of {stability.rule.limit:.3g} for {stability.rule.name}"
+        if stability is not None and ratio > 1
+        else " is too large"
+    )
+    tenth = f" A tenth of it learns {helps:.0%} of what can be learned more." if helps > 0 else ""
+    evidence = {
+        "loss at the point": readings.passed.value,
+        "loss of the first minibatch": start,
+        "highest training loss": peak,
+        "training loss at the end": end,
+        "share of the attainable that a smaller rate gains": helps,
+    }
+    if stability is not None:
+        evidence |= {"sharpness": stability.sharpness, "stability limit": stability.rule.limit}
+    return Finding(
+        Ailment.LR_TOO_LARGE,
+        f"The learning rate {lr:g}{limits}. Trained as it is, the loss starts at {start:.3g}, then "
+        f"{ending}.{tenth}",
+        (),
+        evidence,
+        f"the sharpness is above the optimizer's stability limit, and the training loss ends "
+        f"{RISE:.0%} above where it began at least, or rises so far and ends no better than an "
+        f"answer that ignores the input; or a smaller learning rate learns {HELPFUL:.0%} of the "
+        f"attainable more in the same steps (a run above the limit that converges is no finding)",
+        max(ratio, helps / HELPFUL, 1.0),
+        readings.num_seen,
+    )
+
+
+def _stability(readings: Readings) -> Stability | None:
+    return readings.card.stability if readings.card else None
+
+
+def _is_broken(readings: Readings) -> bool:
+    return bool(readings.watched.failure)
+
+
+def _rises(readings: Readings) -> bool:
+    start, end, peak = readings.start, readings.end, readings.watched.peak
     blind = readings.blind_loss
     height = start + RISE * max(abs(start), blind or 0.0)
     learns_nothing = end > (1 - RISE) * (start if blind is None else blind)
-    if end <= height and not (peak > height and learns_nothing):
-        return None
-    ending = f"rises to {peak:.3g} and ends at {end:.3g}" if isfinite(end) else "breaks down"
-    return Finding(
-        Ailment.LR_TOO_LARGE,
-        f"The learning rate {stability.rule.lr:g} is {stability.ratio:.3g} times too large for the "
-        f"curvature: sharpness {stability.sharpness:.3g} against a limit of "
-        f"{stability.rule.limit:.3g} for {stability.rule.name}. Trained as it is, the loss "
-        f"starts at {start:.3g}, then {ending}.",
-        (),
-        {
-            "sharpness": stability.sharpness,
-            "stability limit": stability.rule.limit,
-            "loss at the point": start,
-            "highest training loss, median over seeds": peak,
-            "training loss at the end, median over seeds": end,
-        },
-        f"the sharpness is above the optimizer's stability limit, and the training loss ends "
-        f"{RISE:.0%} above where it began at least, or rises so far and ends no better than an "
-        f"answer that ignores the input (a run above the limit that converges is no finding)",
-        stability.ratio,
-    )
+    return end > height or (peak > height and learns_nothing)
 
 
 def lr_too_small(readings: Readings) -> Finding | None:
-    """Along the sharpest direction, the fastest of all, the trial is too short to get anywhere."""
-    stability = readings.card.stability if readings.card else None
-    if readings.trains or stability is None or stability.sharpness <= 0:
+    """Along the sharpest direction, the fastest of all, the training is too short to get anywhere.
+
+    Or a larger rate gets far in the steps in which this one hardly moves.
+    """
+    if readings.trains or readings.watched.failure:
         return None
-    # Far below its limit a step follows gradient flow: the error falls like e^(−pace λ t).
-    steps = 1 / (stability.rule.pace * stability.sharpness)
-    most = max(2 * readings.plan.num_steps, PATIENCE)
-    if steps <= most:
-        return None
-    rule = stability.rule
+    stability = _stability(readings)
+    rate = float(readings.optimizer.param_groups[0]["lr"])
+    steps = inf
+    if stability is not None and stability.sharpness > 0:
+        # Far below its limit a step follows gradient flow: the error falls like e^(−pace λ t).
+        steps = 1 / (stability.rule.pace * stability.sharpness)
+    most = max(readings.total_steps, PATIENCE)
+    if steps == inf or steps <= most:
+        helps = readings.faster
+        if readings.learned > 0.4 or (helps < HELPFUL and not _crawls(readings)):
+            return None
+        if stability is not None and stability.ratio > 1:
+            return None
+    else:
+        helps = readings.faster
+    evidence = {
+        "share of the attainable that was learned": readings.learned,
+        "share that a larger rate gains": helps,
+        "steps of the training": float(readings.total_steps),
+    }
+    said = ""
+    if stability is not None and isfinite(steps):
+        evidence |= {
+            "sharpness": stability.sharpness,
+            "stability limit": stability.rule.limit,
+            "steps per e-fold along the sharpest direction": steps,
+        }
+        said = (
+            f": even along the sharpest direction {stability.rule.name} needs about {steps:.2g} "
+            f"steps to bring the error down by e, and it is {1 / stability.ratio:.2g} times below "
+            f"its stability limit"
+        )
     return Finding(
         Ailment.LR_TOO_SMALL,
-        f"The learning rate {rule.lr:g} is too small for the curvature: even along the sharpest "
-        f"direction {rule.name} needs about {steps:.2g} steps to bring the error down by e, and "
-        f"it is {1 / stability.ratio:.2g} times below its stability limit.",
+        f"The learning rate {rate:g} is too small{said}. In {readings.num_seen} steps "
+        f"{max(readings.learned, 0.0):.0%} of what can be learned was learned; a larger rate gains "
+        f"{max(helps, 0.0):.0%} more in {readings.probe.num_steps}.",
         (),
-        {
-            "sharpness": stability.sharpness,
-            "stability limit": rule.limit,
-            "steps per e-fold along the sharpest direction": steps,
-            "steps of the trial": readings.plan.num_steps,
-        },
+        evidence,
         f"one e-fold along the sharpest direction takes more than {PATIENCE} steps and more than "
-        f"twice the steps of the trial, and {UNTRAINED}",
-        steps / most,
+        f"the training has, or ten or a hundred times the rate learns {HELPFUL:.0%} of the "
+        f"attainable more in the same steps; and {UNTRAINED}",
+        max(steps / most if isfinite(steps) else 0.0, helps / HELPFUL, 1.0),
+        readings.num_seen,
     )
+
+
+def _crawls(readings: Readings) -> bool:
+    """Whether it hardly learns, and a hundred times the rate goes many times as far."""
+    start, probe = readings.start, readings.probe
+    own, other = start - probe.of(readings.watched), start - probe.at(100.0)
+    far = 0.03 * (start if readings.blind_loss is None else readings.blind_loss)
+    return readings.learned < HELPFUL and other > far and other > SLOW * max(own, 0.0)

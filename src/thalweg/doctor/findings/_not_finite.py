@@ -7,22 +7,25 @@ from thalweg.doctor._readings import Readings
 
 
 def not_finite(readings: Readings) -> Finding | None:
-    """Some control run broke down; names the step and the layer of birth."""
-    broken = [run for run in readings.control if run.failure]
-    if not broken:
+    """The training broke down; names the step and the layer of birth."""
+    failures = [run.failure for run in readings.control if run.failure]
+    steps = [run.num_steps for run in readings.control if run.failure]
+    if readings.watched.failure and readings.watched.error is None:
+        failures.insert(0, readings.watched.failure)
+        steps.append(readings.watched.num_steps)
+    if not failures:
         return None
+    runs = len(readings.control) + 1
     return Finding(
         Ailment.NOT_FINITE,
-        f"Training breaks down in {len(broken)} of {len(readings.control)} runs: "
-        f"{broken[0].failure}.",
+        f"Training breaks down in {len(failures)} of {runs} runs: {failures[0]}.",
         (),
         {
-            "runs broken": float(len(broken)),
-            "runs": float(len(readings.control)),
-            "first step with a loss that is not finite": float(
-                min(run.num_steps for run in broken)
-            ),
+            "runs broken": float(len(failures)),
+            "runs": float(runs),
+            "first step with a loss that is not finite": float(min(steps)),
         },
         "the training loss becomes NaN or infinite in at least one run of the network as it is",
-        float(len(broken)),
+        float(len(failures)),
+        min(steps),
     )

@@ -63,7 +63,7 @@ def _worst(
         return None
     places: list[tuple[Signal | None, str]] = [
         (readings.signal, "at this point"),
-        (readings.signal_after, f"after {readings.plan.num_steps} steps of training"),
+        (readings.signal_after, f"after {readings.num_seen} steps of training"),
     ]
     for signal, when in places:
         rows = [row for row in signal.rows if share(row) > SHARE] if signal else []

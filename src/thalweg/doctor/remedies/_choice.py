@@ -35,7 +35,7 @@ def remedies_for(
     findings: Sequence[Finding], readings: Readings
 ) -> tuple[tuple[Remedy, ...], tuple[NotApplicable, ...]]:
     """What to try for these findings, each once, and what cannot be tried here."""
-    proposals = [proposal for finding in findings for proposal in ANSWERS[finding.ailment]]
+    proposals = [proposal for finding in findings for proposal in ANSWERS.get(finding.ailment, ())]
     drawn = [proposal(readings) for proposal in dict.fromkeys(proposals)]
     return (
         tuple(remedy for remedy in drawn if isinstance(remedy, Remedy)),

@@ -146,7 +146,7 @@ class Powers:
         if place.stands("{"):
             start, end = place.enclosed()
         elif place.now is None:
-            raise place.refuse()
+            raise place.refuse("nothing stands below the bar")
         else:
             start, end = place.at, place.at + 1
             place.at = end

@@ -1,0 +1,149 @@
+"""Inputs of a scale that no layer expects, with outliers, or without anything in them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
+from thalweg.doctor._sample import Sample
+
+LARGE = 10.0
+"""Root mean square of a feature from which on it is large: layers are made for about 1."""
+
+SMALL = 0.03
+"""And below which the whole input is small."""
+
+UNEVEN = 100.0
+"""Features differ too much if the largest spread is this many times the median one."""
+
+FAR = 30.0
+"""An outlier is this many times further from the median than 95 % of the samples."""
+
+FEW = 0.05
+"""Outliers are less than this share of the samples."""
+
+ALL = 0.95
+"""Without so many features hardly anything is left to learn by, whatever the training says."""
+
+CONSTANT_SHARE = 0.5
+"""Features without any spread are a finding from this share on."""
+
+
+def input_scale(readings: Readings) -> Finding | None:
+    """Features much larger or smaller than one, or than one another, that the network cannot "
+    "take.
+    """
+    sample = readings.sample
+    if readings.trains_well or not _is_table(sample) or _outlying(sample) is not None:
+        return None
+    scales = sample.scales[sample.scales > 0]
+    if not len(scales):
+        return None
+    largest, typical = float(scales.max()), float(scales.square().mean().sqrt())
+    spreads = sample.spreads[sample.spreads > 0]
+    uneven = float(spreads.max() / spreads.median()) if len(spreads) > 1 else 1.0
+    # What the first layer normalises needs no scale: such a network learns.
+    past = {
+        "large": largest / LARGE,
+        "small": SMALL / largest,
+        "uneven": uneven / UNEVEN if uneven > UNEVEN and largest > 1 else 0.0,
+    }
+    kind = max(past, key=lambda name: past[name])
+    if past[kind] < 1:
+        return None
+    if kind == "small" and readings.trains:
+        return None
+    said = {
+        "large": f"the largest feature has a root mean square of {largest:.3g}",
+        "small": f"the largest feature has a root mean square of {largest:.3g} only",
+        "uneven": f"the spreads of the features differ {uneven:.3g} times from the median one",
+    }[kind]
+    return Finding(
+        Ailment.INPUT_SCALE,
+        f"The inputs are not scaled: {said}, while layers are made for about 1. Standardise each "
+        f"feature: (x − mean)/std of the training data.",
+        (),
+        {
+            "root mean square of the largest feature": largest,
+            "root mean square of all": typical,
+            "largest spread over the median": uneven,
+        },
+        f"a feature's root mean square is above {LARGE:g}, or all are below {SMALL:g}, or the "
+        f"spreads differ {UNEVEN:g} times; and {NOT_WELL}",
+        past[kind],
+        readings.num_seen,
+    )
+
+
+def outliers(readings: Readings) -> Finding | None:
+    """A few values far beyond all others decide the gradient."""
+    sample = readings.sample
+    if readings.trains_well or not _is_table(sample):
+        return None
+    found = _outlying(sample)
+    if found is None:
+        return None
+    share, furthest = found
+    return Finding(
+        Ailment.OUTLIERS,
+        f"The inputs hold outliers: {share:.2%} of the samples have a value up to {furthest:.3g} "
+        f"times further from the median than 95 % of the samples. Clip them, or leave them out.",
+        (),
+        {"share of samples": share, "distance over that of 95 % of the samples": furthest},
+        f"fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times further from "
+        f"the feature's median than 95 % of them; and {NOT_WELL}",
+        furthest / FAR,
+        readings.num_seen,
+    )
+
+
+def constant_features(readings: Readings) -> Finding | None:
+    """Features that are the same in every sample say nothing, and large ones drown the rest."""
+    sample = readings.sample
+    if not _is_table(sample) or sample.bad_inputs:
+        return None
+    spreads, scales = sample.spreads, sample.scales
+    is_constant = spreads <= 1e-6 * scales.clamp_min(1e-12)
+    share = float(is_constant.double().mean())
+    large = float(scales[is_constant].max()) if share else 0.0
+    past = max(share / CONSTANT_SHARE, large / LARGE)
+    if past < 1 or (readings.trains and share < ALL):
+        return None
+    return Finding(
+        Ailment.CONSTANT_FEATURES,
+        f"{int(is_constant.sum())} of {len(spreads)} features are the same in every sample, up to "
+        f"{large:.3g} large: they say nothing, and their weights act as one more bias. Leave them "
+        f"out.",
+        (),
+        {"share of features": share, "largest of them": large},
+        f"half of the features do not vary, or one that does not is above {LARGE:g}, and "
+        f"{UNTRAINED}; or {ALL:.0%} do not vary",
+        past,
+        readings.num_seen,
+    )
+
+
+def _is_table(sample: Sample) -> bool:
+    return sample.x.ndim == 2 and sample.x.numel() > 0 and len(sample.x) >= 20
+
+
+def _outlying(sample: Sample) -> tuple[float, float] | None:
+    """Share of samples with an outlier, and how far the furthest is."""
+    x = sample.finite_x
+    away = (x - x.median(0).values).abs()
+    usual = _quantile(away, 0.95)
+    # A feature that is nearly always zero is measured by the others.
+    typical = float(usual[usual > 0].median()) if bool((usual > 0).any()) else 0.0
+    usual = torch.where(usual > 1e-3 * typical, usual, torch.full_like(usual, typical))
+    if not typical:
+        return None
+    ratio = away / usual
+    is_far = (ratio > FAR).any(1)
+    share = float(is_far.double().mean())
+    return (share, float(ratio.max())) if 0 < share < FEW else None
+
+
+def _quantile(table: Tensor, level: float) -> Tensor:
+    return table.sort(0).values[min(len(table) - 1, int(level * len(table)))]

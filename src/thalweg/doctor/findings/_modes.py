@@ -1,0 +1,96 @@
+"""Batch normalisation and dropout: in the wrong mode, over one sample, or too much of it."""
+
+from __future__ import annotations
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from thalweg._batch import num_samples
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import NOT_WELL, Readings
+
+MUCH = 0.7
+"""Dropout is much from this rate on."""
+
+
+def wrong_mode(readings: Readings) -> Finding | None:
+    """Normalisation or dropout that is trained as if it were evaluated, undeclared."""
+    problem = readings.problem
+    names = tuple(
+        name
+        for name, module in problem.model.named_modules()
+        if name in readings.watched.in_eval
+        and not problem.is_on_purpose(name)
+        and (isinstance(module, _BatchNorm) or getattr(module, "p", 1) > 0)
+    )
+    if not names:
+        return None
+    kinds = sorted({type(problem.model.get_submodule(name)).__name__ for name in names})
+    return Finding(
+        Ailment.WRONG_MODE,
+        f"The network is trained in evaluation mode: {len(names)} module(s) ({', '.join(kinds)}), "
+        f"first {names[0]!r}, keep their running statistics and drop nothing. Call model.train() "
+        f"before the steps, or declare it: Problem(..., on_purpose=({names[0]!r},)).",
+        names,
+        {"modules in evaluation mode": float(len(names)),
+         "of those that ran": float(len(readings.watched.ran))},
+        "a module of batch normalisation or dropout runs in evaluation mode in a training step",
+        1 + len(names) / max(len(readings.watched.ran), 1),
+        1,
+    )  # fmt: skip
+
+
+def batch_of_one(readings: Readings) -> Finding | None:
+    """Batch normalisation over a single sample: its variance is zero, its output the bias."""
+    problem = readings.problem
+    names = tuple(
+        name
+        for name, module in problem.model.named_modules()
+        if isinstance(module, _BatchNorm) and not problem.is_on_purpose(name)
+    )
+    size = problem.batch_size or max(num_samples(batch) for batch in problem.batches)
+    is_in_eval = set(names) <= readings.watched.in_eval
+    is_refused = "more than 1 value per channel" in readings.watched.failure
+    if not names or is_in_eval or not (size == 1 or is_refused):
+        return None
+    return Finding(
+        Ailment.BATCH_OF_ONE,
+        f"{len(names)} layer(s) of batch normalisation, first {names[0]!r}, take their statistics "
+        f"over a single sample, whose distance from its own mean is zero: what the sample says is "
+        f"lost. Use larger minibatches, or layer or group normalisation.",
+        names,
+        {"samples of a minibatch": float(size), "layers": float(len(names))},
+        "a layer of batch normalisation trains on minibatches of one sample",
+        2.0,
+        0,
+    )
+
+
+def too_much_dropout(readings: Readings) -> Finding | None:
+    """So many units are dropped that too little of the signal is left to learn by."""
+    if readings.watched.error is not None:
+        return None
+    rates: dict[str, float] = {}
+    for name, module in readings.problem.model.named_modules():
+        if isinstance(module, _DropoutNd):
+            rates[name] = module.p
+        elif isinstance(module, nn.RNNBase | nn.MultiheadAttention):
+            rates[name] = float(module.dropout)
+    worst = {name: p for name, p in rates.items() if p >= MUCH}
+    if not worst or readings.trains_well_in_training or readings.problem.mode is False:
+        return None
+    p = max(worst.values())
+    return Finding(
+        Ailment.DROPOUT,
+        f"Dropout is too much: p = {p:g} in {', '.join(map(repr, worst))} leaves {1 - p:.2g} of "
+        f"the units, and the training loss ends at {readings.end:.4g} (in evaluation mode "
+        f"{readings.settled:.4g}).",
+        tuple(worst),
+        {**{f"p of {name}": p for name, p in worst.items()},
+         "training loss at the end": readings.end,
+         "loss in evaluation mode at the end": readings.settled},
+        f"a dropout rate is {MUCH:g} or more, and with its units dropped {NOT_WELL}",
+        p / MUCH,
+        readings.num_seen,
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""Labels that have nothing to do with the inputs."""
+
+from __future__ import annotations
+
+from math import sqrt
+
+from torch import Tensor
+
+from thalweg._batch import call_of
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import Readings
+
+CHANCE = 4.5
+"""Standard errors above which the better of two simple learners is not chance."""
+
+OWN = 3.0
+"""The same for this one network."""
+
+
+def no_signal(readings: Readings) -> Finding | None:
+    """No learner does better than chance on samples that it has not seen: not this network "
+    "either.
+    """
+    found, held_out = readings.levels.attainable, readings.held_out
+    if found is None or found.z >= CHANCE or readings.sample.bad_inputs:
+        return None
+    own = _own_z(readings)
+    if own is None or own >= OWN:
+        return None
+    assert held_out is not None
+    evidence = {
+        "standard errors by which simple learners agree with the labels": found.z,
+        "standard errors that the network is better than chance": own,
+        "held-out loss": held_out.loss,
+    }
+    if readings.levels.blind is not None:
+        evidence["loss of the best constant answer"] = readings.levels.blind
+    return Finding(
+        Ailment.NO_SIGNAL,
+        "The labels carry no signal: neither nearest neighbours nor a linear model nor this "
+        "network does better than chance on samples that it has not seen. That cannot be "
+        "explained by the training: look at how inputs and labels were put together.",
+        (),
+        evidence,
+        f"leave-one-out, the answers of nearest neighbours and of ridge regression agree with the "
+        f"labels by less than {CHANCE:g} standard errors, and the network is less than {OWN:g} "
+        f"better than a constant answer on held-out data",
+        CHANCE / max(found.z, 0.5),
+        readings.num_seen,
+    )
+
+
+def _own_z(readings: Readings) -> float | None:
+    """How many standard errors the network's held-out answers are better than a constant one."""
+    score, blind = readings.held_out, readings.levels.blind
+    if score is None:
+        return 0.0 if readings.watched.failure else None
+    y, size = readings.sample.y, _num_held_out(readings)
+    if score.accuracy is not None and y is not None and size:
+        shares = y.double().mean() if readings.sample.is_binary else None
+        if shares is not None:
+            most = max(float(shares), 1 - float(shares))
+        else:
+            most = float(y.unique(return_counts=True)[1].max()) / len(y)
+        return (score.accuracy - most) / sqrt(max(most * (1 - most), 1e-9) / size)
+    if blind is None or not blind > 0:
+        return None
+    # A squared error's standard error is about √(2/N) of it.
+    return (blind - score.loss) / blind / sqrt(2 / max(size, 1))
+
+
+def _num_held_out(readings: Readings) -> int:
+    targets = [call_of(b, readings.problem.model).target for b in readings.plan.held_out]
+    return sum(len(target) for target in targets if isinstance(target, Tensor) and target.ndim)

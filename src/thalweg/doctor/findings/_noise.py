@@ -1,0 +1,90 @@
+"""Minibatches so small that their gradients say more about chance than about the loss."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+
+from thalweg._errors import ThalwegError
+from thalweg._reading import reading
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import NOT_WELL, Readings
+
+NUM_BATCHES = 24
+
+NOISY = 5.0
+"""The variance of a minibatch's gradient over the square of the mean gradient."""
+
+GAIN = 0.15
+"""Larger minibatches must learn this share of the attainable more in as many steps."""
+
+LARGER = 16
+"""So many times larger."""
+
+SMALL = 8
+"""Minibatches of more samples are not called small."""
+
+
+def noise(readings: Readings) -> Finding | None:
+    """Noise outweighs the gradient, and the same steps on larger minibatches learn far more."""
+    size = readings.plan.batch_size
+    if readings.trains_well or readings.watched.error or size > SMALL:
+        return None
+    ratio = NOISY if readings.watched.failure else _noise_to_signal(readings)
+    stability = readings.card.stability if readings.card else None
+    if ratio is None or ratio < NOISY or (stability is not None and stability.ratio > 1):
+        return None
+    gain = readings.gain(1.0, LARGER)
+    if gain < GAIN:
+        return None
+    return Finding(
+        Ailment.NOISE,
+        f"The gradient is mostly noise: over minibatches of {size} its variance is {ratio:.3g} "
+        f"times the square of its mean, and as many steps on {LARGER * size} samples each learn "
+        f"{gain:.0%} of what can be learned more. Use larger minibatches, or a smaller learning "
+        f"rate.",
+        (),
+        {"variance of the gradient over its square": ratio,
+         "gain by larger minibatches": gain, "samples of a minibatch": float(size)},
+        f"minibatches of {SMALL} samples at most; at the end of the training the variance of their "
+        f"gradients is more than {NOISY:g} times the square of the mean, {LARGER} times larger "
+        f"ones learn {GAIN:.0%} of the attainable more in as many steps, and {NOT_WELL}",
+        ratio / NOISY,
+        readings.num_seen,
+    )  # fmt: skip
+
+
+def _noise_to_signal(readings: Readings) -> float | None:
+    """Tr Σ_B / ‖G‖², unbiased, at the end of the watched training.
+
+    Source: McCandlish et al. 2018, "An empirical model of large-batch training", appendix A.
+    """
+    problem = readings.watched.problem
+    params = [p for p in problem.model.parameters() if p.requires_grad]
+    mean: list[torch.Tensor] | None = None
+    squares = count = 0.0
+    modes = [(module, module.training) for module in problem.model.modules()]
+    problem.model.eval()
+    try:
+        with reading():
+            stream = problem.minibatches(readings.plan.batch_size, torch.Generator().manual_seed(1))
+            for batch in islice(stream, NUM_BATCHES):
+                loss = problem.evaluate(problem.model, batch).loss
+                found = torch.autograd.grad(loss, params, allow_unused=True)
+                gradients = [torch.zeros(1) if g is None else g.double() for g in found]
+                squares += sum(float(g.square().sum()) for g in gradients)
+                mean = gradients if mean is None else [m + g for m, g in zip(mean, gradients)]  # noqa: B905
+                count += 1
+    except (ThalwegError, RuntimeError):
+        return None
+    finally:
+        for module, mode in modes:
+            module.training = mode
+    if mean is None or count < 2:
+        return None
+    of_mean = sum(float(m.square().sum()) for m in mean) / count**2
+    variance = (squares / count - of_mean) * count / (count - 1)
+    # The mean of so many has some of the noise in it.
+    signal = of_mean - variance / count
+    return variance / max(signal, variance / (10 * count), 1e-300)

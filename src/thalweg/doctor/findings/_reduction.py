@@ -1,0 +1,71 @@
+"""A loss that is a sum over the batch, or divided by its size twice."""
+
+from __future__ import annotations
+
+from math import log2
+
+import torch
+
+from thalweg._batch import num_samples, take
+from thalweg._errors import ThalwegError
+from thalweg._reading import reading
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._levels import HELPFUL
+from thalweg.doctor._readings import NOT_WELL, Readings
+
+CLEAR = 0.8
+"""The loss of twice the samples is 2^±this times that of the samples, at least."""
+
+
+def wrong_reduction(readings: Readings) -> Finding | None:
+    """The loss grows or falls with the number of samples, and the step is wrong by that factor."""
+    if readings.trains_well or readings.head.broadcast is not None:
+        return None
+    exponent = _exponent(readings)
+    if exponent is None or abs(exponent) < CLEAR:
+        return None
+    size = readings.plan.batch_size
+    # The step is that many times too large or small; a tenth or ten times of it must do better.
+    if (readings.slower if exponent > 0 else readings.faster) < HELPFUL:
+        return None
+    how = (
+        f"a sum over the {size} samples of a minibatch where the mean is usual, so that its "
+        f"gradient is {size} times larger"
+        if exponent > 0
+        else f"divided by the number of samples more than once, so that its gradient is about "
+        f"{size} times smaller"
+    )
+    return Finding(
+        Ailment.REDUCTION,
+        f"The loss is {how} than the learning rate allows for. Use reduction='mean', or another "
+        f"learning rate.",
+        (),
+        {
+            "exponent of the loss in the number of samples": exponent,
+            "samples of a minibatch": float(size),
+        },
+        f"the loss of twice the samples is more than {2**CLEAR:.2g} times that of the samples, or "
+        f"less than {2**-CLEAR:.2g} times; another learning rate learns more; and {NOT_WELL}",
+        abs(exponent) / CLEAR,
+        readings.num_seen,
+    )
+
+
+def _exponent(readings: Readings) -> float | None:
+    """K of loss ∝ N^k: the same samples once and twice."""
+    problem = readings.problem.copied()
+    problem.model.eval()
+    try:
+        with reading(), torch.no_grad():
+            batch = problem.batches[0]
+            half = min(num_samples(batch), 32)
+            once = take(batch, slice(half))
+            index = torch.arange(half).repeat(2)
+            twice = take(batch, index)
+            first = abs(float(problem.evaluate(problem.model, once).loss))
+            second = abs(float(problem.evaluate(problem.model, twice).loss))
+    except (ThalwegError, RuntimeError):
+        return None
+    if not (0 < first < float("inf") and 0 < second < float("inf")):
+        return None
+    return log2(second / first)

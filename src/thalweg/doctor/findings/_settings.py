@@ -1,0 +1,77 @@
+"""Momentum and ε of the optimizer that do not suit the length of the training."""
+
+from __future__ import annotations
+
+import torch
+
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import NOT_WELL, Readings
+
+HEAVY = 0.98
+"""Momentum that averages over 50 steps or more."""
+
+HORIZON = 0.05
+"""Share of all steps that the average may run over."""
+
+OUTWEIGHED = 10.0
+"""ε decides the step if it is this many times √v̂ in the median entry."""
+
+
+def momentum(readings: Readings) -> Finding | None:
+    """The average over past gradients is longer than what the training can wait for."""
+    group = readings.optimizer.param_groups[0]
+    beta = float(group["betas"][0]) if "betas" in group else float(group.get("momentum", 0) or 0)
+    if readings.trains_well or beta < HEAVY:
+        return None
+    horizon = 1 / max(1 - beta, 1e-9)
+    past = horizon / (HORIZON * readings.total_steps)
+    if past < 1:
+        return None
+    return Finding(
+        Ailment.MOMENTUM,
+        f"The momentum {beta:g} is too high: it averages over {horizon:.3g} steps of a training of "
+        f"{readings.total_steps}, so that the walk overshoots and swings back. Use 0.9.",
+        (),
+        {"momentum": beta, "steps that it averages over": horizon,
+         "steps of the training": float(readings.total_steps),
+         "training loss at the end": readings.end},
+        f"momentum (β₁ of Adam) is {HEAVY:g} or more and 1/(1 − β) above {HORIZON:.0%} of the "
+        f"steps of the training, and {NOT_WELL}",
+        past,
+        readings.num_seen,
+    )  # fmt: skip
+
+
+def epsilon(readings: Readings) -> Finding | None:
+    """ε is so large that Adam's step is a gradient step with the rate lr/ε."""
+    optimizer = readings.watched.optimizer
+    group = readings.optimizer.param_groups[0]
+    eps = float(group.get("eps", 0) or 0)
+    if readings.trains_well or eps < 1e-5 or optimizer is None:
+        return None
+    key = "exp_avg_sq" if "betas" in group else "square_avg"
+    roots = []
+    for state in optimizer.state.values():
+        if key in state:
+            count = float(state.get("step", 1) or 1)
+            beta = float(group["betas"][1]) if "betas" in group else float(group.get("alpha", 0))
+            correction = 1 - beta**count if "betas" in group else 1.0
+            roots.append((state[key] / max(correction, 1e-12)).sqrt().flatten().double().cpu())
+    if not roots:
+        return None
+    root = float(torch.cat(roots).median())
+    past = eps / max(OUTWEIGHED * root, 1e-300)
+    if past < 1:
+        return None
+    return Finding(
+        Ailment.EPSILON,
+        f"ε = {eps:g} is too large for {type(optimizer).__name__}: it is "
+        f"{eps / max(root, 1e-300):.3g} times the usual gradient √v̂ = {root:.2g} that it is "
+        f"added to, so that steps are that many times smaller than the learning rate says. Use "
+        f"1e-8.",
+        (),
+        {"epsilon": eps, "√v̂, median over entries": root},
+        f"ε is more than {OUTWEIGHED:g} times the median √v̂ after the training, and {NOT_WELL}",
+        min(past, 1e12),
+        readings.num_seen,
+    )

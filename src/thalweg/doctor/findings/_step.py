@@ -1,0 +1,119 @@
+"""What a training step does with its gradient: stale ones kept, clipping, weight decay."""
+
+from __future__ import annotations
+
+from math import exp
+from statistics import median
+
+import torch
+
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import NOT_WELL, Readings
+
+STALE = 0.05
+"""A stale gradient counts from this share of the fresh one on."""
+
+OFTEN = 0.5
+"""Share of the steps in which it must be so."""
+
+CLIPPED = 0.1
+"""Clipping is low if it leaves this share of the gradient's norm or less, in the median step."""
+
+SHRUNK = 0.5
+"""Weight decay matters if it alone shrinks weights by e^−0.5 over the training."""
+
+
+def accumulated(readings: Readings) -> Finding | None:
+    """Gradients that an optimizer step has used already lie in the next one, too."""
+    uses = readings.watched.uses[1:]
+    if len(uses) < 2:
+        return None
+    share = sum(use.stale > STALE * use.fresh for use in uses) / len(uses)
+    if share < OFTEN:
+        return None
+    ratio = median(use.stale / max(use.fresh, 1e-300) for use in uses)
+    return Finding(
+        Ailment.ACCUMULATED,
+        f"Gradients accumulate over optimizer steps: in {share:.0%} of the steps .grad still held "
+        f"what the step before had used, {ratio:.3g} times as large as the new gradient in the "
+        f"median. Call optimizer.zero_grad() in every step.",
+        (),
+        {"share of steps with a stale gradient": share, "stale over fresh, median": ratio},
+        f"in {OFTEN:.0%} of the optimizer steps the gradient of the step before lies in .grad when "
+        f"the new one arrives, larger than {STALE:.0%} of it (gradients that are summed up between "
+        f"two optimizer steps are no finding)",
+        share / OFTEN,
+        min(readings.num_seen, 3),
+    )
+
+
+def clipping(readings: Readings) -> Finding | None:
+    """Nearly the whole gradient is clipped away, step after step, and too little is learned."""
+    uses = readings.watched.uses
+    if readings.trains_well or not uses or _is_scale_free(readings.optimizer):
+        return None
+    kept = median(use.ratio for use in uses)
+    if kept > CLIPPED:
+        return None
+    norm = median(use.fresh for use in uses)
+    return Finding(
+        Ailment.CLIPPING,
+        f"The gradient is clipped too low: in the median step {kept:.2g} of its norm of {norm:.3g} "
+        f"is left, so that the training goes {1 / max(kept, 1e-12):.3g} times slower than its "
+        f"learning rate says. Clip at the norms that are usual, {norm:.2g}, or higher.",
+        (),
+        {"share of the gradient's norm that is left, median": kept, "its norm, median": norm},
+        f"clipping leaves {CLIPPED:.0%} of the gradient's norm or less in the median step, the "
+        f"optimizer does not divide by the gradient's size, and {NOT_WELL}",
+        CLIPPED / max(kept, 1e-12),
+        readings.num_seen,
+    )
+
+
+def _is_scale_free(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether the gradient's size makes no difference to the step."""
+    kinds = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad)
+    return isinstance(optimizer, kinds)
+
+
+def weight_decay(readings: Readings) -> Finding | None:
+    """The pull to zero is stronger than the gradient, and too little is learned."""
+    watched, group = readings.watched, readings.optimizer.param_groups[0]
+    rate = max(float(g.get("weight_decay", 0) or 0) for g in readings.optimizer.param_groups)
+    if readings.trains_well or not rate or not watched.uses or watched.failure:
+        return None
+    lr = float(group["lr"]) / max(1 - float(group.get("momentum", 0) or 0), 1e-3)
+    is_decoupled = isinstance(readings.optimizer, torch.optim.AdamW)
+    # Adam divides the pull by the gradient's size as well, and moves about lr a step.
+    is_adam = isinstance(readings.optimizer, torch.optim.Adam) and not is_decoupled
+    shrinking = lr * rate * watched.num_steps
+    late = watched.uses[len(watched.uses) // 2 :]
+    ratio = median(use.decay for use in late)
+    # Weights on which decay acts as strongly as the gradient are held where both cancel.
+    outweighs = ratio > 1 if not is_decoupled else shrinking > 3
+    falls = shrinking > SHRUNK or is_adam
+    norm = _shrunk_to(readings)
+    if not (falls and (outweighs or norm < exp(-2))):
+        return None
+    return Finding(
+        Ailment.WEIGHT_DECAY,
+        f"Weight decay {rate:g} outweighs the gradient: its pull is {ratio:.3g} times the gradient "
+        f"in the median step, and the weights have shrunk to {norm:.2g} of what they were.",
+        (),
+        {"weight decay": rate, "its pull over the gradient, median": ratio,
+         "norm of the weights after over before": norm},
+        f"the pull of weight decay is larger than the gradient in the median of the later steps "
+        f"(or the weights shrink below e⁻²), it matters within the training, and {NOT_WELL}",
+        max(ratio, shrinking / 3, 1.0),
+        readings.num_seen,
+    )  # fmt: skip
+
+
+def _shrunk_to(readings: Readings) -> float:
+    before = dict(readings.problem.model.named_parameters())
+    first = last = 0.0
+    for name, after in readings.watched.problem.model.named_parameters():
+        if after.ndim > 1 and name in before:
+            first += float(before[name].detach().double().square().sum())
+            last += float(after.detach().double().square().sum())
+    return (last / first) ** 0.5 if first else 1.0

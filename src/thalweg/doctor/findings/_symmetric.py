@@ -1,0 +1,80 @@
+"""Units of a layer that begin alike and stay alike."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import Readings
+
+ALIKE = 1e-3
+"""Units differ by less than this share of their weights."""
+
+
+def symmetric(readings: Readings) -> Finding | None:
+    """All units of a hidden layer have the same weights, before the training and after it."""
+    model, after = readings.problem.model, readings.watched.problem.model
+    names = [
+        name
+        for name, module in model.named_modules()
+        if _units(module) is not None and not readings.problem.is_on_purpose(name)
+    ]
+    alike = {name: _difference(model.get_submodule(name)) for name in names}
+    hidden = names[:-1]
+    found = [name for name in hidden if alike[name] is not None and alike[name] <= 1e-6]  # type: ignore[operator]
+    if not found or readings.trains_well:
+        return None
+    if not readings.watched.failure:
+        # What the training pulls apart by itself was no obstacle; a residual branch's zeros.
+        found = [n for n in found if (_difference(after.get_submodule(n)) or 0.0) <= ALIKE]
+    if not found:
+        return None
+    is_zero = all(not _rows(model.get_submodule(n)).any() for n in found)
+    what = "zero" if is_zero else "the same"
+    return Finding(
+        Ailment.SYMMETRIC,
+        f"The weights of all units are {what} in {len(found)} hidden layer(s), first {found[0]!r}: "
+        f"their gradients are the same as well, so that the layer stays one unit wide. Draw them "
+        f"at random.",
+        tuple(found),
+        {f"difference between the units of {name}, after training": float(
+            _difference(after.get_submodule(name)) or 0.0) for name in found},
+        f"all units of a hidden layer have equal weights at the start, and differ by less than "
+        f"{ALIKE:g} of them after the training",
+        2.0,
+        readings.num_seen,
+    )  # fmt: skip
+
+
+def _units(module: nn.Module) -> Tensor | None:
+    """One row of incoming weights a unit; None where the module has no such, or one unit."""
+    weight = getattr(module, "weight_ih_l0" if isinstance(module, nn.RNNBase) else "weight", None)
+    if not isinstance(weight, Tensor):
+        return None
+    rows = weight.detach()
+    if isinstance(module, nn.RNNBase):
+        rows = rows[: module.hidden_size]
+    elif isinstance(module, nn.modules.conv._ConvTransposeNd):
+        rows = rows.transpose(0, 1).flatten(1)
+    elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):
+        rows = rows.flatten(1)
+    else:
+        return None
+    return rows if len(rows) > 1 or isinstance(module, nn.Linear) else None
+
+
+def _rows(module: nn.Module) -> Tensor:
+    rows = _units(module)
+    assert rows is not None, "only layers with units are asked"
+    return rows
+
+
+def _difference(module: nn.Module) -> float | None:
+    """The largest distance of a unit's weights from the first's, over their size."""
+    rows = _units(module)
+    if rows is None or len(rows) < 2:
+        return None
+    distance = (rows - rows[0]).norm(dim=1).max()
+    size = torch.maximum(rows.norm(dim=1).max(), torch.tensor(1e-12, device=rows.device))
+    return float(distance / size)

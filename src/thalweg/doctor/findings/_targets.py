@@ -1,0 +1,123 @@
+"""Targets of a shape, range or scale that output and loss do not go with."""
+
+from __future__ import annotations
+
+from math import prod
+
+from thalweg._loss import Kind
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import UNTRAINED, Readings
+
+LARGE = 10.0
+"""Targets of a regression are large from this root mean square on: networks begin near zero."""
+
+FALLEN = 0.05
+"""A loss that falls below this share of its start has come to the scale of the targets."""
+
+SMALL = 1e-2
+"""And small below this one."""
+
+
+def target_shape(readings: Readings) -> Finding | None:
+    """(n, 1) against (n,): the loss compares every sample with every other."""
+    pair = readings.head.broadcast
+    if pair is None:
+        return None
+    one, other = pair
+    size = max(prod(one), prod(other))
+    return Finding(
+        Ailment.TARGET_SHAPE,
+        f"Output and target have the shapes {one} and {other}, so that the loss is taken over all "
+        f"{size} × {size} pairs, every sample against every other: the best answer to that is one "
+        f"constant. Give both one shape: y.reshape(len(y), -1).",
+        (),
+        {"samples compared with each": float(size)},
+        "one of the two has a last dimension of one that the other lacks, and the loss broadcasts",
+        float(size),
+    )
+
+
+def target_range(readings: Readings) -> Finding | None:
+    """Targets that the loss or the last activation cannot mean."""
+    head = readings.head
+    low, high, classes = head.target_low, head.target_high, head.num_classes
+    if low is None or high is None:
+        return None
+    allowed = _allowed(readings)
+    if allowed is None:
+        return None
+    least, most, why = allowed
+    slack = 1e-6 * max(abs(least), abs(most) if most < 1e300 else 1.0, 1.0)
+    if low >= least - slack and high <= most + slack:
+        return None
+    if (
+        classes is None
+        and head.kind in (Kind.SQUARED, Kind.ELEMENTWISE)
+        and readings.may_train_well
+    ):
+        return None
+    beyond = max(least - low, high - most)
+    bounds = f"between {least:g} and {most:g}" if most < 1e300 else f"{least:g} or more"
+    return Finding(
+        Ailment.TARGET_RANGE,
+        f"The targets run from {low:g} to {high:g}, and {why} can only be {bounds}: change the "
+        f"targets, or the last layer and the loss.",
+        (),
+        {"least target": low, "greatest target": high, "least allowed": least,
+         "greatest allowed": most},
+        "a target lies outside of what the loss is defined for, or of what the last activation can "
+        "return (in a regression only where the network learns less than 80 % of the attainable)",
+        1 + beyond / max(most - least, 1.0),
+    )  # fmt: skip
+
+
+def _allowed(readings: Readings) -> tuple[float, float, str] | None:
+    head = readings.head
+    if head.kind in (Kind.CLASSES, Kind.LOG_CLASSES) and readings.sample.is_classes:
+        classes = head.num_classes
+        if classes is None:
+            return None
+        return 0.0, classes - 1.0, f"classes of an output with {classes} entries"
+    if head.kind in (Kind.BINARY, Kind.BINARY_LOGITS):
+        return 0.0, 1.0, "targets of a binary cross-entropy"
+    if head.kind in (Kind.SQUARED, Kind.ELEMENTWISE):
+        unit, signed, positive = (0.0, 1.0), (-1.0, 1.0), (0.0, 1e308)
+        ranges = {"sigmoid": unit, "softmax": unit, "tanh": signed, "hardtanh": signed,
+                  "relu": positive, "softplus": positive}  # fmt: skip
+        if head.final in ranges:
+            return *ranges[head.final], f"what a final {head.final} returns"
+    return None
+
+
+def target_scale(readings: Readings) -> Finding | None:
+    """Targets of a regression so large or small that the network does not get there."""
+    y = readings.sample.y
+    if y is None or not y.is_floating_point() or readings.trains or readings.sample.bad_targets:
+        return None
+    if readings.head.kind not in (Kind.SQUARED, Kind.ELEMENTWISE):
+        return None
+    scale, spread = float(y.square().mean().sqrt()), float(y.std())
+    past = max(scale / LARGE, SMALL / max(scale, 1e-300) if scale else 0.0)
+    is_coming = readings.end < FALLEN * readings.start
+    if past < 1 or is_coming or readings.head.broadcast is not None:
+        return None
+    size = "large" if scale > LARGE else "small"
+    return Finding(
+        Ailment.TARGET_SCALE,
+        f"The targets are {size}: root mean square {scale:.3g}, standard deviation {spread:.3g}, "
+        f"while a network begins with outputs about 1 and steps that suit such; here it "
+        f"{_ending(readings)}. Standardise them: (y − mean)/std.",
+        (),
+        {"root mean square of the targets": scale, "their standard deviation": spread,
+         "training loss at the end": readings.end},
+        f"the root mean square of the targets of a regression is above {LARGE:g} or below "
+        f"{SMALL:g}, and {UNTRAINED}",
+        past,
+        readings.num_seen,
+    )  # fmt: skip
+
+
+def _ending(readings: Readings) -> str:
+    if readings.watched.failure:
+        return "breaks down"
+    return f"learns {max(readings.learned, 0.0):.0%} of what can be learned"
