@@ -1,8 +1,10 @@
 """thalweg reads the loss surface under a neural network and walks it."""
 
 from thalweg import (
+    critical,
     curvature,
     doctor,
+    flow,
     linalg,
     monitor,
     optim,
@@ -33,6 +35,7 @@ from thalweg._errors import (
     UntapedError,
 )
 from thalweg._problem import Problem
+from thalweg.critical import escape, find_critical
 from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
 from thalweg.linalg import (
@@ -78,13 +81,17 @@ __all__ = [
     "WorkedPass",
     "check",
     "compare",
+    "critical",
     "critical_point",
     "curvature",
     "density",
     "derive",
     "doctor",
     "eigenpairs",
+    "escape",
     "examine",
+    "find_critical",
+    "flow",
     "from_curvlinops",
     "from_matvec",
     "landscape",
