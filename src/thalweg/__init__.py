@@ -5,6 +5,7 @@ from thalweg import (
     curvature,
     doctor,
     linalg,
+    monitor,
     optim,
     passes,
     pictures,
@@ -33,7 +34,7 @@ from thalweg._errors import (
     UntapedError,
 )
 from thalweg._problem import Problem
-from thalweg.critical import find_critical
+from thalweg.critical import escape, find_critical
 from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
 from thalweg.linalg import (
@@ -46,6 +47,7 @@ from thalweg.linalg import (
     save,
     trace,
 )
+from thalweg.monitor import Monitor
 from thalweg.passes import Pass
 from thalweg.pictures import landscape
 from thalweg.race import compare
@@ -61,6 +63,7 @@ __all__ = [
     "DetachedLossError",
     "FormulaError",
     "LayoutError",
+    "Monitor",
     "NonFiniteError",
     "OperatorError",
     "OptimizerError",
@@ -84,6 +87,7 @@ __all__ = [
     "derive",
     "doctor",
     "eigenpairs",
+    "escape",
     "examine",
     "find_critical",
     "from_curvlinops",
@@ -91,6 +95,7 @@ __all__ = [
     "landscape",
     "linalg",
     "load",
+    "monitor",
     "nearest",
     "optim",
     "passes",

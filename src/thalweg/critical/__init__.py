@@ -1,8 +1,20 @@
-"""Critical points of any index: starts, solvers that do not descend, certificates."""
+"""Critical points of any index, found and certified, and what methods do near them."""
 
 from thalweg.critical._certificate import Certificate
 from thalweg.critical._damped_newton import DampedNewton
 from thalweg.critical._deflation import Deflation
+from thalweg.critical._escape import Escape, InterruptedEscape, escape
+from thalweg.critical._escape_methods import EscapeMethod, escape_methods
+from thalweg.critical._escape_run import EscapeRun
+from thalweg.critical._escape_theory import (
+    Attracted,
+    Bordered,
+    EscapeTheory,
+    LongStep,
+    Mirrored,
+    Penalised,
+    Scaled,
+)
 from thalweg.critical._find_critical import find_critical
 from thalweg.critical._found_point import FoundPoint, Status
 from thalweg.critical._gradient_norm_descent import GradientNormDescent
@@ -15,15 +27,26 @@ from thalweg.critical._starts import Initialisations, Start, Starts, Trajectorie
 from thalweg.critical._storage import check_resumable
 
 __all__ = [
+    "Attracted",
+    "Bordered",
     "Certificate",
     "CriticalSearch",
     "DampedNewton",
     "Deflation",
+    "Escape",
+    "EscapeMethod",
+    "EscapeRun",
+    "EscapeTheory",
     "FoundPoint",
     "GradientNormDescent",
     "GradientTrustRegion",
     "Initialisations",
+    "InterruptedEscape",
+    "LongStep",
+    "Mirrored",
     "NewtonMR",
+    "Penalised",
+    "Scaled",
     "Solver",
     "Start",
     "Starts",
@@ -31,6 +54,8 @@ __all__ = [
     "Stride",
     "Trajectories",
     "check_resumable",
+    "escape",
+    "escape_methods",
     "find_critical",
     "index_against_error",
 ]
