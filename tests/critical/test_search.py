@@ -17,7 +17,7 @@ from thalweg.critical import (
 from thalweg.critical._figures import index_figure, low_middle_high
 from thalweg.critical._page import rank_correlation
 
-FEW = Trajectories(max_steps=40)
+FEW = Trajectories(max_steps=20)
 
 
 def tiny():
@@ -162,10 +162,10 @@ def test_a_large_network_by_a_krylov_space():
 
 def test_the_page(tmp_path):
     found = search(problems.linear_autoencoder(range(1, 5), 2), 6)
-    assert rank_correlation(found.orbits) > 0
     path = found.save(tmp_path / "critical.html")
     assert found.headline in path.read_text(encoding="utf-8")
-    check_page(path)
+    values = [row[0] for row in found.page().sections[2].blocks[0].rows]
+    assert [float(value) for value in values] == sorted(p.value for p in found.orbits)
     told = json.loads(found.to_json())
     assert told["schema"] == "thalweg/critical/1"
     assert len(told["points"]) == 6
@@ -176,15 +176,15 @@ def test_the_figure_of_several_networks(tmp_path):
     """The index against the error, small: digits by networks of one and two hidden units."""
     searches = [
         find_critical(
-            problems.pooled_classifier(h, 40), 3, starts=FEW, max_gradients=3000, num_processes=2
+            problems.pooled_classifier(h, 30), 2, starts=FEW, max_gradients=600, num_processes=2
         )
         for h in (1, 2)
     ]
     page = index_against_error(searches)
-    assert "6 walks" in page.verdict
+    assert "4 walks" in page.verdict
     check_page(page.save(tmp_path / "figure.html"))
     marks = sum(len(trace["x"]) for trace in index_figure(searches).data)
-    assert marks == 6
+    assert marks == 4
     for search in searches:
         chosen = [point.value for _, point in low_middle_high(search.points)]
         assert chosen == sorted(chosen)

@@ -122,7 +122,9 @@ class Ground:
             H = place.point.hessian(RetainedGraph())
             self.num_gradients += self.size * H.gradients_per_product
             return Eigenbasis.whole(H.to_dense())
-        return Eigenbasis.krylov(self.hessian(place), place.gradient, self._krylov_steps)
+        # Where the gradient is zero to the last bit, any direction serves.
+        start = place.gradient if place.slope else torch.ones_like(place.gradient)
+        return Eigenbasis.krylov(self.hessian(place), start, self._krylov_steps)
 
     def signature(self, place: Place) -> Float[Tensor, " s"]:
         """What the network computes there, which no symmetry of its parameters changes.
