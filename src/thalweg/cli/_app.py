@@ -14,6 +14,7 @@ from thalweg.cli._compare import compare_command
 from thalweg.cli._critical import critical_command
 from thalweg.cli._derive import derive_command
 from thalweg.cli._escape import escape_command
+from thalweg.cli._flow import flow_command
 from thalweg.cli._landscape import landscape_command
 from thalweg.cli._running import (
     AsJson,
@@ -109,6 +110,7 @@ app.command("critical")(critical_command)
 app.command("escape")(escape_command)
 app.command("landscape")(landscape_command)
 app.command("compare")(compare_command)
+app.command("flow")(flow_command)
 app.command("worked")(worked_command)
 app.command("derive")(derive_command)
 app.command("check")(check_command)
