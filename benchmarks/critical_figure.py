@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -46,9 +47,7 @@ def main() -> None:
             max_gradients=asked.max_gradients,
             num_processes=asked.processes,
             resume=kept,
-            progress=lambda stage, share, hidden=hidden: print(
-                f"\r{hidden} hidden units, {stage}: {share:.0%}   ", end="", file=sys.stderr
-            ),
+            progress=partial(_told, hidden),
         )
         print(file=sys.stderr)
         searches.append(search)
@@ -58,6 +57,10 @@ def main() -> None:
     written = page.save(asked.out)
     page.print()
     print(f"\n{written}")
+
+
+def _told(hidden: int, stage: str, share: float) -> None:
+    print(f"\r{hidden} hidden units, {stage}: {share:.0%}   ", end="", file=sys.stderr)
 
 
 if __name__ == "__main__":
