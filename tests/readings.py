@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from problems import SHELF
-from thalweg import Pass, Problem, Surface, density, eigenpairs, spectrum, trace
+from thalweg import Pass, Problem, Surface, density, eigenpairs, landscape, spectrum, trace
 from thalweg._batch import tensors_in
 from thalweg.curvature import SharpnessTracker
+from thalweg.pictures import Along
 from thalweg.surface import sample_estimate
 
 Reading = Callable[[Problem, torch.Generator], Tensor]
@@ -104,6 +105,14 @@ def sharpness(problem: Problem, generator: torch.Generator) -> Tensor:
     return torch.tensor([tracker.read().value for _ in range(3)], dtype=torch.float64)
 
 
+def drawn_landscape(problem: Problem, generator: torch.Generator) -> Tensor:
+    """A line and its quadratic model, in a random direction."""
+    point = Surface(problem).here()
+    along = Along(torch.randn(point.layout.size, generator=generator, dtype=point.vector.dtype))
+    seen = landscape(point, along, generator=generator, num_cells=3, limits=0.1)
+    return torch.cat([seen.values, seen.slices[0].model])
+
+
 READINGS: dict[str, Reading] = {
     "value and gradient": value_and_gradient,
     "hessian": product("hessian"),
@@ -127,11 +136,15 @@ READINGS: dict[str, Reading] = {
         density(Surface(p).here().hessian(), num_probes=2, num_steps=3, generator=g).density
     ),
     "spectrum": whole_spectrum,
+    "landscape": drawn_landscape,
 }
 
 PRODUCTS = {"hessian", "ggn", "fisher", "empirical fisher", "jacobian"}
 
-RANDOM = {"minibatches", "subsampled", "sample estimate", "trace", "density", "spectrum", *PRODUCTS}
+RANDOM = {
+    "minibatches", "subsampled", "sample estimate", "trace", "density", "spectrum", "landscape",
+    *PRODUCTS,
+}  # fmt: skip
 """Whose numbers are the generator's draw, not only their rounding."""
 
 PER_BATCH = {"minibatches", "subsampled", "sample estimate", "check"}

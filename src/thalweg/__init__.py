@@ -6,6 +6,7 @@ from thalweg import (
     linalg,
     optim,
     passes,
+    pictures,
     problems,
     race,
     report,
@@ -44,6 +45,7 @@ from thalweg.linalg import (
     trace,
 )
 from thalweg.passes import Pass
+from thalweg.pictures import landscape
 from thalweg.race import compare
 from thalweg.sheet import WorkedPass, check, worked
 from thalweg.surface import Point, Surface
@@ -82,11 +84,13 @@ __all__ = [
     "examine",
     "from_curvlinops",
     "from_matvec",
+    "landscape",
     "linalg",
     "load",
     "nearest",
     "optim",
     "passes",
+    "pictures",
     "problems",
     "race",
     "report",

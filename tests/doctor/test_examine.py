@@ -243,7 +243,10 @@ def test_float64_and_frozen_layers():
     model = dense(8, 24, 24, 3).double()
     model[0].requires_grad_(False)
     x, y = clusters()
-    problem = Problem(model, F.cross_entropy, (x.double(), y), optimizer=sgd(0.2), batch_size=BATCH)
+    problem = Problem(
+        model, F.cross_entropy, (x.double(), y), optimizer=sgd(0.2), batch_size=BATCH,
+        on_purpose="0.*",
+    )  # fmt: skip
     examination = examined(problem)
     assert examination.is_healthy
     assert examination.num_parameters == 24 * 24 + 24 + 24 * 3 + 3

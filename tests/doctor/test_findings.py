@@ -250,7 +250,7 @@ PATIENTS = {
     ),
     "one unit wide": (
         lambda: given(narrow(1), F.cross_entropy, data(None, None, rings), adam(1e-2)),
-        Ailment.BOTTLENECK, ["2"],
+        Ailment.BOTTLENECK, ["0"],
     ),
     "dropout of 97 %": (
         lambda: classify(normalised(0.97), sgd(0.1)), Ailment.DROPOUT, ["3"],

@@ -61,6 +61,11 @@ def test_what_cannot_be_read_is_said():
     assert checked.is_right
 
 
+def test_the_size_of_a_vector_may_be_raised_as_one_sign():
+    assert thalweg.check("$x = (1, 2)$ and $x ∈ ℝ²$").is_right
+    assert thalweg.check("$x = (1, 2)$ and $x ∈ ℝ³$").first_wrong.kind == "shape"
+
+
 def test_generated_pages_of_every_kind():
     """The benchmark in little: `python -m benchmarks.solutions` runs 2,000 of each."""
     right = scored(pages_of(5, 6, with_slips=False))

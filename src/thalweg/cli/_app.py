@@ -12,6 +12,7 @@ import thalweg
 from thalweg.cli._check import check_command
 from thalweg.cli._compare import compare_command
 from thalweg.cli._derive import derive_command
+from thalweg.cli._landscape import landscape_command
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -102,6 +103,7 @@ def examine_command(
 
 
 app.command("spectrum")(spectrum_command)
+app.command("landscape")(landscape_command)
 app.command("compare")(compare_command)
 app.command("worked")(worked_command)
 app.command("derive")(derive_command)

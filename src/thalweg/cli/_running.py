@@ -44,6 +44,21 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, 
 Debug = Annotated[bool, typer.Option(help="Show tracebacks.")]
 
 
+MAX_SEED = 2**32 - 1
+"""Every generator takes seeds up to here."""
+
+
+def generator_of(seed: int) -> torch.Generator:
+    """The generator of a seed.
+
+    Raises:
+        ThalwegError: if it is out of range.
+    """
+    if not 0 <= seed <= MAX_SEED:
+        raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
+    return torch.Generator().manual_seed(seed)
+
+
 def problem_at(target: str, device: str | None) -> Problem:
     """The problem of a factory, on a device where one is named.
 

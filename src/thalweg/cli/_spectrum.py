@@ -11,7 +11,6 @@ from typing import Annotated
 import torch
 import typer
 
-from thalweg._errors import ThalwegError
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -20,6 +19,7 @@ from thalweg.cli._running import (
     Params,
     Seed,
     Target,
+    generator_of,
     problem_at,
     progress_bar,
     refusals,
@@ -29,9 +29,6 @@ from thalweg.curvature import spectrum
 from thalweg.linalg import SymmetricOperator, check_savable, save
 from thalweg.report import check_writable
 from thalweg.surface import Point, Surface
-
-MAX_SEED = 2**32 - 1
-"""Every generator takes seeds up to here."""
 
 
 class Matrix(Enum):
@@ -86,7 +83,7 @@ def spectrum_command(
     Example: thalweg spectrum thalweg.problems:deep_sigmoid_digits --matrix ggn --top 10
     """
     with refusals(debug, "read the spectrum"):
-        generator = _generator(seed)
+        generator = generator_of(seed)
         check_writable(out)
         if kept is not None:
             check_savable(kept)
@@ -104,9 +101,3 @@ def spectrum_command(
             sys.stdout.write(found.to_json() + "\n")
         else:
             show(found.page(), written)
-
-
-def _generator(seed: int) -> torch.Generator:
-    if not 0 <= seed <= MAX_SEED:
-        raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
-    return torch.Generator().manual_seed(seed)

@@ -130,6 +130,11 @@ class Point:
         with reading(), torch.no_grad():
             return (*self._notes, *of_forward(lambda: self.forward(self.params, 0)))
 
+    @property
+    def held(self) -> dict[str, Tensor]:
+        """The other parameters and the buffers by name, as they were when the point was made."""
+        return dict(self._others)
+
     def hessian(self, route: Route | None = None) -> SurfaceOperator:
         """H = ∇²L(θ) [loss/param²]: the exact Hessian.
 

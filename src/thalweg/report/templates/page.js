@@ -84,7 +84,7 @@
   const groupOf = (trace) => trace.legendgroup || trace.name;
 
   function fillLegend(plot, place, data, layout) {
-    const isListed = (trace) => trace.name && trace.showlegend !== false && !trace.z;
+    const isListed = (trace) => trace.name && trace.showlegend !== false && (!trace.z || trace.type === "scatter3d");
     if (!(layout.showlegend ?? data.length > 1)) return;
     data.forEach((trace, number) => {
       if (!isListed(trace)) return;

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,6 +81,16 @@ def overlap(a: Band, b: Band) -> bool:
         return False
     slack = 1e-12 * (np.abs(a.mid) + np.abs(b.mid)) + 1e-300
     return bool(np.all(a.low <= b.high + slack) and np.all(b.low <= a.high + slack))
+
+
+def any_overlap(these: Sequence[Band], those: Sequence[Band]) -> bool:
+    """Whether one of these may stand for the same as one of those."""
+    return any(overlap(a, b) for a in these for b in those)
+
+
+def is_same(a: Band, b: Band) -> bool:
+    """Whether two bands end at the same numbers."""
+    return a.shape == b.shape and bool(np.all(a.low == b.low) and np.all(a.high == b.high))
 
 
 def aligned(a: Band, b: Band) -> tuple[Band, Band]:

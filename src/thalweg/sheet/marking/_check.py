@@ -15,6 +15,7 @@ from thalweg.sheet.marking._judge import Judge
 from thalweg.sheet.marking._ledger import Ledger, Quantity
 from thalweg.sheet.marking._page import MAX_PAGE, Turn, hand_of, items_of
 from thalweg.sheet.marking._step import Step, Verdict
+from thalweg.sheet.marking._values import Values, View
 from thalweg.symbolic import Program, parse_program
 
 MAX_STEPS = 1500
@@ -136,8 +137,6 @@ def check(
 
 def _take_up(ledger: Ledger, problem: str | Program) -> None:
     """Writes the definitions of a problem down before the page is read."""
-    from thalweg.sheet.marking._values import Values, View
-
     program = parse_program(problem) if isinstance(problem, str) else problem
     values = Values(ledger)
     for statement in program:

@@ -13,12 +13,13 @@ from thalweg.symbolic._expression import (
     Binary,
     Call,
     Expression,
+    Name,
     Negative,
     Number,
     Operator,
     Transpose,
 )
-from thalweg.symbolic._paper_nodes import CutNumber, Percent
+from thalweg.symbolic._paper_nodes import CutNumber, Derivative, Percent, Series
 
 _SLACK = 1e-9
 """Of a place: what comparing two float64 may lose."""
@@ -228,9 +229,6 @@ def _power_of_ten(node: Expression) -> int | None:
 
 def is_numeric(node: Expression) -> bool:
     """Whether an expression is made of numbers alone."""
-    from thalweg.symbolic._expression import Name
-    from thalweg.symbolic._paper_nodes import Derivative, Series
-
     return not any(isinstance(part, Name | Derivative | Series) for part in node.walk()) and not (
         any(isinstance(part, Call) and part.function.startswith("f") for part in node.walk())
     )

@@ -58,8 +58,6 @@ def _is_word(pieces: Sequence[Piece], at: int, known: Known) -> bool:
     text = piece.text
     before = pieces[at - 1] if at else None
     after = pieces[at + 1] if at + 1 < len(pieces) else None
-    if _is_hyphen(before) or (_is_hyphen(after) and _is_letters(pieces, at + 2)):
-        return True
     if text in _ARTICLES and not (
         _binds(before, True) or _binds(after, False) or _is_enclosed(before, after)
     ):
@@ -100,17 +98,9 @@ def _is_word(pieces: Sequence[Piece], at: int, known: Known) -> bool:
     )
 
 
-def _is_letters(pieces: Sequence[Piece], at: int) -> bool:
-    return at < len(pieces) and pieces[at].mark is Mark.WORD
-
-
 def _is_enclosed(before: Piece | None, after: Piece | None) -> bool:
     """tanh(o): an argument, not a word."""
     return before is not None and before.is_sign("(") and after is not None and after.is_sign(")")
-
-
-def _is_hyphen(piece: Piece | None) -> bool:
-    return piece is not None and piece.is_sign("-") and not piece.is_apart and False
 
 
 def _binds(piece: Piece | None, is_before: bool) -> bool:

@@ -1,1 +1,0 @@
-"""The loss around a point along chosen directions, with paths laid over it."""

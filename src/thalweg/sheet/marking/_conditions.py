@@ -1,0 +1,67 @@
+"""Conditions: equations that are asked for or to be solved, and claim nothing."""
+
+from __future__ import annotations
+
+import re
+
+from thalweg.sheet.marking._chain import Chain
+from thalweg.sheet.marking._digits import is_numeric
+from thalweg.sheet.marking._prior import Priors
+from thalweg.sheet.marking._weighing import Weighing
+from thalweg.symbolic._expression import Call, Name
+from thalweg.symbolic._paper_nodes import Derivative
+
+_CONDITION = re.compile(
+    r"\b(?:if|when|wenn|falls|sofern|si|quand|lorsque|suppose|assume|angenommen|supposons|until|bis|"
+    r"unless|solve|setze|set|setting|löse|résoudre|nullstelle|where)\s*$",
+    re.IGNORECASE,
+)
+_SOLVING = re.compile(
+    r"(?:solve|setze|set|setting|löse|lösen|résou\w*|null\w*|zero|zéro|critical|kritisch\w*|"
+    r"condition|bedingung|stationär\w*|optimum|minimum|extrem\w*|must|muss|soll|doit)",
+    re.IGNORECASE,
+)
+_ZERO = re.compile(r"[\\,;!\s]*(0|\\mathbf\{?0\}?|\\vec\{?0\}?)[.,\s]*")
+
+
+class Conditions:
+    """Tells what is asked for from what is said.
+
+    Args:
+        weighing: what expressions come to.
+        priors: what is known of a target.
+    """
+
+    def __init__(self, weighing: Weighing, priors: Priors) -> None:
+        self._weighing = weighing
+        self._priors = priors
+
+    def why_set_aside(self, chain: Chain, text: str, before: str) -> str:
+        """Why an equation claims nothing; "" if it claims something.
+
+        Args:
+            chain: what stands left of it, and nothing else.
+            text: what stands right of it, as it was written.
+            before: the words before it.
+        """
+        if _CONDITION.search(before):
+            prior = self._priors.of(chain) if chain.head is not None else None
+            if prior is not None and prior.is_firm:
+                return "a condition, not a result"
+        if _ZERO.fullmatch(text) and self._is_to_be_solved(chain, before):
+            return "an equation to be solved"
+        return ""
+
+    def _is_to_be_solved(self, chain: Chain, before: str) -> bool:
+        """f(x) = 0, where f(x) is something else here."""
+        head = chain.head
+        is_formula = head is not None and not isinstance(head, Name) and not is_numeric(head)
+        is_about = isinstance(head, Call | Derivative) or chain.target is None
+        if head is None or not is_formula or not is_about or self._priors.is_zero(chain):
+            return False
+        return (
+            not isinstance(head, Derivative)
+            or not head.by
+            or bool(_SOLVING.search(before))
+            or not self._weighing.has_value(head)
+        )
