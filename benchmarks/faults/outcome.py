@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
+from math import nan
 from random import Random
 from statistics import fmean
 from typing import Any
@@ -15,8 +17,17 @@ from benchmarks.faults.cases import HEALTHY, NUM_RUNS, Case, is_better
 from benchmarks.faults.kinds import KINDS
 from benchmarks.faults.recipe import built
 from benchmarks.faults.training import trained
-from thalweg import Examination, Problem, examine
-from thalweg.doctor.remedies import Remedy, shelf
+from thalweg import Problem, examine
+from thalweg._reduction import Reduction
+from thalweg.doctor import Examination
+from thalweg.doctor._observation import readable_form
+from thalweg.doctor._readings import Readings
+from thalweg.doctor._trial import Plan, made_optimizer
+from thalweg.doctor.remedies import Remedy, any_remedy
+from thalweg.passes import Pass
+from thalweg.signal import Signal
+
+Change = Callable[[Problem, torch.Generator], Problem]
 
 BUDGET = 1.3
 """Of an examination, in trainings: the gradients of all epochs are one."""
@@ -64,12 +75,12 @@ def outcome(case: Case, budget: float = BUDGET, has_repair: bool = True) -> dict
     if case.kind != HEALTHY and has_repair:
         mended = None
         if not isinstance(found, str) and found.proved:
-            mended = found.proved[0].remedy
+            mended = found.proved[0].apply
         told["repaired_points"] = _points(case, mended)
         told["is_repaired"] = is_repaired(case, told["repaired_points"])
         chance = _by_chance(case, budget)
         told["by_chance"] = chance.name if chance else None
-        told["chance_points"] = _points(case, chance)
+        told["chance_points"] = _points(case, chance.apply if chance else None)
         told["is_repaired_by_chance"] = is_repaired(case, told["chance_points"])
     return told
 
@@ -88,15 +99,15 @@ def _examined(problem: Problem, gradients: float) -> Examination | str:
             return f"{type(error).__name__}: {error}"
 
 
-def _points(case: Case, remedy: Remedy | None) -> tuple[float, ...]:
+def _points(case: Case, change: Change | None) -> tuple[float, ...]:
     """Of whole trainings with a remedy; of the broken ones where there is none."""
-    if remedy is None:
+    if change is None:
         return case.points
     found = []
     for seed in range(NUM_RUNS):
         generator = torch.Generator().manual_seed(seed)
         try:
-            problem = remedy.apply(built(case.recipe, seed), generator)
+            problem = change(built(case.recipe, seed), generator)
         except Exception:
             found.append(case.points[seed])
             continue
@@ -110,7 +121,7 @@ def _by_chance(case: Case, budget: float) -> Remedy | None:
     It is judged by its points on what is held out, which favours it.
     """
     random = Random(f"chance/{case.kind}/{case.seed}")
-    remedies = list(shelf(built(case.recipe, 0)))
+    remedies = list(any_remedy(_readings(built(case.recipe, 0))))
     random.shuffle(remedies)
     epochs = max(1, case.recipe.epochs // PARTS)
     best, most = None, trained(replace(built(case.recipe, 0), epochs=epochs), 0).points
@@ -124,3 +135,16 @@ def _by_chance(case: Case, budget: float) -> Remedy | None:
         if points > most:
             best, most = remedy, points
     return best
+
+
+def _readings(problem: Problem) -> Readings:
+    """What remedies read, without anything that is found."""
+    readable, _ = readable_form(problem)
+    passed = Pass.of(readable) if readable else Pass(nan, (), (), problem.num_samples)
+    assert problem.batch_size is not None
+    reduction = Reduction(lambda batch, _: float(len(batch)), False, "samples")
+    plan = Plan(1, problem.batch_size, problem.test_batches, reduction, 1)
+    return Readings(
+        problem, passed, Signal.of(passed), None, None, made_optimizer(problem.copied()), (), plan,
+        None, None,
+    )  # fmt: skip
