@@ -62,7 +62,8 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
         return NotApplicable(NAME, "it is about the one in use")
     return Remedy(
         f"learning rate {after:g}, of a range test",
-        f'for group in optimizer.param_groups:  # {before:g} -> {after:g}\n    group["lr"] = {after:g}',
+        f"for group in optimizer.param_groups:  # {before:g} -> {after:g}\n"
+        f'    group["lr"] = {after:g}',
         lambda problem, _: replace(problem, optimizer=_with_rate(factory, after)),
         changes_step=True,
         is_direct=True,
