@@ -5,7 +5,7 @@ RUN_TIME := $(BIN)/.installed
 DEVELOPMENT := $(BIN)/.installed-dev
 PEERS := $(BIN)/.installed-peers
 
-.PHONY: help demo test check bench bench-gpt2 bench-race format clean
+.PHONY: help demo test check bench bench-gpt2 bench-race notebooks format clean
 help:
 	@echo "make demo    set up, examine a network that does not train, write report.html"
 	@echo "make test    set up, run the tests"
@@ -35,6 +35,11 @@ bench: $(PEERS)
 bench-race: $(PEERS)
 	$(BIN)/python -m benchmarks.race $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.race.curves $(if $(QUICK),--small --seconds 5 20)
+
+# Runs the course notebooks anew, from the scripts beside them.
+notebooks: $(DEVELOPMENT)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebooks]'
+	$(BIN)/python examples/notebooks/render.py
 
 # The same readings of a transformer of GPT-2's size on an accelerator, small where there is none.
 bench-gpt2: $(RUN_TIME)

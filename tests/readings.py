@@ -13,6 +13,7 @@ from thalweg import Pass, Problem, Surface, density, eigenpairs, landscape, spec
 from thalweg._batch import tensors_in
 from thalweg.curvature import SharpnessTracker
 from thalweg.pictures import Along
+from thalweg.signal import edge_initialisation, jacobians, rank, underflow
 from thalweg.surface import sample_estimate
 
 Reading = Callable[[Problem, torch.Generator], Tensor]
@@ -105,6 +106,26 @@ def sharpness(problem: Problem, generator: torch.Generator) -> Tensor:
     return torch.tensor([tracker.read().value for _ in range(3)], dtype=torch.float64)
 
 
+def lost_to_float16(problem: Problem, generator: torch.Generator) -> Tensor:
+    found = underflow(problem)
+    shares = [(row.flushed, row.subnormal) for row in found.rows]
+    return torch.tensor([found.loss_scale, *sum(shares, ())], dtype=torch.float64)
+
+
+def singular(problem: Problem, generator: torch.Generator) -> Tensor:
+    rows = jacobians(problem, sample=5, generator=generator).layers
+    return torch.cat([row.singular.largest.values for row in rows]).double()
+
+
+def ranks(problem: Problem, generator: torch.Generator) -> Tensor:
+    return torch.tensor([(r.rank, r.largest) for r in rank(problem).layers], dtype=torch.float64)
+
+
+def initialised_anew(problem: Problem, generator: torch.Generator) -> Tensor:
+    anew = edge_initialisation(problem).applied(problem, generator)
+    return torch.cat([p.detach().reshape(-1) for p in anew.parameters.values()]).double()
+
+
 def drawn_landscape(problem: Problem, generator: torch.Generator) -> Tensor:
     """A line and its quadratic model, in a random direction."""
     point = Surface(problem).here()
@@ -129,6 +150,10 @@ READINGS: dict[str, Reading] = {
     "check": check,
     "minibatches": minibatches,
     "pass": passed,
+    "underflow": lost_to_float16,
+    "jacobians": singular,
+    "rank": ranks,
+    "edge initialisation": initialised_anew,
     "eigenpairs": lambda p, g: eigenpairs(Surface(p).here().ggn(), k=2, generator=g).values,
     "trace": traced,
     "sharpness": sharpness,
@@ -142,8 +167,8 @@ READINGS: dict[str, Reading] = {
 PRODUCTS = {"hessian", "ggn", "fisher", "empirical fisher", "jacobian"}
 
 RANDOM = {
-    "minibatches", "subsampled", "sample estimate", "trace", "density", "spectrum", "landscape",
-    *PRODUCTS,
+    "edge initialisation", "minibatches", "subsampled", "sample estimate", "trace", "density",
+    "spectrum", "landscape", *PRODUCTS,
 }  # fmt: skip
 """Whose numbers are the generator's draw, not only their rounding."""
 
@@ -154,8 +179,17 @@ PER_BATCH = {"minibatches", "subsampled", "sample estimate", "check"}
 MENDING = {"frozen"}
 """Which make a model deterministic that other readings refuse."""
 
-OF_OPERATORS = {"sharpness", "eigenpairs", "trace", "density", "spectrum"}
-"""Which see an operator and no network: a few networks tell all they can tell."""
+OF_OPERATORS = {
+    "jacobians",
+    "rank",
+    "edge initialisation",
+    "sharpness",
+    "eigenpairs",
+    "trace",
+    "density",
+    "spectrum",
+}
+"""Which see an operator and no network, or no network of every kind: a few tell all they can."""
 
 FEW = ("mlp", "frozen", "next_token")
 

@@ -140,6 +140,9 @@ class Spectrum:
 
         return headline_of(self)
 
+    def _repr_html_(self) -> str:
+        return self.page().frame()
+
     def __str__(self) -> str:
         top, bottom = self.extremes.top, self.extremes.bottom
         lines = [

@@ -154,6 +154,12 @@ class Examination:
         """
         return self.page().save(path)
 
+    def __str__(self) -> str:
+        return self.page().text()
+
+    def _repr_html_(self) -> str:
+        return self.page().frame()
+
     def to_json(self) -> str:
         """The examination as JSON, with the name and version of its schema."""
         told: dict[str, Any] = {"schema": SCHEMA, "is_healthy": self.is_healthy}

@@ -23,6 +23,8 @@ from thalweg.linalg._matvec_operator import MatvecOperator
 from thalweg.linalg._minres import least_residual
 from thalweg.linalg._nearest import nearest
 from thalweg.linalg._operator import SymmetricOperator
+from thalweg.linalg._products_operator import from_products
+from thalweg.linalg._singular_values import SingularTriplets, SingularValues, singular_values
 from thalweg.linalg._solution import Solution
 from thalweg.linalg._storage import check_savable, load, save
 from thalweg.linalg._trace import trace
@@ -42,6 +44,8 @@ __all__ = [
     "LinearOperator",
     "MatrixOperator",
     "MatvecOperator",
+    "SingularTriplets",
+    "SingularValues",
     "Solution",
     "SymmetricOperator",
     "Tridiagonal",
@@ -57,6 +61,7 @@ __all__ = [
     "frobenius_norm",
     "from_curvlinops",
     "from_matvec",
+    "from_products",
     "inertia",
     "lanczos",
     "least_residual",
@@ -64,5 +69,6 @@ __all__ = [
     "log_determinant",
     "nearest",
     "save",
+    "singular_values",
     "trace",
 ]

@@ -39,6 +39,12 @@ class Inertia:
     eigenvalues: Float64[Tensor, "n"] | None
     num_products: int
 
+    def __str__(self) -> str:
+        low, high = self.interval
+        doubt = "" if low == high else f" (from {low:.6g} to {high:.6g})"
+        rest = f"{self.null:.6g} null, {self.positive:.6g} positive"
+        return f"{self.negative:.6g} negative{doubt}, {rest}"
+
 
 def inertia(
     op: SymmetricOperator, *, null_tol: float | None = None, max_bytes: int = _FOUR_GIB

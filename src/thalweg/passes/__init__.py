@@ -1,5 +1,18 @@
 """The problem as a program: what every layer received, returned and got back as gradient."""
 
+from thalweg.passes._birth import Birth, Births, Range, births
 from thalweg.passes._pass import ActivationPass, LayerPass, Pass
+from thalweg.passes._underflow import LayerUnderflow, Underflow, underflow
 
-__all__ = ["ActivationPass", "LayerPass", "Pass"]
+__all__ = [
+    "ActivationPass",
+    "Birth",
+    "Births",
+    "LayerPass",
+    "LayerUnderflow",
+    "Pass",
+    "Range",
+    "Underflow",
+    "births",
+    "underflow",
+]

@@ -189,5 +189,8 @@ class Comparison:
         fields: dict[str, Any] = {"schema": SCHEMA}
         return to_json(fields | {name: getattr(self, name) for name in self.__dataclass_fields__})
 
+    def _repr_html_(self) -> str:
+        return self.page().frame()
+
     def __str__(self) -> str:
         return f"{self.recommendation.sentence} {self.recommendation.doubt}".strip()

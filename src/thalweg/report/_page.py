@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from html import escape
+from io import StringIO
 from os import PathLike
 from pathlib import Path
 
@@ -89,3 +91,18 @@ class Page:
         from thalweg.report._terminal import print_page
 
         print_page(self, console or Console())
+
+    def text(self, width: int = 100) -> str:
+        """The page as plain text.
+
+        Args:
+            width: of a line, in letters.
+        """
+        file = StringIO()
+        self.print(Console(file=file, width=width, no_color=True))
+        return file.getvalue()
+
+    def frame(self) -> str:
+        """The page in a frame of its own, for a notebook."""
+        page = escape(self.html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'

@@ -111,24 +111,10 @@ v₁ = 6.
     def __str__(self) -> str:
         from thalweg.sheet._worked_page import page_of
 
-        return self._printed(page_of(self, DIGITS))
-
-    def _printed(self, page: Page) -> str:
-        from io import StringIO
-
-        from rich.console import Console
-
-        console = Console(file=StringIO(), width=100, no_color=True)
-        page.print(console)
-        file = console.file
-        assert isinstance(file, StringIO), "made above"
-        return file.getvalue()
+        return page_of(self, DIGITS).text()
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        page = escape(self.page().html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'
+        return self.page().frame()
 
     def _repr_latex_(self) -> str:
         from thalweg.sheet._lines import backward_lines, forward_lines

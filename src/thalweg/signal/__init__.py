@@ -1,5 +1,14 @@
 """How scale and gradient run through the depth of a network, measured and predicted."""
 
+from thalweg.passes import (
+    Birth,
+    Births,
+    LayerUnderflow,
+    Range,
+    Underflow,
+    births,
+    underflow,
+)
 from thalweg.signal._depth import DepthRow, Signal, Trend
 from thalweg.signal._edge import (
     Edge,
@@ -18,24 +27,37 @@ from thalweg.signal._initialisation import (
     gaussian,
     orthogonal,
 )
+from thalweg.signal._jacobian import Jacobians, LayerJacobian, jacobians
 from thalweg.signal._mean_field import (
     MeanField,
     mean_field,
     next_length,
     slope_factor,
 )
+from thalweg.signal._rank import LayerRank, NetworkRank, Witness, rank
 from thalweg.signal._trainability import Trainability
 
 __all__ = [
+    "Birth",
+    "Births",
     "DepthRow",
     "Draw",
     "Edge",
     "EdgeInitialisation",
+    "Jacobians",
     "LayerInitialisation",
+    "LayerJacobian",
+    "LayerRank",
+    "LayerUnderflow",
     "MeanField",
+    "NetworkRank",
+    "Range",
     "Signal",
     "Trainability",
     "Trend",
+    "Underflow",
+    "Witness",
+    "births",
     "critical_line",
     "critical_weight_variance",
     "edge",
@@ -43,9 +65,12 @@ __all__ = [
     "edge_initialisation",
     "gaussian",
     "isometric_edge",
+    "jacobians",
     "mean_field",
     "next_length",
     "orthogonal",
+    "rank",
     "slope_factor",
     "stable_edge",
+    "underflow",
 ]

@@ -11,7 +11,9 @@ from torch import Tensor, nn
 
 from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
+from thalweg._reading import reading
 from thalweg.passes import ActivationPass, Pass
+from thalweg.signal._chain import plain_chain
 from thalweg.signal._edge import Edge, edge, edge_at, isometric_edge, stable_edge
 
 DRAWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -22,7 +24,21 @@ Draw = Callable[[Tensor, float, torch.Generator], Tensor]
 
 
 def gaussian(weight: Tensor, std: float, generator: torch.Generator) -> Tensor:
-    """W ~ N(0, std²)."""
+    """Entries that are independent and normal: W ~ N(0, std²).
+
+    Args:
+        weight: what they are for: its shape, dtype and device.
+        std: standard deviation of an entry.
+        generator: draws them.
+
+    Source: He et al. 2015, "Delving deep into rectifiers", §2.2.
+
+    Example:
+        >>> import torch
+        >>> W = gaussian(torch.empty(200, 300), 0.1, torch.Generator().manual_seed(0))
+        >>> round(float(W.std()), 2)
+        0.1
+    """
     # Drawn where the generator lives, in float64, so that a seed is the same in every dtype.
     drawn = torch.randn(
         weight.shape, generator=generator, dtype=torch.float64, device=generator.device
@@ -36,9 +52,20 @@ def orthogonal(weight: Tensor, std: float, generator: torch.Generator) -> Tensor
     Of a convolution the middle of the kernel is such a matrix and the rest is zero, so that the
     whole convolution is an isometry too.
 
+    Args:
+        weight: what they are for: its shape, dtype and device.
+        std: root mean square of an entry.
+        generator: draws them.
+
     Source: Saxe, McClelland, Ganguli 2014, "Exact solutions to the nonlinear dynamics of learning
     in deep linear neural networks"; Xiao et al. 2018, "Dynamical isometry and a mean field theory
     of CNNs", algorithm 1, for kernels.
+
+    Example:
+        >>> import torch
+        >>> W = orthogonal(torch.empty(2, 2), 2**-0.5, torch.Generator().manual_seed(0))
+        >>> bool(torch.allclose(W @ W.T, torch.eye(2), atol=1e-6))
+        True
     """
     fan_out, fan_in, *kernel = weight.shape
     drawn = gaussian(
@@ -114,10 +141,10 @@ class EdgeInitialisation:
         """
         draw = draw or (orthogonal if self.is_isometric else gaussian)
         copied = problem.copied()
-        for row in self.layers:
-            layer = copied.model.get_submodule(row.name)
-            weight, bias = layer.get_parameter("weight"), layer._parameters.get("bias")
-            with torch.no_grad():
+        with reading(), torch.no_grad():
+            for row in self.layers:
+                layer = copied.model.get_submodule(row.name)
+                weight, bias = layer.get_parameter("weight"), layer._parameters.get("bias")
                 weight.copy_(draw(weight, row.weight_std, generator))
                 if bias is not None:
                     bias.copy_(gaussian(bias, row.bias_std, generator))
@@ -256,7 +283,7 @@ def _notes(passed: Pass, edges: dict[str, Edge], drawn: list[str]) -> list[str]:
     mixing = [layer for layer in passed.layers if layer.has_matrix]
     if left := [layer.name for layer in mixing if layer.name not in drawn]:
         notes.append(f"Left as they are: {', '.join(left)}.")
-    if any(not layer.is_chained for layer in mixing[1:]):
+    if not plain_chain(passed):
         notes.append(
             "The network is no plain chain (residuals, normalisation, pooling or branches), so "
             "that theory holds between those places only."

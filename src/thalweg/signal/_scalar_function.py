@@ -52,8 +52,7 @@ class ScalarFunction:
     def _check(self) -> None:
         x = torch.linspace(-2.3, 2.1, 7, dtype=torch.float64)
         try:
-            values = self._tried(x)
-            together, backwards = values, self._tried(x.flip(0))
+            together, alone = self._tried(x), self._tried(x[:3])
         except Exception as error:
             raise ThalwegError(
                 f"the activation {self._name} raised {type(error).__name__} on a float64 tensor of "
@@ -66,7 +65,7 @@ class ScalarFunction:
                 f"{getattr(together, 'shape', type(together).__name__)} for a tensor of shape "
                 f"(7,); give an elementwise function"
             )
-        if not torch.allclose(backwards.flip(0), together, rtol=1e-9, atol=1e-12, equal_nan=True):
+        if not torch.allclose(alone, together[:3], rtol=1e-9, atol=1e-12, equal_nan=True):
             raise ThalwegError(
                 f"the activation {self._name} is not elementwise (what it returns for a number "
                 f"depends on the others), so that mean-field theory does not apply; give an "

@@ -124,19 +124,10 @@ class Derivation:
         return to_json({"generator": "thalweg", **_record(self)})
 
     def __str__(self) -> str:
-        from io import StringIO
-
-        from rich.console import Console
-
-        file = StringIO()
-        self.page().print(Console(file=file, width=100, no_color=True))
-        return file.getvalue()
+        return self.page().text()
 
     def _repr_html_(self) -> str:
-        from html import escape
-
-        page = escape(self.page().html(), quote=True)
-        return f'<iframe srcdoc="{page}" style="width:100%;height:30em;border:0"></iframe>'
+        return self.page().frame()
 
     def _repr_latex_(self) -> str:
         from thalweg.symbolic._derivation_text import equation_of

@@ -703,6 +703,8 @@ class _Parser:
         if self._is("{"):
             start, end = self._at + 1, self._closing()
             self._at = end + 1
+        elif self._now is None:
+            raise self._refuse("nothing stands below the bar")
         else:
             self._at += 1
             end = self._at

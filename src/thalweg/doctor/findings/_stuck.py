@@ -30,7 +30,7 @@ def stuck(readings: Readings) -> Finding | None:
         return None
     place = f" The point is a {readings.card.headline}." if readings.card and is_held else ""
     known = "" if blind is None else f", and {blind:.4g} is what {_described(readings)}"
-    evidence = {"loss at the start": start, "training loss at the end": end}
+    evidence = {"loss at the point": readings.passed.value, "training loss at the end": end}
     if blind is not None:
         evidence[f"loss that {_described(readings)}"] = blind
     return Finding(

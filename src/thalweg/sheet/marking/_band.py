@@ -57,7 +57,14 @@ class Band:
         return Band(np.minimum(self.low, other.low), self.mid, np.maximum(self.high, other.high))
 
     def entry(self, row: int, column: int) -> Band:
-        """One entry of a matrix."""
+        """One entry of a matrix.
+
+        Raises:
+            UnknownValueError: if there is none: a name may be shown as a number and be a vector.
+        """
+        shape = self.shape
+        if shape == () or row >= shape[0] or column >= shape[1]:
+            raise UnknownValueError("an entry that is not there")
         return Band(
             float(self.low[row, column]),
             float(self.mid[row, column]),

@@ -75,9 +75,7 @@ class CheckedSolution:
         return page_of(self)
 
     def _repr_html_(self) -> str:
-        from thalweg.sheet.marking._check_page import fragment_of
-
-        return fragment_of(self)
+        return self.page().frame()
 
     def __str__(self) -> str:
         return self.total

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from html import escape
 from typing import TYPE_CHECKING
 
 from thalweg.report import Line, Mark, Marked, Page, Section, Table, Tone
@@ -56,12 +55,6 @@ def page_of(checked: CheckedSolution) -> Page:
         lead=f"{_explained(first)} {checked.total}.".strip(),
         sections=tuple(sections),
     )
-
-
-def fragment_of(checked: CheckedSolution) -> str:
-    """The page in a frame, for a notebook."""
-    page = escape(page_of(checked).html(), quote=True)
-    return f'<iframe srcdoc="{page}" style="width:100%;height:40em;border:0"></iframe>'
 
 
 def _explained(step: Step | None) -> str:

@@ -560,7 +560,10 @@ class _SlopeSource(_Source):
         if quantity is None:
             owner = self._values.owner(text)
             if owner is not None:
-                return self.name(owner[0])[owner[1]]
+                whole, place = self.name(owner[0]), owner[1]
+                if np.ndim(whole) != 2 or any(np.array(place) >= np.shape(whole)):
+                    raise UnknownValueError("an entry that is not there")
+                return whole[place]
             if text in CONSTANTS:
                 return np.complex128(CONSTANTS[text])
             raise UnknownValueError(f"{text} has no value")
