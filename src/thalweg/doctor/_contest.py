@@ -128,7 +128,15 @@ class _Heat:
         self.done += length.num_steps / self.plan.num_steps
         generator = torch.Generator().manual_seed(seed)
         problem = remedy.apply(self.training.copied(), generator)
-        return train(problem, length, seed), problem
+        return train(problem, self.resized(length, problem), seed), problem
+
+    def resized(self, length: Plan, problem: Problem) -> Plan:
+        """The plan with the batch size of a remedy: as many samples in all, in other minibatches."""
+        size = problem.batch_size
+        if size is None or size == self.training.batch_size:
+            return length
+        num_steps = max(1, round(length.num_steps * length.batch_size / size))
+        return replace(length, batch_size=size, num_steps=num_steps)
 
     def halved(
         self, remedies: Sequence[Remedy]

@@ -93,9 +93,9 @@ class Run:
 def train(problem: Problem, plan: Plan, seed: int) -> Run:
     """Trains the problem's own model: give a copy. The caller's random state is put back.
 
-    A problem with a batch size of its own takes as many samples in all; one with test data of its
-    own is scored on these. Where a batch is all the data, the seed decides which tenth of them is
-    left out instead of their order: runs that are all alike would say nothing of chance.
+    A problem with test data of its own is scored on these. Where a batch is all the data, the seed
+    decides which tenth of them is left out instead of their order: runs that are all alike would
+    say nothing of chance.
 
     Raises:
         ProblemError: if there is no optimizer, or it was not made from the parameters it got, or a
@@ -104,11 +104,7 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
     Cost: `plan.num_steps` gradients of a minibatch, and two forward passes of the held-out data.
     """
     generator = torch.Generator().manual_seed(seed)
-    size, num_steps = plan.batch_size, plan.num_steps
-    if problem.batch_size is not None and problem.batch_size != size:
-        # A remedy of its own: as many samples in all, in other minibatches.
-        num_steps = max(1, round(num_steps * size / problem.batch_size))
-        size = problem.batch_size
+    size = plan.batch_size
     held_out = problem.test_batches or plan.held_out
     if size >= problem.num_samples > 1:
         left_out = max(1, problem.num_samples // 10)
@@ -127,7 +123,7 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         batches = problem.minibatches(size, generator)
         if size > 1:
             batches = without_leftover(batches, problem.model)
-        for step, batch in zip(range(num_steps), batches, strict=False):
+        for step, batch in zip(range(plan.num_steps), batches, strict=False):
             loss = take_step(problem, batch, optimizer, f"step {step} of a trial")
             if not torch.isfinite(loss):
                 place = born(problem, batch)
@@ -141,7 +137,7 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
             if failure
             else score(problem, held_out, plan.reduction)
         )
-    steps, losses = _curve(values, num_steps)
+    steps, losses = _curve(values, plan.num_steps)
     return Run(seed, steps, losses, before, after, failure, seconds, len(values) * size)
 
 

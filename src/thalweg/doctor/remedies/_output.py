@@ -100,7 +100,7 @@ def _last_activation(model: nn.Module) -> str | None:
     leaves = [(n, m) for n, m in model.named_modules() if n and not list(m.children())]
     for name, module in reversed(leaves):
         if isinstance(module, SQUASHES):
-            return name
+            return str(name)
         if not isinstance(module, nn.Identity | nn.Flatten | nn.Unflatten):
             return None
     return None

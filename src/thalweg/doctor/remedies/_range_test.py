@@ -75,7 +75,8 @@ def swept(problem: Problem, batch_size: int) -> tuple[list[float], list[float]]:
     """Learning rates, and the losses of the minibatches before the steps with them."""
     copied = problem.copied()
     generator = torch.Generator().manual_seed(0)
-    rates, losses = [], []
+    rates: list[float] = []
+    losses: list[float] = []
     with reading(), threads(1):
         torch.manual_seed(0)
         assert copied.optimizer is not None
