@@ -5,7 +5,7 @@ RUN_TIME := $(BIN)/.installed
 DEVELOPMENT := $(BIN)/.installed-dev
 PEERS := $(BIN)/.installed-peers
 
-.PHONY: help demo test check bench bench-gpt2 bench-race notebooks format clean
+.PHONY: help demo test check bench bench-gpt2 bench-race docs notebooks format clean
 help:
 	@echo "make demo    set up, examine a network that does not train, write report.html"
 	@echo "make test    set up, run the tests"
@@ -35,6 +35,11 @@ bench: $(PEERS)
 bench-race: $(PEERS)
 	$(BIN)/python -m benchmarks.race $(if $(QUICK),--quick)
 	$(BIN)/python -m benchmarks.race.curves $(if $(QUICK),--small --seconds 5 20)
+
+# The documentation, in site/; a broken reference is an error.
+docs: $(RUN_TIME)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 # Runs the course notebooks anew, from the scripts beside them.
 notebooks: $(DEVELOPMENT)

@@ -1,9 +1,12 @@
 """thalweg reads the loss surface under a neural network and walks it."""
 
 from thalweg import (
+    critical,
     curvature,
     doctor,
+    flow,
     linalg,
+    monitor,
     optim,
     passes,
     pictures,
@@ -32,6 +35,7 @@ from thalweg._errors import (
     UntapedError,
 )
 from thalweg._problem import Problem
+from thalweg.critical import escape, find_critical
 from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
 from thalweg.linalg import (
@@ -44,6 +48,7 @@ from thalweg.linalg import (
     save,
     trace,
 )
+from thalweg.monitor import Monitor
 from thalweg.passes import Pass
 from thalweg.pictures import landscape
 from thalweg.race import compare
@@ -59,6 +64,7 @@ __all__ = [
     "DetachedLossError",
     "FormulaError",
     "LayoutError",
+    "Monitor",
     "NonFiniteError",
     "OperatorError",
     "OptimizerError",
@@ -75,18 +81,23 @@ __all__ = [
     "WorkedPass",
     "check",
     "compare",
+    "critical",
     "critical_point",
     "curvature",
     "density",
     "derive",
     "doctor",
     "eigenpairs",
+    "escape",
     "examine",
+    "find_critical",
+    "flow",
     "from_curvlinops",
     "from_matvec",
     "landscape",
     "linalg",
     "load",
+    "monitor",
     "nearest",
     "optim",
     "passes",

@@ -506,10 +506,46 @@ def test_a_step_at_the_edge_of_stability_is_no_ailment():
 
 
 def test_there_is_a_patient_for_every_rule():
-    elsewhere = {Ailment.ILL_CONDITIONED, Ailment.GRADIENT_FLAT}  # by hand below
+    elsewhere = {Ailment.ILL_CONDITIONED, Ailment.GRADIENT_FLAT}  # consequences, below
     assert {ailment for _, ailment, _ in PATIENTS.values()} == set(Ailment) - elsewhere
     assert len(RULES) == len(Ailment)
     assert set(TWINS) == set(PATIENTS)
+
+
+def off_centre(distance):
+    """What matters is a tenth as large as what all samples share."""
+    z, _ = clusters()
+    z = (z - z.mean(0)) / z.std(0)
+    return distance + 0.1 * z, 2 * z[:, :1] - z[:, 1:2]
+
+
+@pytest.mark.parametrize(("distance", "lr", "is_ill"), [(8.0, 1e-3, True), (0.0, 0.8, False)])
+def test_inputs_far_along_one_direction_are_ill_conditioned(distance, lr, is_ill):
+    examination = examined(given(dense(8, 1), F.mse_loss, off_centre(distance), sgd(lr)))
+    found = {f.ailment: f for f in examination.findings}
+    assert (Ailment.ILL_CONDITIONED in found) is is_ill
+    assert examination.is_healthy is not is_ill
+    if is_ill:
+        x, _ = off_centre(distance)
+        values = np.linalg.eigvalsh((x.T @ x / len(x)).double().numpy())
+        told = found[Ailment.ILL_CONDITIONED].evidence
+        assert told["largest over median eigenvalue of the inputs"] == pytest.approx(
+            values[-1] / np.median(values), rel=0.05
+        )
+
+
+@pytest.mark.parametrize("is_flat", [True, False])
+def test_a_slope_without_curvature_is_gradient_flat(is_flat):
+    """A loss that is linear in the parameters has a gradient and no critical point."""
+
+    def linear(output, target):
+        return 5 + (output - target).mean()
+
+    problem = given(dense(8, 1), linear if is_flat else F.mse_loss, curve(), sgd(1e-7))
+    found = {f.ailment: f for f in examined(problem).findings}
+    assert (Ailment.GRADIENT_FLAT in found) is is_flat
+    if is_flat:
+        assert found[Ailment.GRADIENT_FLAT].evidence["r"] == pytest.approx(1.0)
 
 
 # -- the evidence, computed a second time ---------------------------------------------------

@@ -11,7 +11,10 @@ import typer
 import thalweg
 from thalweg.cli._check import check_command
 from thalweg.cli._compare import compare_command
+from thalweg.cli._critical import critical_command
 from thalweg.cli._derive import derive_command
+from thalweg.cli._escape import escape_command
+from thalweg.cli._flow import flow_command
 from thalweg.cli._landscape import landscape_command
 from thalweg.cli._running import (
     AsJson,
@@ -103,8 +106,11 @@ def examine_command(
 
 
 app.command("spectrum")(spectrum_command)
+app.command("critical")(critical_command)
+app.command("escape")(escape_command)
 app.command("landscape")(landscape_command)
 app.command("compare")(compare_command)
+app.command("flow")(flow_command)
 app.command("worked")(worked_command)
 app.command("derive")(derive_command)
 app.command("check")(check_command)

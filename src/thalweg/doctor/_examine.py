@@ -23,7 +23,7 @@ from thalweg.curvature import CriticalPoint, StepRule, critical_point
 from thalweg.doctor._contest import NUM_FINALISTS, contest
 from thalweg.doctor._examination import Examination
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._observation import observe, readable_form
+from thalweg.doctor._observation import Observation, observe, readable_form
 from thalweg.doctor._planning import (
     NUM_RUNS,
     NUM_SEEDS,
@@ -115,7 +115,11 @@ def examine(
         training = replace(training, model=problem.model)
     else:
         plan, training = _unplanned(problem, batch_size, seed)
-    before = observe(problem, training, plan, seed, ledger)
+
+    def is_certain(first: Observation) -> bool:
+        return bool(find(_first_readings(problem, made, plan, first)))
+
+    before = observe(problem, training, plan, seed, ledger, is_certain)
     passed, card = Pass(nan, (), (), problem.num_samples), None
     signal = Signal.of(passed)
     if readable is not None:
@@ -185,6 +189,15 @@ def examine(
         budget=budget,
         machine=machine_of(next(problem.model.parameters())),
     )
+
+
+def _first_readings(
+    problem: Problem, made: torch.optim.Optimizer, plan: Plan, first: Observation
+) -> Readings:
+    """What is known after a first look, before anything is read at the point."""
+    passed = Pass(nan, (), (), problem.num_samples)
+    signal = Signal.of(passed)
+    return Readings(problem, passed, signal, None, None, made, (), plan, None, None, observed=first)
 
 
 def _unplanned(problem: Problem, batch_size: int, seed: int) -> tuple[Plan, Problem]:

@@ -44,7 +44,7 @@ def _verdict(examination: Examination) -> str:
     if examination.is_healthy:
         return "Nothing ails this training"
     named = [finding.ailment.value for finding in examination.findings]
-    return f"This network does not train: {', '.join(named)}"
+    return f"Something ails this training: {', '.join(named)}"
 
 
 def _lead(examination: Examination) -> str:
@@ -132,7 +132,8 @@ def _remedy_section(examination: Examination) -> Section | None:
 
 
 def _remedy_table(examination: Examination) -> Table:
-    has_accuracy = examination.control[0].after.accuracy is not None
+    control = examination.control
+    has_accuracy = bool(control) and control[0].after.accuracy is not None
     header = ["what", "held-out loss", *(["accuracy"] if has_accuracy else []), "gain", "outcome"]
 
     def row(name: str, runs: Sequence[Run], gain: str, outcome: str) -> tuple[str, ...]:
@@ -288,6 +289,8 @@ def _counted(number: int, one: str, many: str) -> str:
 
 def _spread(values: Sequence[float]) -> str:
     """Mean ± standard deviation, or what broke."""
+    if not values:
+        return "–"
     finite = [value for value in values if isfinite(value)]
     if len(finite) < len(values):
         return f"not finite in {len(values) - len(finite)} of {len(values)} runs"

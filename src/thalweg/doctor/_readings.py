@@ -172,6 +172,16 @@ class Readings:
         return self.learned >= MOST
 
     @property
+    def may_train(self) -> bool:
+        """Whether it trains, or was not watched long enough to tell."""
+        return self._seen.is_certain or self.trains
+
+    @property
+    def may_train_well(self) -> bool:
+        """The same of training well."""
+        return self._seen.is_certain or self.trains_well
+
+    @property
     def trains_well_in_training(self) -> bool:
         """The same by the loss in training mode alone, with units dropped."""
         return self.watched.end <= self.levels.at(MOST, self.start)

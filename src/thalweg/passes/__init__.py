@@ -2,6 +2,7 @@
 
 from thalweg.passes._birth import Birth, Births, Range, births
 from thalweg.passes._pass import ActivationPass, LayerPass, Pass
+from thalweg.passes._time import StepPass, TimePass, along_time
 from thalweg.passes._underflow import LayerUnderflow, Underflow, underflow
 
 __all__ = [
@@ -12,7 +13,10 @@ __all__ = [
     "LayerUnderflow",
     "Pass",
     "Range",
+    "StepPass",
+    "TimePass",
     "Underflow",
+    "along_time",
     "births",
     "underflow",
 ]

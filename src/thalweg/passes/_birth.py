@@ -122,8 +122,8 @@ def births(problem: Problem) -> Births | None:
 
     Cost: two gradients, with a look at every tensor; several times the time of training.
 
-    Source: `torch.autograd.set_detect_anomaly` stops at a backward NaN only, and says neither its
-    inputs nor an infinity's.
+    Source: PyTorch's anomaly detection (Paszke et al. 2019) stops at a NaN of the backward pass
+    only, and says nothing of what went in; we look at every operation of both.
 
     Example:
         >>> import torch, thalweg

@@ -5,7 +5,10 @@ from thalweg.passes import (
     Births,
     LayerUnderflow,
     Range,
+    StepPass,
+    TimePass,
     Underflow,
+    along_time,
     births,
     underflow,
 )
@@ -35,6 +38,7 @@ from thalweg.signal._mean_field import (
     slope_factor,
 )
 from thalweg.signal._rank import LayerRank, NetworkRank, Witness, rank
+from thalweg.signal._time import TimeSignal
 from thalweg.signal._trainability import Trainability
 
 __all__ = [
@@ -53,10 +57,14 @@ __all__ = [
     "NetworkRank",
     "Range",
     "Signal",
+    "StepPass",
+    "TimePass",
+    "TimeSignal",
     "Trainability",
     "Trend",
     "Underflow",
     "Witness",
+    "along_time",
     "births",
     "critical_line",
     "critical_weight_variance",

@@ -136,8 +136,8 @@ class Signal:
         )
         return cls(
             rows=rows,
-            gradient=_trend(norms),
-            scale=_trend([row.scale for row in rows]),
+            gradient=trend(norms),
+            scale=trend([row.scale for row in rows]),
             predicted_factor=prediction.factor if prediction else None,
             prediction=prediction,
             theory=fixed_point(pairs),
@@ -181,7 +181,7 @@ def _prediction(factors: Sequence[Link]) -> Trend | None:
     return Trend(exp(middle), exp(middle - width), exp(middle + width))
 
 
-def _trend(values: Sequence[float]) -> Trend | None:
+def trend(values: Sequence[float]) -> Trend | None:
     """Least squares of ln value on depth, with Student's t for the interval."""
     if len(values) < 3 or min(values) <= 0 or max(values) == inf:
         return None

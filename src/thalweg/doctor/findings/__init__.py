@@ -26,9 +26,14 @@ from thalweg.doctor.findings._units import dead, saturated
 
 Rule = Callable[[Readings], Finding | None]
 
-CAUSES: tuple[Rule, ...] = (
+CERTAIN: tuple[Rule, ...] = (
     *(data_not_finite, target_shape, target_range, output_loss),
-    *(batch_of_one, wrong_mode, accumulated, cannot_learn, symmetric),
+    *(batch_of_one, wrong_mode, accumulated, cannot_learn),
+)
+"""What shows in the data and in a few steps, however the training ends."""
+
+CAUSES: tuple[Rule, ...] = (
+    *(*CERTAIN, symmetric),
     *(no_signal, outliers, input_scale, constant_features, target_scale, wrong_reduction),
     *(too_much_dropout, weight_decay, clipping, momentum, epsilon, noise),
     *(vanishing, exploding, lr_too_large, saturated, bottleneck, dead, lr_too_small),
@@ -41,12 +46,22 @@ SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 RULES = (*CAUSES, *SYMPTOMS)
 """In the order of telling: causes before symptoms."""
 
-__all__ = ["CAUSES", "RULES", "SYMPTOMS", "find"]
+__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find"]
 
 
 def find(readings: Readings) -> tuple[Finding, ...]:
-    """All findings of all rules, in the order of telling; none that is declared on purpose."""
-    found = (rule(readings) for rule in RULES)
+    """All findings of all rules, in the order of telling; none that is declared on purpose.
+
+    After a first look that was enough, only of the rules that it is enough for.
+    """
+    if readings.observed is not None and readings.observed.is_certain:
+        certain = _told(CERTAIN, readings)
+        return (*certain, *(_told((not_finite,), readings) if certain else ()))
+    return _told(RULES, readings)
+
+
+def _told(rules: tuple[Rule, ...], readings: Readings) -> tuple[Finding, ...]:
+    found = (rule(readings) for rule in rules)
     return tuple(
         finding
         for finding in found

@@ -69,7 +69,7 @@ def batch_of_one(readings: Readings) -> Finding | None:
 
 def too_much_dropout(readings: Readings) -> Finding | None:
     """So many units are dropped that too little of the signal is left to learn by."""
-    if readings.watched.failure:
+    if readings.watched.error is not None:
         return None
     rates: dict[str, float] = {}
     for name, module in readings.problem.model.named_modules():

@@ -56,7 +56,7 @@ def _told(readings: Readings) -> tuple[str, str] | None:
         case Kind.BINARY:
             return _of_probabilities(readings)
         case Kind.SQUARED | Kind.ELEMENTWISE:
-            if head.final == "relu" and not readings.trains_well:
+            if head.final == "relu" and not readings.may_train_well:
                 low = head.target_low
                 if low is None or low < 0 or readings.head.high == 0:
                     return None  # targets below zero are said as such
@@ -86,7 +86,7 @@ def _of_logits(readings: Readings) -> tuple[str, str] | None:
             "can be more than e times as likely as another",
             "Take the sigmoid out of the network",
         )
-    if head.final in ("relu", "tanh", "log-sigmoid") and not readings.trains:
+    if head.final in ("relu", "tanh", "log-sigmoid") and not readings.may_train:
         return (
             f"cross_entropy gets the output of a final {head.final} where it takes logits of any "
             f"sign and size",

@@ -50,7 +50,11 @@ def target_range(readings: Readings) -> Finding | None:
     slack = 1e-6 * max(abs(least), abs(most) if most < 1e300 else 1.0, 1.0)
     if low >= least - slack and high <= most + slack:
         return None
-    if classes is None and head.kind in (Kind.SQUARED, Kind.ELEMENTWISE) and readings.trains_well:
+    if (
+        classes is None
+        and head.kind in (Kind.SQUARED, Kind.ELEMENTWISE)
+        and readings.may_train_well
+    ):
         return None
     beyond = max(least - low, high - most)
     bounds = f"between {least:g} and {most:g}" if most < 1e300 else f"{least:g} or more"

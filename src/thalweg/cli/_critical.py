@@ -1,0 +1,153 @@
+"""thalweg critical: critical points of any index."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+
+from thalweg._errors import ThalwegError
+from thalweg.cli._running import (
+    INTERRUPTED,
+    AsJson,
+    Debug,
+    Device,
+    Out,
+    Params,
+    Seed,
+    Target,
+    problem_at,
+    progress_bar,
+    refusals,
+    show,
+)
+from thalweg.critical import (
+    DampedNewton,
+    GradientNormDescent,
+    GradientTrustRegion,
+    Initialisations,
+    NewtonMR,
+    Solver,
+    Trajectories,
+    check_resumable,
+    find_critical,
+)
+from thalweg.report import check_writable
+
+MAX_SEED = 2**32 - 1
+"""Every generator takes seeds up to here."""
+
+
+class Method(Enum):
+    """Which solver walks."""
+
+    TRUST_REGION = "trust-region"
+    NEWTON_MR = "newton-mr"
+    DAMPED_NEWTON = "damped-newton"
+    GRADIENT_NORM = "gradient-norm"
+
+
+_SOLVERS: dict[Method, Solver] = {
+    Method.TRUST_REGION: GradientTrustRegion(),
+    Method.NEWTON_MR: NewtonMR(),
+    Method.DAMPED_NEWTON: DampedNewton(),
+    Method.GRADIENT_NORM: GradientNormDescent(),
+}
+
+
+def critical_command(
+    target: Target,
+    out: Out = Path("critical.html"),
+    num_starts: Annotated[int, typer.Option("--starts", help="How many walks.")] = 10,
+    method: Annotated[
+        Method,
+        typer.Option(
+            help="trust-region, newton-mr, damped-newton or gradient-norm.", metavar="NAME"
+        ),
+    ] = Method.TRUST_REGION,
+    steps: Annotated[int, typer.Option(help="Training steps that starts are drawn along.")] = 1000,
+    noise: Annotated[
+        float, typer.Option(help="Noise on every second start, as a share of the parameters.")
+    ] = 0.05,
+    is_random: Annotated[
+        bool, typer.Option("--random-starts", help="Start at parameters drawn anew.")
+    ] = False,
+    tol: Annotated[float, typer.Option(help="|gradient|² that counts as zero.")] = 1e-20,
+    max_gradients: Annotated[
+        float, typer.Option("--max-gradients", help="What each walk may spend.")
+    ] = 200_000,
+    processes: Annotated[int, typer.Option(help="How many walk at once.")] = 1,
+    params: Params = None,
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: AsJson = False,
+    kept: Annotated[
+        Path | None,
+        typer.Option("--save", help="Keep every finished walk in this file: NAME.npz."),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the walks that this file keeps: NAME.npz.")
+    ] = None,
+    debug: Debug = False,
+) -> None:
+    """Find critical points of any index, each with a certificate; flat regions are told apart.
+
+    Exit code 0: searched. 2: could not be searched. 130: interrupted; what was finished is written.
+
+    Example: thalweg critical thalweg.problems:linear_autoencoder --starts 20 --save walks.npz
+    """
+    with refusals(debug, "search for critical points"):
+        if not 0 <= seed <= MAX_SEED:
+            raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
+        check_writable(out)
+        file = _file(kept, resume)
+        with progress_bar(is_silent=as_json) as progress:
+            progress("model and data", 0.0)
+            found = find_critical(
+                problem_at(target, device),
+                num_starts,
+                generator=torch.Generator().manual_seed(seed),
+                params=tuple(params) if params else "*",
+                starts=Initialisations()
+                if is_random
+                else Trajectories(max_steps=steps, noise=noise),
+                solver=_SOLVERS[method],
+                tol=tol,
+                max_gradients=max_gradients,
+                num_processes=processes,
+                resume=file,
+                progress=progress,
+            )
+        written = found.save(out)
+        if as_json:
+            sys.stdout.write(found.to_json() + "\n")
+        else:
+            show(found.page(), written)
+    if found.is_partial:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _file(kept: Path | None, resume: Path | None) -> Path | None:
+    """The one file that walks are kept in.
+
+    Raises:
+        ThalwegError: if two are named, one to go on with is missing, or one to begin is there.
+    """
+    if kept is not None and resume is not None and kept != resume:
+        raise ThalwegError(
+            f"--resume {resume} keeps what it goes on with; leave --save {kept} out, or copy the "
+            f"file"
+        )
+    if resume is not None:
+        if not check_resumable(resume).exists():
+            raise ThalwegError(f"there is no {resume} to resume; begin one with --save {resume}")
+        return resume
+    if kept is not None and check_resumable(kept).exists():
+        raise ThalwegError(
+            f"{kept} keeps a search already; go on with it by --resume {kept}, or give another file"
+        )
+    return kept

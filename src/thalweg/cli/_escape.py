@@ -1,0 +1,101 @@
+"""thalweg escape: how each method behaves near a saddle."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import typer
+from rich.console import Console
+
+from thalweg._errors import ThalwegError
+from thalweg.cli._running import (
+    INTERRUPTED,
+    AsJson,
+    Debug,
+    Device,
+    Out,
+    Params,
+    Seed,
+    Target,
+    generator_of,
+    problem_at,
+    progress_bar,
+    refusals,
+    show,
+)
+from thalweg.critical import Escape, InterruptedEscape, escape
+from thalweg.report import check_writable
+from thalweg.surface import Surface
+
+
+def escape_command(
+    target: Target,
+    distances: Annotated[
+        str, typer.Option(help="Of the starts from the saddle, by commas.")
+    ] = "1e-2,1e-3,1e-4,1e-5,1e-6,1e-7,1e-8",
+    radius: Annotated[float, typer.Option(help="Out is farther away, at a lower loss.")] = 0.1,
+    lr: Annotated[
+        float | None,
+        typer.Option(help="Of gradient descent.", show_default="half of 1/max|λ|"),
+    ] = None,
+    max_steps: Annotated[int, typer.Option(help="Of a run.")] = 1000,
+    params: Params = None,
+    out: Out = Path("escape.html"),
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Start each method near a saddle: what a step does, and how long it takes to leave.
+
+    Gradient descent, Newton, trust region, saddle-free Newton and cubic regularisation, beside
+    theory. The saddle is where Newton's method leads from the parameters that the factory returns.
+
+    Exit code 0: run. 2: could not be run. 130: interrupted; the finished runs are written.
+
+    Example: thalweg escape thalweg.problems:strict_saddle --distances 1e-2,1e-8
+    """
+    with refusals(debug, "run near the saddle"):
+        generator = generator_of(seed)
+        check_writable(out)
+        code = 0
+        with progress_bar(is_silent=as_json) as progress:
+            progress("model and data", 0.0)
+            problem = problem_at(target, device)
+            point = Surface(problem, params or "*", dtype=torch.float64).here()
+            try:
+                found = escape(
+                    point,
+                    generator=generator,
+                    distances=_numbers(distances),
+                    radius=radius,
+                    lr=lr,
+                    max_steps=max_steps,
+                    progress=progress,
+                )
+            except InterruptedEscape as interruption:
+                found, code = interruption.escape, INTERRUPTED
+        _tell(found, out, as_json)
+        if code:
+            Console(stderr=True).print("thalweg: interrupted; the finished runs are written")
+    raise typer.Exit(code)
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError as error:
+        raise ThalwegError(
+            f"--distances {text!r} are no numbers; give them by commas: 1e-2,1e-5,1e-8"
+        ) from error
+
+
+def _tell(found: Escape, out: Path, as_json: bool) -> None:
+    written = found.save(out)
+    if as_json:
+        sys.stdout.write(found.to_json() + "\n")
+    else:
+        show(found.page(), written)
