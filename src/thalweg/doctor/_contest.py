@@ -131,7 +131,7 @@ class _Heat:
         return train(problem, self.resized(length, problem), seed), problem
 
     def resized(self, length: Plan, problem: Problem) -> Plan:
-        """The plan with the batch size of a remedy: as many samples in all, in other minibatches."""
+        """The plan with a remedy's batch size: as many samples in all, in other minibatches."""
         size = problem.batch_size
         if size is None or size == self.training.batch_size:
             return length
