@@ -17,27 +17,15 @@ from typing import Any
 
 import torch
 
-from benchmarks.faults.cases import HEALTHY, case, is_sealed, numbered
+from benchmarks.faults.cases import HEALTHY, is_sealed, numbered
 from benchmarks.faults.kinds import KINDS
-from benchmarks.faults.outcome import BUDGET, outcome
+from benchmarks.faults.outcome import BUDGET, done
 from benchmarks.faults.report import HERE, markdown
 from thalweg._machine import machine_of
 
 CACHE = Path("build") / "faults.jsonl"
 
 HALVES = ("tuning", "sealed", "both")
-
-Task = tuple[str, int, float, bool]
-
-
-def done(task: Task) -> dict[str, Any]:
-    """A case, in a process of its own."""
-    torch.set_num_threads(1)
-    kind, seed, budget, has_repair = task
-    try:
-        return outcome(case(kind, seed), budget, has_repair)
-    except RuntimeError as error:
-        return {"kind": kind, "seed": seed, "undrawn": str(error)}
 
 
 def main() -> None:

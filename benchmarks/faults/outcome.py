@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.faults.cases import HEALTHY, NUM_RUNS, Case, is_better
+from benchmarks.faults.cases import HEALTHY, NUM_RUNS, Case, case, is_better
 from benchmarks.faults.kinds import KINDS
 from benchmarks.faults.recipe import built
 from benchmarks.faults.training import trained
@@ -38,6 +38,19 @@ NEAR = 3.0
 PARTS = 4
 """Chance tries remedies in trainings of this part of the epochs, one for each part of its budget
 after the first, which shows the training as it is."""
+
+
+Job = tuple[str, int, float, bool]
+
+
+def done(job: Job) -> dict[str, Any]:
+    """A case, in a process of its own."""
+    torch.set_num_threads(1)
+    kind, seed, budget, has_repair = job
+    try:
+        return outcome(case(kind, seed), budget, has_repair)
+    except RuntimeError as error:
+        return {"kind": kind, "seed": seed, "undrawn": str(error)}
 
 
 def outcome(case: Case, budget: float = BUDGET, has_repair: bool = True) -> dict[str, Any]:
