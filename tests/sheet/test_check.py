@@ -104,8 +104,9 @@ def test_nonsense_never_crashes(text):
         "$" + "\\frac{1}{" * 5_000 + "2" + "}" * 5_000 + " = 1$",
         "$x = __import__('os').system('true') = 3$",
         "word = 1 + 1 = 2 \n" * 20_000,
+        "$x|_ = 3$",
     ],
-    ids=["tower", "brackets", "fractions", "code", "long"],
+    ids=["tower", "brackets", "fractions", "code", "long", "bar"],
 )
 def test_hostile_pages_are_answered_soon(text):
     start = time.perf_counter()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 from typing import Any
 
 import torch
+from scipy.interpolate import RegularGridInterpolator
 from torch import Tensor
 
 from thalweg.pictures._axis import Axis
 from thalweg.pictures._landscape import Landscape, Slice
-from thalweg.pictures._track import Track
 from thalweg.pictures._words import percent, shown
 from thalweg.report import Figure, Ink, band, line
 
@@ -27,6 +28,9 @@ SKEWED = 0.25
 
 FLOOR = 0.02
 """Added to the height, as a share of the range, before its logarithm is taken."""
+
+MOST_BETWEEN = 10
+"""Places that are drawn for each that was kept, at most."""
 
 _INKS = (Ink.VERMILION, Ink.BLUE, Ink.GREEN, Ink.PURPLE, Ink.ORANGE, Ink.GREY)
 _SHELLS = (0.04, 0.4)
@@ -208,8 +212,11 @@ def _surface(seen: Landscape, colours: Tensor) -> Figure:
     lift = 0.01 * span  # so that the path does not sink into the surface
     data: list[dict[str, Any]] = [surface]
     for number, track in enumerate(seen.tracks[:MOST_TRACKS]):
-        height = scale(track.shown_losses) + lift
-        data += _solid_track(track, number, height)
+        where = _between(track.coordinates, seen.ticks)
+        height = RegularGridInterpolator(
+            [tick.numpy() for tick in seen.ticks], z.T.numpy(), bounds_error=False
+        )(where.numpy())
+        data += _solid_track(track.name, where, number, torch.from_numpy(height) + lift)
     here = scale(torch.tensor([seen.centre], dtype=torch.float64)) + lift
     data.append(_solid_dot(torch.zeros(1, 2, dtype=torch.float64), here))
     axis = {"nticks": 5}
@@ -219,7 +226,7 @@ def _surface(seen: Landscape, colours: Tensor) -> Figure:
             "yaxis": {"title": {"text": _short(seen.axes[1])}, **axis},
             "zaxis": {"title": {"text": "loss"}, **axis, **_sparse(scale.ticks(seen.values))},
             "aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.7},
-            "camera": _camera(1.25, -1.4, 0.9, -0.16),
+            "camera": _camera(1.45, -1.6, 1.05, -0.14),
         },
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
     }  # fmt: skip
@@ -258,7 +265,7 @@ def volume_figure(seen: Landscape) -> Figure:
     }  # fmt: skip
     data: list[dict[str, Any]] = [isosurface]
     for number, track in enumerate(seen.tracks[:MOST_TRACKS]):
-        data += _solid_track(track, number, track.coordinates[:, 2])
+        data += _solid_track(track.name, track.coordinates, number, track.coordinates[:, 2])
     centre = torch.zeros(1, 2, dtype=torch.float64)
     data.append(_solid_dot(centre, torch.zeros(1, dtype=torch.float64)))
     names = dict(zip(("xaxis", "yaxis", "zaxis"), map(_short, seen.axes), strict=True))
@@ -266,7 +273,7 @@ def volume_figure(seen: Landscape) -> Figure:
         "scene": {
             **{key: {"title": {"text": name}, "nticks": 5} for key, name in names.items()},
             "aspectmode": "cube",
-            "camera": _camera(1.35, -1.35, 0.85, -0.1),
+            "camera": _camera(1.5, -1.6, 1.0, -0.1),
         },
         "margin": {"l": 0, "r": 0, "t": 30, "b": 0},
     }  # fmt: skip
@@ -333,12 +340,23 @@ def _flat_tracks(seen: Landscape) -> list[dict[str, Any]]:
     return traces
 
 
-def _solid_track(track: Track, number: int, height: Tensor) -> list[dict[str, Any]]:
+def _between(places: Tensor, ticks: tuple[Tensor, ...]) -> Tensor:
+    """The same way with more places, so that it follows the surface between those that are kept."""
+    cell = torch.stack([tick[1] - tick[0] for tick in ticks])
+    pieces = [places[:1]]
+    for a, b in pairwise(places):
+        count = min(MOST_BETWEEN, max(1, ceil(float(((b - a) / cell).abs().max()))))
+        shares = torch.linspace(0, 1, count + 1, dtype=torch.float64)[1:, None]
+        pieces.append(a + shares * (b - a))
+    return torch.cat(pieces)
+
+
+def _solid_track(name: str, where: Tensor, number: int, height: Tensor) -> list[dict[str, Any]]:
     ink = _INKS[number % len(_INKS)]
-    x, y = (_digits(track.coordinates[:, i]) for i in range(2))
+    x, y = (_digits(where[:, i]) for i in range(2))
     return [
         {
-            "type": "scatter3d", "mode": "lines", "name": track.name, "x": x, "y": y,
+            "type": "scatter3d", "mode": "lines", "name": name, "x": x, "y": y,
             "z": _digits(height), "line": {"color": ink.value, "width": 6}, "hoverinfo": "name",
         }
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from thalweg.sheet.marking._step import Verdict
 from thalweg.sheet.marking._values import View
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Expression, Number
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative
 
 NEGLIGIBLE = 1e-6
 """Share of a value that a formula may leave out in silence."""

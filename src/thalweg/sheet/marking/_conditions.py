@@ -9,7 +9,7 @@ from thalweg.sheet.marking._digits import is_numeric
 from thalweg.sheet.marking._prior import Priors
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Call, Name
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative
 
 _CONDITION = re.compile(
     r"\b(?:if|when|wenn|falls|sofern|si|quand|lorsque|suppose|assume|angenommen|supposons|until|bis|"

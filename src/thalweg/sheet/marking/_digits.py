@@ -19,7 +19,7 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
-from thalweg.symbolic._paper_nodes import CutNumber, Derivative, Percent, Series
+from thalweg.symbolic.paper import CutNumber, Derivative, Percent, Series
 
 _SLACK = 1e-9
 """Of a place: what comparing two float64 may lose."""

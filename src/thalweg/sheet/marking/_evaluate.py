@@ -25,7 +25,7 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
-from thalweg.symbolic._paper_nodes import At, Derivative, Entry, Percent, Series
+from thalweg.symbolic.paper import At, Derivative, Entry, Percent, Series
 
 V = TypeVar("V")
 

@@ -19,7 +19,7 @@ from thalweg.sheet.marking._step import Verdict
 from thalweg.sheet.marking._values import Values, View
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Array, Expression, Name, Number
-from thalweg.symbolic._paper import Member, written
+from thalweg.symbolic.paper import Member, written
 
 
 class Formulas:

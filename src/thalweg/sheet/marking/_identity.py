@@ -13,7 +13,7 @@ from thalweg.sheet.marking._mutations import mutations_of
 from thalweg.sheet.marking._step import Slip
 from thalweg.sheet.marking._values import Values, View
 from thalweg.symbolic._expression import Expression
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative
 
 _DRAWS = (
     (0.7390851, 1.2337006, 0.5671433, 1.6180339, 0.9159656, 1.1319882, 0.3678794, 1.4513692),

@@ -25,8 +25,7 @@ from thalweg.sheet.marking._settling import settle
 from thalweg.sheet.marking._step import Step
 from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
-from thalweg.symbolic._paper import Member, chains_of
-from thalweg.symbolic._paper_tokens import Hand, Mark, Piece, pieces_of
+from thalweg.symbolic.paper import Hand, Mark, Member, Piece, chains_of, pieces_of
 
 _RESULTS = re.compile(
     r"wert|value|valeur|ergebnis|result|résultat|formel|formula|formule", re.IGNORECASE

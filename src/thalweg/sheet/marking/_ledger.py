@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from thalweg.sheet.marking._band import Band
 from thalweg.sheet.marking._digits import Digits, digits_of
 from thalweg.symbolic._expression import Call, Expression, Name
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative
 
 
 class BudgetSpentError(Exception):

@@ -12,8 +12,7 @@ from thalweg.sheet.marking._ledger import Ledger
 from thalweg.sheet.marking._passage import Passage
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Expression
-from thalweg.symbolic._paper import Member, written
-from thalweg.symbolic._paper_tokens import Mark, Piece
+from thalweg.symbolic.paper import Mark, Member, Piece, written
 
 
 class Members:

@@ -8,7 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from thalweg.symbolic._paper_tokens import Hand
+from thalweg.symbolic.paper import Hand
 
 MAX_PAGE = 4_000_000
 """Characters of a page."""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thalweg.sheet.marking._page import Stretch
-from thalweg.symbolic._paper import Member
-from thalweg.symbolic._paper_tokens import Hand, Piece
+from thalweg.symbolic.paper import Hand, Member, Piece
 
 _GOING_ON = frozenset((
     "thus", "hence", "which", "gives", "giving", "get", "obtain", "then", "that", "therefore",

@@ -15,7 +15,7 @@ from thalweg.sheet.marking._rebinding import Rebinding
 from thalweg.sheet.marking._values import Values, View
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Call, Expression, Name, Number, Transpose
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from thalweg.sheet.marking._digits import Display, is_numeric
 from thalweg.sheet.marking._values import Values, View
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Expression, Name
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative
 
 
 class Rebinding:

@@ -14,8 +14,7 @@ from thalweg.sheet.marking._prior import Priors
 from thalweg.sheet.marking._step import Slip, Verdict
 from thalweg.sheet.marking._values import View
 from thalweg.sheet.marking._weighing import Weighing
-from thalweg.symbolic._paper import Member
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative, Member
 
 EQUAL = frozenset(("=", "≈", ":=", "~"))
 """Relations by which a chain goes on."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from thalweg.symbolic._paper import Known
-from thalweg.symbolic._paper_tokens import PROSE, Mark, Piece
 from thalweg.symbolic._spelling import FUNCTIONS, GREEK, function_named, normalised
+from thalweg.symbolic.paper import PROSE, Known, Mark, Piece
 
 _OPERATORS = frozenset("+-*/^⊙@")
 _EQUAL = frozenset(("=", "≈", ":=", "~"))

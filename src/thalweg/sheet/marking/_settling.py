@@ -7,7 +7,7 @@ from thalweg.sheet.marking._chain import Chain
 from thalweg.sheet.marking._digits import is_numeric
 from thalweg.sheet.marking._ledger import Ledger, Quantity, key_of
 from thalweg.symbolic._expression import Call, Expression, Name, Transpose
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative
 
 
 def settle(chain: Chain, ledger: Ledger) -> None:

@@ -26,7 +26,7 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative
 
 _ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu")
 _PRODUCTS = (Operator.TIMES, Operator.BESIDE, Operator.MATMUL, Operator.ELEMENTWISE)

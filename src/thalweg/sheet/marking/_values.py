@@ -14,7 +14,7 @@ from thalweg.sheet.marking._evaluate import Evaluator, Reading
 from thalweg.sheet.marking._fields import STEP, Bands, Complex
 from thalweg.sheet.marking._ledger import CONSTANTS, Ledger, Quantity, Shown, key_of
 from thalweg.symbolic._expression import Binary, Call, Expression, Name, Number
-from thalweg.symbolic._paper_nodes import Derivative
+from thalweg.symbolic.paper import Derivative
 
 MAX_EXPANSIONS = 30
 """Definitions within definitions: what evaluation, which calls itself for each, has stack for."""
