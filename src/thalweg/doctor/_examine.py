@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import nan
 from time import perf_counter
@@ -33,7 +33,7 @@ from thalweg.doctor._planning import (
     shortened,
 )
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._trial import Plan, Run, made_optimizer, tolerant
+from thalweg.doctor._trial import Plan, Run, made_optimizer, tolerant, train
 from thalweg.doctor._watch import Watched
 from thalweg.doctor.findings import find
 from thalweg.doctor.remedies import remedies_for
@@ -145,12 +145,12 @@ def examine(
         else None,
         observed=before,
     )
-    with ledger.measuring("rules, and probes of other learning rates", 0.45) as gradients:
+    with ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
         findings = find(readings)
         gradients.append(fraction * readings.probe.cost)
     if not findings and (error := refusal or before.watched.error) is not None:
         raise error
-    with ledger.measuring("what may help", 0.47) as gradients:
+    with ledger.measuring("what may help", 0.38) as gradients:
         remedies, not_applicable = remedies_for(findings, readings)
         gradients.append(sum(remedy.num_samples for remedy in remedies) / problem.num_samples)
     for remedy in not_applicable:
@@ -160,7 +160,9 @@ def examine(
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
         plan, most = fitted(plan, ledger.gradients_left, fraction, remedies)
-    plan, control = _control(training, plan, fraction, seed, ledger)
+    may_raise = readable is None or before.watched.error is not None
+    run = tolerant if may_raise else train
+    plan, control = _control(training, plan, fraction, seed, ledger, run)
     readings = replace(readings, plan=plan, control=control)
     with ledger.measuring("remedies", 0.5) as gradients:
         shares = (0.5, 1.0)
@@ -242,7 +244,7 @@ def _card(
 ) -> CriticalPoint | None:
     """The critical-point card, as much of it as the budget buys."""
     problem = surface.problem
-    with ledger.measuring("curvature: eigenvalues, index, verdict", 0.05) as gradients:
+    with ledger.measuring("curvature: eigenvalues, index, verdict", 0.25) as gradients:
         point = surface.here()
         if point.unused:
             ledger.assume(_said_unused(point.unused))
@@ -321,23 +323,28 @@ def _root_mean_square_gradient(
 
 
 def _control(
-    training: Problem, plan: Plan, fraction: float, seed: int, ledger: Ledger
+    training: Problem,
+    plan: Plan,
+    fraction: float,
+    seed: int,
+    ledger: Ledger,
+    run: Callable[[Problem, Plan, int], Run],
 ) -> tuple[Plan, tuple[Run, ...]]:
     """Runs of the network as it is, with the plan they hold to.
 
     Where the first run takes far longer than planned, the plan is shortened and the run repeated.
     """
-    with ledger.measuring(f"training as it is, {NUM_SEEDS} seeds", 0.3) as gradients:
-        runs = [tolerant(training.copied(), plan, seed)]
+    with ledger.measuring(f"training as it is, {NUM_SEEDS} seeds", 0.4) as gradients:
+        runs = [run(training.copied(), plan, seed)]
         excess = NUM_RUNS * runs[0].seconds / max(ledger.seconds_left, 1e-3)
         if excess > TOLERATED_EXCESS and (shorter := shortened(plan, excess)) != plan:
             gradients.append(fraction * runs[0].num_steps)
             plan = shorter
-            runs = [tolerant(training.copied(), plan, seed)]
+            runs = [run(training.copied(), plan, seed)]
         for k in range(1, NUM_SEEDS):
-            ledger.progress("training as it is", 0.3 + 0.2 * k / NUM_SEEDS)
-            runs.append(tolerant(training.copied(), plan, seed + k))
-        gradients.append(fraction * sum(run.num_steps for run in runs))
+            ledger.progress("training as it is", 0.4 + 0.1 * k / NUM_SEEDS)
+            runs.append(run(training.copied(), plan, seed + k))
+        gradients.append(fraction * sum(each.num_steps for each in runs))
     return plan, tuple(runs)
 
 
