@@ -215,6 +215,7 @@ OF_OPERATORS = {
     "trace",
     "density",
     "spectrum",
+    "critical points",
 }
 """Which see an operator and no network, or no network of every kind: a few tell all they can."""
 
