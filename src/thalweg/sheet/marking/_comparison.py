@@ -13,8 +13,8 @@ from thalweg.sheet.marking._chain import Chain
 from thalweg.sheet.marking._digits import digits_of, is_numeric
 from thalweg.sheet.marking._ledger import Ledger
 from thalweg.sheet.marking._rebinding import Rebinding
+from thalweg.sheet.marking._sources import View
 from thalweg.sheet.marking._step import Verdict
-from thalweg.sheet.marking._values import View
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Expression, Number
 from thalweg.symbolic.paper import Derivative

@@ -15,8 +15,9 @@ from thalweg.sheet.marking._passage import Passage
 from thalweg.sheet.marking._prior import Priors
 from thalweg.sheet.marking._rebinding import Rebinding
 from thalweg.sheet.marking._slips import paired
+from thalweg.sheet.marking._sources import View
 from thalweg.sheet.marking._step import Verdict
-from thalweg.sheet.marking._values import Values, View
+from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Array, Expression, Name, Number
 from thalweg.symbolic.paper import Member, written

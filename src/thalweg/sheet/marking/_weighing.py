@@ -6,7 +6,8 @@ from thalweg._errors import FormulaError
 from thalweg.sheet.marking._band import Band, UnknownValueError, any_overlap, is_same
 from thalweg.sheet.marking._chain import Chain
 from thalweg.sheet.marking._evaluate import Reading
-from thalweg.sheet.marking._values import Values, View
+from thalweg.sheet.marking._sources import View
+from thalweg.sheet.marking._values import Values
 from thalweg.symbolic._expression import Expression
 
 READINGS = (
