@@ -10,7 +10,7 @@ import numpy as np
 from thalweg.sheet.marking._band import Band, UnknownValueError
 from thalweg.sheet.marking._fields import STEP
 from thalweg.sheet.marking._ledger import Quantity
-from thalweg.sheet.marking._sources import Lookup, SlopeSource, View
+from thalweg.sheet.marking._page_sources import Lookup, SlopeSource, View
 from thalweg.symbolic._expression import Call, Expression, Name
 from thalweg.symbolic.paper import Derivative
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from thalweg.sheet.marking._algebra import Reading
 from thalweg.sheet.marking._band import Band, UnknownValueError
 from thalweg.sheet.marking._digits import digits_of
-from thalweg.sheet.marking._evaluate import Reading
 from thalweg.sheet.marking._ledger import CONSTANTS, Ledger, Quantity, key_of
+from thalweg.sheet.marking._page_sources import MAX_EXPANSIONS, BandSource, View
 from thalweg.sheet.marking._slopes import Slopes
-from thalweg.sheet.marking._sources import MAX_EXPANSIONS, BandSource, View
 from thalweg.symbolic._expression import Binary, Call, Expression, Name, Number
 from thalweg.symbolic.paper import Derivative
 

@@ -7,9 +7,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from thalweg.sheet.marking._algebra import Reading
 from thalweg.sheet.marking._band import Band, UnknownValueError, exact
 from thalweg.sheet.marking._digits import Digits
-from thalweg.sheet.marking._evaluate import Evaluator, Reading
+from thalweg.sheet.marking._evaluate import Evaluator
 from thalweg.sheet.marking._fields import Bands, Complex
 from thalweg.sheet.marking._ledger import CONSTANTS, Ledger, Quantity, Shown, key_of
 from thalweg.symbolic._expression import Call, Expression
