@@ -55,10 +55,10 @@ NAMES = ("mlp", "opaque", "opaque_sum", "known_sum", "weighted", "padded", "froz
 
 OF_ALL = ("value and gradient", "hessian", "fisher", "empirical fisher")
 OF_SOME = ("ggn", "jacobian", "blocks", "microbatches")
-OF_FEW = ("eigenpairs", "trace", "density")
+OF_FEW = ("eigenpairs", "trace", "density", "landscape")
 SOME = ("mlp", "opaque_sum", "next_token")
 FEW = ("mlp", "next_token")
-OF_EMPTY = ("value and gradient", "hessian")
+OF_EMPTY = ("value and gradient", "hessian", "landscape")
 EMPTY = ("opaque", "weighted", "next_token")
 
 

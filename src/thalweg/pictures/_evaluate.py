@@ -55,14 +55,16 @@ class Evaluator:
         Raises:
             ProblemError: if the model or the loss raises.
         """
+        self.num_evaluations += len(places)
+        num_batches = len(self.point.problem.batches)
+        if not (num_batches and len(places)):
+            self.way = self.way or "no data on this rank"
+            return torch.zeros(len(places), num_batches, dtype=torch.float64)
         with reading(), torch.no_grad():
             if not self.way:
                 self._choose()
             read = self._together if self.chunk > 1 else self._one_by_one
-            parts = [read(part) for part in places.split(self.chunk)]
-        self.num_evaluations += len(places)
-        num_batches = len(self.point.problem.batches)
-        return torch.cat(parts) if parts else torch.zeros(0, num_batches, dtype=torch.float64)
+            return torch.cat([read(part) for part in places.split(self.chunk)])
 
     def totals(self, places: Float[Tensor, "m n"]) -> Float64[Tensor, " m"]:
         """L at each place, on the data of all ranks."""
@@ -100,9 +102,6 @@ class Evaluator:
 
     def _choose(self) -> None:
         """Tries both ways on two places."""
-        if not self.point.problem.batches:
-            self.way = "one by one: no data on this rank"
-            return
         here = self.point.vector
         own = here.numel() * here.element_size()
         if here.device.type == "cpu" and own > MOST_PARAMETERS:

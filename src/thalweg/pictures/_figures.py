@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from itertools import pairwise
 from math import ceil, floor, isfinite, log10
 from typing import Any
 
 import torch
+from scipy.interpolate import RegularGridInterpolator
 from torch import Tensor
 
 from thalweg.pictures._axis import Axis
 from thalweg.pictures._landscape import Landscape, Slice
-from thalweg.pictures._track import Track
 from thalweg.pictures._words import percent, shown
 from thalweg.report import Figure, Ink, band, line
 
@@ -27,6 +28,9 @@ SKEWED = 0.25
 
 FLOOR = 0.02
 """Added to the height, as a share of the range, before its logarithm is taken."""
+
+MOST_BETWEEN = 10
+"""Places that are drawn for each that was kept, at most."""
 
 _INKS = (Ink.VERMILION, Ink.BLUE, Ink.GREEN, Ink.PURPLE, Ink.ORANGE, Ink.GREY)
 _SHELLS = (0.04, 0.4)
@@ -208,8 +212,11 @@ def _surface(seen: Landscape, colours: Tensor) -> Figure:
     lift = 0.01 * span  # so that the path does not sink into the surface
     data: list[dict[str, Any]] = [surface]
     for number, track in enumerate(seen.tracks[:MOST_TRACKS]):
-        height = scale(track.shown_losses) + lift
-        data += _solid_track(track, number, height)
+        where = _between(track.coordinates, seen.ticks)
+        height = RegularGridInterpolator(
+            [tick.numpy() for tick in seen.ticks], z.T.numpy(), bounds_error=False
+        )(where.numpy())
+        data += _solid_track(track.name, where, number, torch.from_numpy(height) + lift)
     here = scale(torch.tensor([seen.centre], dtype=torch.float64)) + lift
     data.append(_solid_dot(torch.zeros(1, 2, dtype=torch.float64), here))
     axis = {"nticks": 5}
@@ -219,12 +226,12 @@ def _surface(seen: Landscape, colours: Tensor) -> Figure:
             "yaxis": {"title": {"text": _short(seen.axes[1])}, **axis},
             "zaxis": {"title": {"text": "loss"}, **axis, **_sparse(scale.ticks(seen.values))},
             "aspectmode": "manual", "aspectratio": {"x": 1, "y": 1, "z": 0.7},
-            "camera": _camera(1.25, -1.4, 0.9, -0.16),
+            "camera": _camera(1.45, -1.6, 1.05, -0.14),
         },
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
     }  # fmt: skip
     caption = "The same as a surface; drag to turn it."
-    return Figure(data, layout, caption, f"Surface of the loss: {_alt(seen)}", height=440)
+    return Figure(data, layout, caption, f"Surface of the loss: {_alt(seen)}", height=370)
 
 
 def _camera(x: float, y: float, z: float, down: float) -> dict[str, Any]:
@@ -246,11 +253,13 @@ def volume_figure(seen: Landscape) -> Figure:
     x, y, z = (_digits(g.reshape(-1)) for g in grid)
     finite = values[torch.isfinite(values)]
     low, high = (float(finite.quantile(q)) for q in _SHELLS) if len(finite) else (0.0, 1.0)
-    marks = torch.linspace(low, high, 4, dtype=torch.float64)
+    inset = 0.08 * (high - low)  # a mark at the very end finds no room for its number
+    marks = torch.linspace(low + inset, high - inset, 4, dtype=torch.float64)
     isosurface = {
         "type": "isosurface", "x": x, "y": y, "z": z, "value": _digits(values.reshape(-1)),
         "isomin": low, "isomax": high, "surface": {"count": 3}, "opacity": 0.4,
-        "colorscale": "Cividis", "caps": {a: {"show": False} for a in "xyz"},
+        "colorscale": "Cividis", "cmin": low, "cmax": high,
+        "caps": {a: {"show": False} for a in "xyz"},
         "colorbar": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "thickness": 10, "len": 1.0,
                      "outlinewidth": 0, "tickvals": marks.tolist(),
                      "ticktext": [shown(m, 3) for m in scale.back(marks).tolist()]},
@@ -258,7 +267,7 @@ def volume_figure(seen: Landscape) -> Figure:
     }  # fmt: skip
     data: list[dict[str, Any]] = [isosurface]
     for number, track in enumerate(seen.tracks[:MOST_TRACKS]):
-        data += _solid_track(track, number, track.coordinates[:, 2])
+        data += _solid_track(track.name, track.coordinates, number, track.coordinates[:, 2])
     centre = torch.zeros(1, 2, dtype=torch.float64)
     data.append(_solid_dot(centre, torch.zeros(1, dtype=torch.float64)))
     names = dict(zip(("xaxis", "yaxis", "zaxis"), map(_short, seen.axes), strict=True))
@@ -266,7 +275,7 @@ def volume_figure(seen: Landscape) -> Figure:
         "scene": {
             **{key: {"title": {"text": name}, "nticks": 5} for key, name in names.items()},
             "aspectmode": "cube",
-            "camera": _camera(1.35, -1.35, 0.85, -0.1),
+            "camera": _camera(1.5, -1.6, 1.0, -0.1),
         },
         "margin": {"l": 0, "r": 0, "t": 30, "b": 0},
     }  # fmt: skip
@@ -275,7 +284,7 @@ def volume_figure(seen: Landscape) -> Figure:
         f"{percent(_SHELLS[0])} of the cells, the outer one {percent(_SHELLS[1])}. Drag to turn. "
         f"{_over(seen)}"
     ).strip()
-    return Figure(data, layout, caption, f"Shells of equal loss: {_alt(seen)}", height=500)
+    return Figure(data, layout, caption, f"Shells of equal loss: {_alt(seen)}", height=420)
 
 
 def along_figure(seen: Landscape) -> Figure:
@@ -333,12 +342,23 @@ def _flat_tracks(seen: Landscape) -> list[dict[str, Any]]:
     return traces
 
 
-def _solid_track(track: Track, number: int, height: Tensor) -> list[dict[str, Any]]:
+def _between(places: Tensor, ticks: tuple[Tensor, ...]) -> Tensor:
+    """The same way with more places, so that it follows the surface between those that are kept."""
+    cell = torch.stack([tick[1] - tick[0] for tick in ticks])
+    pieces = [places[:1]]
+    for a, b in pairwise(places):
+        count = min(MOST_BETWEEN, max(1, ceil(float(((b - a) / cell).abs().max()))))
+        shares = torch.linspace(0, 1, count + 1, dtype=torch.float64)[1:, None]
+        pieces.append(a + shares * (b - a))
+    return torch.cat(pieces)
+
+
+def _solid_track(name: str, where: Tensor, number: int, height: Tensor) -> list[dict[str, Any]]:
     ink = _INKS[number % len(_INKS)]
-    x, y = (_digits(track.coordinates[:, i]) for i in range(2))
+    x, y = (_digits(where[:, i]) for i in range(2))
     return [
         {
-            "type": "scatter3d", "mode": "lines", "name": track.name, "x": x, "y": y,
+            "type": "scatter3d", "mode": "lines", "name": name, "x": x, "y": y,
             "z": _digits(height), "line": {"color": ink.value, "width": 6}, "hoverinfo": "name",
         }
     ]  # fmt: skip

@@ -72,7 +72,7 @@ def _path_headline(seen: Landscape) -> str:
     if worst.error <= POOR:
         to = percent(max(worst.error, 1e-4))
         return f"The picture holds {held} of {whose} movement, and shows {of} to within {to}"
-    far = f"{worst.error:.1f} times" if worst.error > 1 else f"{percent(worst.error)} of"
+    far = f"{worst.error:.1f} times" if worst.error > 1.05 else f"{percent(worst.error)} of"
     return f"The picture holds {held} of {whose} movement, but shows {of} wrong by {far} its fall"
 
 
@@ -118,10 +118,11 @@ def _path_section(seen: Landscape) -> Section | None:
     sentence = "The picture holds a shadow of the path."
     if all("principal" in axis.name for axis in seen.axes):
         chance = percent(seen.tracks[0].share_of_chance)
-        first = "component" if len(seen.axes) == 1 else f"{len(seen.axes)} components"
+        k = len(seen.axes)
+        first = "principal component" if k == 1 else f"{k} principal components"
         sentence += (
-            f" A large share of the variance says little: the first principal {first} of a long "
-            f"random walk would hold {chance} of it too."
+            f" A large share of the variance says little: the first {first} of a long random "
+            f"walk would hold {chance} of it too."
         )
     return Section(
         "The path, and what the picture leaves out",

@@ -33,6 +33,9 @@ NUM_CELLS = {1: 121, 2: 41, 3: 17}
 MAX_CELLS = {1: 10_001, 2: 301, 3: 41}
 """More would not fit a page of 6 MB."""
 
+PLACES_BYTES = 2**26
+"""What the places that are read together may take."""
+
 NUM_PARTS = 8
 """Into which a part of the data is cut, for its sampling error."""
 
@@ -222,8 +225,13 @@ class _Survey:
     def _losses(self, coordinates: Float[Tensor, "m k"]) -> Float64[Tensor, "m b"]:
         """Of each batch of this rank."""
         here = self.point.vector.double().cpu()
-        places = (here + self.frame.places(coordinates)).to(self.point.vector)
-        return self.evaluator(places)
+        rows = max(1, PLACES_BYTES // (8 * len(here)))
+        return torch.cat(
+            [
+                self.evaluator((here + self.frame.places(part)).to(self.point.vector))
+                for part in coordinates.split(rows)
+            ]
+        )
 
     def _totals(self, losses: Float64[Tensor, "m b"]) -> Float64[Tensor, " m"]:
         like = torch.zeros(len(losses), dtype=torch.float64)
@@ -311,7 +319,9 @@ class _Survey:
             return
         cells = len(self.ticks[0])
         indices = sorted(product(range(cells), repeat=self.frame.size), key=_fineness)
-        size = max(self.evaluator.chunk, 16)
+        # Ranks may read in chunks of their own, but have to meet after the same cells.
+        is_alone = self.point.problem.ranks.is_alone
+        size = max(self.evaluator.chunk, 16) if is_alone else 32
         for first in range(0, len(indices), size):
             chunk = torch.tensor(indices[first : first + size])
             coordinates = torch.stack(

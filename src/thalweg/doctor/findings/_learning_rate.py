@@ -92,7 +92,7 @@ def lr_too_small(readings: Readings) -> Finding | None:
 
     Or a larger rate gets far in the steps in which this one hardly moves.
     """
-    if readings.trains or readings.watched.failure:
+    if readings.trains or readings.watched.failure or lr_too_large(readings) is not None:
         return None
     stability = _stability(readings)
     rate = float(readings.optimizer.param_groups[0]["lr"])
