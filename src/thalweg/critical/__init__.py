@@ -20,6 +20,7 @@ from thalweg.critical._found_point import FoundPoint, Status
 from thalweg.critical._gradient_norm_descent import GradientNormDescent
 from thalweg.critical._gradient_trust_region import GradientTrustRegion
 from thalweg.critical._newton_mr import NewtonMR
+from thalweg.critical._page import index_against_error
 from thalweg.critical._search import CriticalSearch
 from thalweg.critical._solver import Solver, Stride
 from thalweg.critical._starts import Initialisations, Start, Starts, Trajectories
@@ -56,4 +57,5 @@ __all__ = [
     "escape",
     "escape_methods",
     "find_critical",
+    "index_against_error",
 ]

@@ -19,6 +19,10 @@ from thalweg.critical._solver import Approach
 from thalweg.critical._starts import Start
 from thalweg.linalg import Inertia
 
+RUN_OFF = 10.0
+"""Where ‖θ‖ grew by this factor and curvature died out, no manifold of critical points is believed:
+far out a loss such as exp(−x) rounds to a constant."""
+
 
 class Status(Enum):
     """What a walk came to."""
@@ -124,7 +128,7 @@ def judged(
     c = basis.inside(place.gradient)
     r, r_h = flatness(basis.values, c, place.slope, basis.frobenius, NULL * basis.largest)
     proof = certificate(ground, place, basis, generator)
-    status, reason = _status(place, walk, proof, basis, r, tol)
+    status, reason = _status(place, start, walk, proof, basis, r, tol)
     negative, null, positive = split(basis, proof.null_tol)
     return FoundPoint(
         number=number,
@@ -186,7 +190,13 @@ def _polished(ground: Ground, place: Place, basis: Eigenbasis) -> tuple[Place, E
 
 
 def _status(
-    place: Place, walk: Approach, proof: Certificate, basis: Eigenbasis, r: float, tol: float
+    place: Place,
+    start: Start,
+    walk: Approach,
+    proof: Certificate,
+    basis: Eigenbasis,
+    r: float,
+    tol: float,
 ) -> tuple[Status, str]:
     square = place.slope**2
     if square > tol:
@@ -197,6 +207,12 @@ def _status(
                 f"no curvature, so no critical point is near; {said}"
             )
         return Status.UNFINISHED, f"|∇L|² = {square:.1e} is above {tol:.0e}; {said}"
+    before, after = float(start.vector.norm()), float(place.vector.norm())
+    if proof.null_dimension and not proof.is_proved and after > RUN_OFF * max(before, 1.0):
+        return Status.FLAT, (
+            f"the gradient dies out towards infinity: ‖θ‖ grew from {before:.2g} to {after:.2g}, "
+            f"and {proof.null_dimension} directions have no curvature left"
+        )
     if proof.holds:
         along = (
             f", along a manifold of {proof.null_dimension} dimensions"

@@ -118,10 +118,13 @@ class Ground:
     def basis(self, place: Place) -> Eigenbasis:
         """The eigenvectors of H, or of what a Krylov space of the gradient holds of it."""
         self.num_hessians += 1
-        H = self.hessian(place)
         if self.is_dense:
+            H = place.point.hessian(RetainedGraph())
+            self.num_gradients += self.size * H.gradients_per_product
             return Eigenbasis.whole(H.to_dense())
-        return Eigenbasis.krylov(H, place.gradient, self._krylov_steps)
+        # Where the gradient is zero to the last bit, any direction serves.
+        start = place.gradient if place.slope else torch.ones_like(place.gradient)
+        return Eigenbasis.krylov(self.hessian(place), start, self._krylov_steps)
 
     def signature(self, place: Place) -> Float[Tensor, " s"]:
         """What the network computes there, which no symmetry of its parameters changes.

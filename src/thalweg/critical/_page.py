@@ -40,8 +40,23 @@ def page_of(search: CriticalSearch) -> Page:
     )
 
 
-def figure_page(searches: Sequence[CriticalSearch]) -> Page:
-    """The figure of several networks: index against error, spectra, and one table."""
+def index_against_error(searches: Sequence[CriticalSearch]) -> Page:
+    """The page of several networks: index against error, spectra at three errors, and the table.
+
+    Args:
+        searches: one of each network.
+
+    Returns:
+        The page; `.save("figure.html")`, `.print()`.
+
+    Example:
+        >>> import thalweg
+        >>> problem = thalweg.problems.quadratic_saddle()
+        >>> index_against_error([thalweg.find_critical(problem, 2)]).title
+        'Index against error at critical points'
+
+    Source: Dauphin et al. 2014, figure 1, here with flat and unfinished points told apart.
+    """
     total = sum(len(search.points) for search in searches)
     certified = sum(search.count(Status.CERTIFIED) for search in searches)
     rows = [_network_row(search) for search in searches]

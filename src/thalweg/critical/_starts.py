@@ -82,7 +82,8 @@ class Trajectories(Starts):
     noise: float = 0.05
 
     def __post_init__(self) -> None:
-        if (self.num_trajectories or 1) < 1 or self.max_steps < 1 or not self.lr > 0:
+        count = 1 if self.num_trajectories is None else self.num_trajectories
+        if count < 1 or self.max_steps < 1 or not self.lr > 0:
             raise ThalwegError(
                 f"{self!r}: give at least one trajectory and step, and a positive lr"
             )

@@ -11,7 +11,9 @@ import torch
 from scipy import stats
 
 from thalweg._problem import Problem
+from thalweg._score import Score
 from thalweg._training import described
+from thalweg.doctor._constant import best_constant
 from thalweg.doctor._examination import Gain, TriedRemedy
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._readings import Readings
@@ -23,6 +25,9 @@ NUM_FINALISTS = 3
 
 SCREENING = 4
 """A screening run is this many times shorter than a full one."""
+
+MANY = 2 * NUM_FINALISTS
+"""More remedies than these are halved once before the screening, in runs half as long."""
 
 MOVED = 0.1
 """A screening run that does not lower the loss by this share is given a smaller step."""
@@ -40,11 +45,15 @@ def contest(
     readings: Readings,
     ledger: Ledger,
     shares: tuple[float, float],
+    num_finalists: int = NUM_FINALISTS,
 ) -> tuple[TriedRemedy, ...]:
-    """Tries every remedy; the best after the screening meet the control at full length.
+    """Tries remedies; the best after the screening meet the control at full length.
 
-    A change to the network that does not train in the screening is screened again with a tenth of
-    the learning rate: what suits a network that hardly answers is too large for one that does.
+    What takes away the very cause that was found is proved first, in the order given, and where
+    that succeeds the others are not tried. They are halved in short runs of one seed until so many
+    are left as may be proved (successive halving: Jamieson, Talwalkar 2016). A change to the
+    network that does not train in the screening is screened again with a tenth of the learning
+    rate: what suits a network that hardly answers is too large for one that does.
 
     Args:
         remedies: what to try.
@@ -52,64 +61,157 @@ def contest(
         readings: the control runs, whose seeds are used again, and the plan of a full run.
         ledger: told of the progress.
         shares: of the whole examination behind at the begin and the end of the contest.
+        num_finalists: how many may meet the control at full length.
 
     Returns:
         All of them, the proved first, by held-out loss. Where the time is up, fewer than
-        `NUM_FINALISTS` are proved, but one at least.
+        `num_finalists` are proved, but one at least.
     """
-    plan, control = readings.plan, readings.control
-    short = replace(plan, num_steps=max(1, plan.num_steps // SCREENING))
-    # Chosen by a seed that the proof does not use, or the luck of the draw would be proved with it.
-    unseen = max(run.seed for run in control) + 1
-    total = len(remedies) / SCREENING + len(control) * min(NUM_FINALISTS, len(remedies))
-    done = 0.0
-
-    def run(what: str, remedy: Remedy, length: Plan, seed: int) -> Run:
-        nonlocal done
-        share = shares[0] + (shares[1] - shares[0]) * min(done / total, 1.0)
-        ledger.progress(f"{what} {remedy.name}", share)
-        done += length.num_steps / plan.num_steps
-        generator = torch.Generator().manual_seed(seed)
-        return train(remedy.apply(training.copied(), generator), length, seed)
-
-    entered: list[tuple[Remedy, Run]] = []
-    failed: list[TriedRemedy] = []
-    for remedy in remedies:
-        try:
-            screening = run("trying", remedy, short, unseen)
-            is_idle = screening.last_loss > (1 - MOVED) * readings.passed.value
-            if is_idle and not remedy.changes_step:
-                remedy = slower(remedy, readings)
-                screening = run("trying", remedy, short, unseen)
-            entered.append((remedy, screening))
-        except Exception as error:
-            failed.append(_failed(remedy, None, error))
-    entered.sort(key=lambda entry: entry[1].last_loss)
-    finalists = entered[:NUM_FINALISTS]
+    heat = _Heat(training, readings, ledger, shares, len(remedies), num_finalists)
+    direct = [remedy for remedy in remedies if remedy.is_direct]
+    others = [remedy for remedy in remedies if not remedy.is_direct]
     tried: list[TriedRemedy] = []
+    for remedy in direct:
+        tried.append(heat.proved(remedy, None, len(direct)))
+        if tried[-1].is_proved:
+            rest = [r for r in remedies if r.name not in {t.name for t in tried}]
+            outcome = f"not tried: {remedy.name} is proved, and takes away what was found"
+            return (tried[-1], *tried[:-1], *(_untried(r, None, outcome) for r in rest))
+    finalists, dropped = heat.halved(others)
     late: list[TriedRemedy] = []
+    own: list[TriedRemedy] = []
     for remedy, screening in finalists:
-        if tried and ledger.seconds_left < sum(each.seconds for each in control):
-            outcome = "not proved: the time was up before its full runs"
-            late.append(TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome))
+        if own and not heat.has_time:
+            late.append(
+                _untried(remedy, screening, "not proved: the time was up before its full runs")
+            )
             continue
+        own.append(heat.proved(remedy, screening, len(finalists)))
+    ran = [t for t in (*tried, *own) if t.runs]
+    ran.sort(key=lambda t: (not t.is_proved, fmean(run.final_loss for run in t.runs)))
+    failed = [t for t in (*tried, *own) if not t.runs]
+    broken = [t for t in dropped if t.screening is None]
+    return (*ran, *late, *(t for t in dropped if t.screening is not None), *failed, *broken)
+
+
+class _Heat:
+    """The runs of a contest, and where they stand."""
+
+    def __init__(
+        self,
+        training: Problem,
+        readings: Readings,
+        ledger: Ledger,
+        shares: tuple[float, float],
+        num_remedies: int,
+        num_finalists: int,
+    ) -> None:
+        self.training, self.readings, self.ledger, self.shares = training, readings, ledger, shares
+        self.plan, self.control = readings.plan, readings.control
+        # Chosen by a seed that the proof does not use, or the luck of the draw would be proved too.
+        self.unseen = max(run.seed for run in self.control) + 1
+        self.done = 0.0
+        self.num_finalists = num_finalists
+        finals = len(self.control) * min(num_finalists, num_remedies)
+        self.total = num_remedies / SCREENING + finals
+
+    @property
+    def has_time(self) -> bool:
+        """Whether the runs of one more finalist fit."""
+        return self.ledger.seconds_left >= sum(each.seconds for each in self.control)
+
+    def run(self, what: str, remedy: Remedy, length: Plan, seed: int) -> tuple[Run, Problem]:
+        """One training with a remedy, and what was trained."""
+        first, last = self.shares
+        share = first + (last - first) * min(self.done / self.total, 1.0)
+        self.ledger.progress(f"{what} {remedy.name}", share)
+        self.done += length.num_steps / self.plan.num_steps
+        generator = torch.Generator().manual_seed(seed)
+        problem = remedy.apply(self.training.copied(), generator)
+        return train(problem, self.resized(length, problem), seed), problem
+
+    def resized(self, length: Plan, problem: Problem) -> Plan:
+        """The plan with a remedy's batch size: as many samples in all, in other minibatches."""
+        size = problem.batch_size
+        if size is None or size == self.training.batch_size:
+            return length
+        num_steps = max(1, round(length.num_steps * length.batch_size / size))
+        return replace(length, batch_size=size, num_steps=num_steps)
+
+    def halved(
+        self, remedies: Sequence[Remedy]
+    ) -> tuple[list[tuple[Remedy, Run]], list[TriedRemedy]]:
+        """The finalists with their screening, and those that dropped out."""
+        entered: list[tuple[Remedy, Run]] = []
+        dropped: list[TriedRemedy] = []
+        rounds = [(2 * SCREENING, len(remedies) // 2)] if len(remedies) > MANY else []
+        remaining = list(remedies)
+        for shorter, survivors in [*rounds, (SCREENING, self.num_finalists)]:
+            length = replace(self.plan, num_steps=max(1, self.plan.num_steps // shorter))
+            entered = []
+            for remedy in remaining:
+                try:
+                    entered.append(self.screened(remedy, length))
+                except Exception as error:
+                    dropped.append(_failed(remedy, None, error))
+            entered.sort(key=lambda entry: entry[1].last_loss)
+            outcome = f"dropped after {length.num_steps} steps: {survivors} others were ahead"
+            dropped += [_untried(r, screening, outcome) for r, screening in entered[survivors:]]
+            entered = entered[:survivors]
+            remaining = [remedy for remedy, _ in entered]
+        return entered, dropped
+
+    def screened(self, remedy: Remedy, length: Plan) -> tuple[Remedy, Run]:
+        """A short run; with a smaller step as well where it does not train."""
+        run, _ = self.run("trying", remedy, length, self.unseen)
+        start = self.readings.passed.value
+        is_idle = run.last_loss > (1 - MOVED) * start if isfinite(start) else False
+        if is_idle and not remedy.changes_step:
+            remedy = slower(remedy, self.readings)
+            run, _ = self.run("trying", remedy, length, self.unseen)
+        return remedy, run
+
+    def proved(self, remedy: Remedy, screening: Run | None, num_compared: int) -> TriedRemedy:
+        """The full runs of a remedy against the control."""
         try:
-            runs = tuple(run("proving", remedy, plan, each.seed) for each in control)
+            pairs = [self.run("proving", remedy, self.plan, each.seed) for each in self.control]
         except Exception as error:
-            failed.append(_failed(remedy, screening, error))
-            continue
-        gain = paired_gain(control, runs, readings.blind_loss, len(finalists))
+            return _failed(remedy, screening, error)
+        runs = tuple(run for run, _ in pairs)
+        if remedy.changes_loss or not all(isfinite(run.before.loss) for run in self.control):
+            gain = self.relative_gain(runs, pairs[0][1], num_compared)
+        else:
+            gain = paired_gain(self.control, runs, self.readings.blind_loss, num_compared)
         outcome = "proved to help" if gain.is_proved else "not proved to help"
-        if gain.is_proved and _fits_less(runs, control):
+        if gain.is_proved and not remedy.changes_loss and _fits_less(runs, self.control):
             gain = replace(gain, is_proved=False)
             outcome = "lowers the held-out loss only by fitting the training data less: no remedy"
-        tried.append(TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome))
-    tried.sort(key=lambda t: (not t.is_proved, fmean(run.final_loss for run in t.runs)))
-    tried += late
-    for remedy, screening in entered[NUM_FINALISTS:]:
-        outcome = f"dropped after {short.num_steps} steps: {NUM_FINALISTS} others were ahead"
-        tried.append(TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome))
-    return (*tried, *failed)
+        return TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome, remedy.apply)
+
+    def relative_gain(self, runs: Sequence[Run], remedied: Problem, num_compared: int) -> Gain:
+        """The gain where losses are in different units: each over the best constant answer's."""
+        held_out, reduction = self.plan.held_out, self.plan.reduction
+        unit = best_constant(remedied, remedied.test_batches or held_out, reduction)
+        if unit is None:
+            return Gain(-inf, -inf, False)
+        own = best_constant(self.training, held_out, reduction)
+        # Where the control has no unit it could not be scored either, and counts as blind.
+        control = [_in_units(run, own) if own else _in_units(run, None) for run in self.control]
+        return paired_gain(control, [_in_units(run, unit) for run in runs], 1.0, num_compared)
+
+
+def _in_units(run: Run, unit: float | None) -> Run:
+    after = run.final_loss / unit if unit else inf
+    return replace(
+        run,
+        before=Score(1.0, run.before.accuracy),
+        after=Score(after, run.after.accuracy),
+        failure=run.failure if unit else run.failure or "it could not be scored",
+    )
+
+
+def _untried(remedy: Remedy, screening: Run | None, outcome: str) -> TriedRemedy:
+    return TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome, remedy.apply)
 
 
 def _fits_less(runs: Sequence[Run], control: Sequence[Run]) -> bool:
@@ -120,7 +222,7 @@ def _fits_less(runs: Sequence[Run], control: Sequence[Run]) -> bool:
 def _failed(remedy: Remedy, screening: Run | None, error: Exception) -> TriedRemedy:
     """A remedy rebuilds somebody's network by rule; where that does not fit, it says so."""
     outcome = f"could not be run on this network: {described(error)}"
-    return TriedRemedy(remedy.name, remedy.code, screening, (), None, outcome)
+    return _untried(remedy, screening, outcome)
 
 
 def paired_gain(

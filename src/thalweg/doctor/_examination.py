@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from thalweg._budget import Budget
 from thalweg._omission import Omission
+from thalweg._problem import Problem
 from thalweg.curvature import CriticalPoint
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._trial import Run
@@ -48,6 +52,7 @@ class TriedRemedy:
             dropped out before.
         gain: against the control, None without full runs.
         outcome: in words.
+        apply: makes the change on a problem whose model is its own: `problem.copied()`.
     """
 
     name: str
@@ -56,6 +61,7 @@ class TriedRemedy:
     runs: tuple[Run, ...]
     gain: Gain | None
     outcome: str
+    apply: Callable[[Problem, torch.Generator], Problem]
 
     @property
     def is_proved(self) -> bool:
@@ -156,5 +162,10 @@ class Examination:
 
     def to_json(self) -> str:
         """The examination as JSON, with the name and version of its schema."""
-        fields: dict[str, Any] = {"schema": SCHEMA, "is_healthy": self.is_healthy}
-        return to_json(fields | {name: getattr(self, name) for name in self.__dataclass_fields__})
+        told: dict[str, Any] = {"schema": SCHEMA, "is_healthy": self.is_healthy}
+        told |= {name: getattr(self, name) for name in self.__dataclass_fields__}
+        told["remedies"] = [
+            {each.name: getattr(tried, each.name) for each in fields(tried) if each.name != "apply"}
+            for tried in self.remedies
+        ]
+        return to_json(told)

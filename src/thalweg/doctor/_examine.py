@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from math import nan
 from time import perf_counter
@@ -20,19 +20,20 @@ from thalweg._reduction import Reduction
 from thalweg._score import constant_loss, shuffled_loss
 from thalweg._training import parameters_of, split
 from thalweg.curvature import CriticalPoint, StepRule, critical_point
-from thalweg.doctor._contest import contest
+from thalweg.doctor._contest import NUM_FINALISTS, contest
 from thalweg.doctor._examination import Examination
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Observation, observe, readable_form
 from thalweg.doctor._planning import (
     NUM_RUNS,
     NUM_SEEDS,
+    fitted,
     plan_curvature,
     plan_trials,
     shortened,
 )
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._trial import Plan, Run, made_optimizer, train
+from thalweg.doctor._trial import Plan, Run, made_optimizer, tolerant, train
 from thalweg.doctor._watch import Watched
 from thalweg.doctor.findings import find
 from thalweg.doctor.remedies import remedies_for
@@ -129,9 +130,6 @@ def examine(
             gradients.append(2.0)
         card = _card(surface, made, budget, seed, ledger)
     fraction = min(1.0, batch_size / problem.num_samples)
-    control: tuple[Run, ...] = ()
-    if readable is not None and not before.watched.error:
-        plan, control = _control(training, plan, fraction, seed, ledger)
     readings = Readings(
         problem=problem,
         passed=passed,
@@ -139,7 +137,7 @@ def examine(
         signal_after=_signal_after(before.watched),
         card=card,
         optimizer=made,
-        control=control,
+        control=(),
         plan=plan,
         constant_loss=constant_loss(problem) if readable is not None else None,
         shuffled_loss=shuffled_loss(readable, torch.Generator().manual_seed(seed))
@@ -147,18 +145,30 @@ def examine(
         else None,
         observed=before,
     )
-    with ledger.measuring("rules, and probes of other learning rates", 0.45) as gradients:
+    with ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
         findings = find(readings)
         gradients.append(fraction * readings.probe.cost)
     if not findings and (error := refusal or before.watched.error) is not None:
         raise error
-    remedies, not_applicable = remedies_for(findings, readings) if control else ((), ())
+    with ledger.measuring("what may help", 0.38) as gradients:
+        remedies, not_applicable = remedies_for(findings, readings)
+        gradients.append(sum(remedy.num_samples for remedy in remedies) / problem.num_samples)
     for remedy in not_applicable:
         ledger.omit(f"remedy: {remedy.name}", remedy.reason)
+    plan, most = fitted(plan, ledger.gradients_left, fraction, remedies)
+    if most < NUM_FINALISTS and remedies:
+        # Too little is left to compare: what promises most is proved first.
+        remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
+        plan, most = fitted(plan, ledger.gradients_left, fraction, remedies)
+    may_raise = readable is None or before.watched.error is not None
+    run = tolerant if may_raise else train
+    plan, control = _control(training, plan, fraction, seed, ledger, run)
+    readings = replace(readings, plan=plan, control=control)
     with ledger.measuring("remedies", 0.5) as gradients:
-        tried = contest(remedies, training, readings, ledger, (0.5, 1.0)) if remedies else ()
+        shares = (0.5, 1.0)
+        tried = contest(remedies, training, readings, ledger, shares, most) if remedies else ()
         runs = [run for t in tried for run in (*t.runs, *([t.screening] if t.screening else []))]
-        gradients.append(fraction * sum(run.num_steps for run in runs))
+        gradients.append(sum(run.num_samples for run in runs) / problem.num_samples)
     ledger.progress("done", 1.0)
     return Examination(
         title=problem.name or type(problem.model).__name__,
@@ -193,7 +203,7 @@ def _first_readings(
 
 
 def _unplanned(problem: Problem, batch_size: int, seed: int) -> tuple[Plan, Problem]:
-    """What to watch of a problem that cannot be read: no trial will be made of it."""
+    """What to watch of a problem that cannot be read, and how its remedies are tried."""
     training, held_out = split(problem, torch.Generator().manual_seed(seed))
     reduction = Reduction(lambda batch, _: float(num_samples(batch)), False, "samples")
     return Plan(SHORTEST, batch_size, held_out, reduction, 1), training
@@ -234,11 +244,12 @@ def _card(
 ) -> CriticalPoint | None:
     """The critical-point card, as much of it as the budget buys."""
     problem = surface.problem
-    with ledger.measuring("curvature: eigenvalues, index, verdict", 0.05) as gradients:
+    with ledger.measuring("curvature: eigenvalues, index, verdict", 0.25) as gradients:
         point = surface.here()
         if point.unused:
             ledger.assume(_said_unused(point.unused))
-        seconds = _seconds_per_product(point)
+        # A budget in gradients asks no clock.
+        seconds = _seconds_per_product(point) if budget.is_seconds else 1.0
         plan = plan_curvature(budget, seconds, surface.layout.size, problem.num_samples)
         if plan is None:
             # What a clock shows has no place in an examination that repeats exactly.
@@ -312,23 +323,28 @@ def _root_mean_square_gradient(
 
 
 def _control(
-    training: Problem, plan: Plan, fraction: float, seed: int, ledger: Ledger
+    training: Problem,
+    plan: Plan,
+    fraction: float,
+    seed: int,
+    ledger: Ledger,
+    run: Callable[[Problem, Plan, int], Run],
 ) -> tuple[Plan, tuple[Run, ...]]:
     """Runs of the network as it is, with the plan they hold to.
 
     Where the first run takes far longer than planned, the plan is shortened and the run repeated.
     """
-    with ledger.measuring(f"training as it is, {NUM_SEEDS} seeds", 0.3) as gradients:
-        runs = [train(training.copied(), plan, seed)]
+    with ledger.measuring(f"training as it is, {NUM_SEEDS} seeds", 0.4) as gradients:
+        runs = [run(training.copied(), plan, seed)]
         excess = NUM_RUNS * runs[0].seconds / max(ledger.seconds_left, 1e-3)
         if excess > TOLERATED_EXCESS and (shorter := shortened(plan, excess)) != plan:
             gradients.append(fraction * runs[0].num_steps)
             plan = shorter
-            runs = [train(training.copied(), plan, seed)]
+            runs = [run(training.copied(), plan, seed)]
         for k in range(1, NUM_SEEDS):
-            ledger.progress("training as it is", 0.3 + 0.2 * k / NUM_SEEDS)
-            runs.append(train(training.copied(), plan, seed + k))
-        gradients.append(fraction * sum(run.num_steps for run in runs))
+            ledger.progress("training as it is", 0.4 + 0.1 * k / NUM_SEEDS)
+            runs.append(run(training.copied(), plan, seed + k))
+        gradients.append(fraction * sum(each.num_steps for each in runs))
     return plan, tuple(runs)
 
 

@@ -37,6 +37,13 @@ class Ledger:
             return inf
         return self.start + self.budget.amount - perf_counter()
 
+    @property
+    def gradients_left(self) -> float:
+        """Of a budget in gradients; inf for one in seconds."""
+        if self.budget.is_seconds:
+            return inf
+        return self.budget.amount - sum(each.gradients for each in self.measurements)
+
     @contextmanager
     def measuring(self, name: str, share: float) -> Iterator[list[float]]:
         """Times its body; the body appends the gradients that it spent.

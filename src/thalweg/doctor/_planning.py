@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 from time import perf_counter
 
 import torch
@@ -15,6 +17,7 @@ from thalweg._sampling import drawn
 from thalweg._training import num_threads, split
 from thalweg.doctor._contest import NUM_FINALISTS, SCREENING
 from thalweg.doctor._trial import Plan, train
+from thalweg.doctor.remedies import Remedy
 
 NUM_SEEDS = 3
 """Paired runs of the control, and of every remedy that reaches the final."""
@@ -29,6 +32,9 @@ LENGTHS = (1000, 500, 300, 200, 100, 50)
 """Steps of a trial, so that small differences in speed do not change the plan. In fewer than 50
 healthy networks look stuck."""
 
+SHORTER = (30, 20, 10)
+"""And of a trial where they name their epochs: what the training is like is watched by then."""
+
 NUM_PRICED = 10
 """Steps taken to measure the price of one."""
 
@@ -41,6 +47,10 @@ EXPECTED_REMEDIES = 8
 
 NUM_RUNS = NUM_SEEDS * (1 + NUM_FINALISTS) + EXPECTED_REMEDIES / SCREENING
 """Full runs, or their equivalent, in a whole examination."""
+
+
+FEWEST_RUNS = 2 * NUM_SEEDS
+"""Full runs where a single remedy meets the control."""
 
 
 @dataclass(frozen=True)
@@ -91,7 +101,8 @@ def plan_trials(
     plan = Plan(LENGTHS[-1], batch_size, held_out, problem.reduction, count)
     fraction = min(1.0, batch_size / problem.num_samples)
     longest = max(200, round(NUM_EPOCHS / fraction))
-    each = TRIAL_SHARE * budget.amount / NUM_RUNS
+    lengths = LENGTHS if problem.epochs is None else LENGTHS + SHORTER
+    each = TRIAL_SHARE * budget.amount / (NUM_RUNS if problem.epochs is None else FEWEST_RUNS)
     if budget.is_seconds:
         step, around = _prices(training, replace(plan, num_steps=NUM_PRICED), seed)
         if around > each / 2:
@@ -102,14 +113,42 @@ def plan_trials(
         affordable = (each - around) / step
     else:
         affordable = each / fraction
-    fitting = [length for length in LENGTHS if length <= min(affordable, longest)]
+    fitting = [length for length in lengths if length <= min(affordable, longest)]
     if not fitting:
         raise BudgetError(
             f"a budget of {budget} allows trials of {affordable:.3g} steps only, and at least "
-            f"{LENGTHS[-1]} are needed to tell whether a network trains; give "
-            f"{budget.times(LENGTHS[-1] / affordable).typed} or more"
+            f"{lengths[-1]} are needed to tell whether a network trains; give "
+            f"{budget.times(lengths[-1] / affordable).typed} or more"
         )
     return replace(plan, num_steps=fitting[0]), training
+
+
+def fitted(
+    plan: Plan, gradients_left: float, fraction: float, remedies: Sequence[Remedy]
+) -> tuple[Plan, int]:
+    """The trials that fit what is left of a budget in gradients, and how many may be finalists.
+
+    Where something takes away the cause itself, it alone is planned for. Else as many finalists as
+    leave the trials half as long as planned at least, one if none do.
+
+    Args:
+        plan: made before anything was known.
+        gradients_left: over all data.
+        fraction: of the data in a step.
+        remedies: that are to be tried.
+    """
+    if gradients_left == inf:
+        return plan, NUM_FINALISTS
+    steps = max(gradients_left, 0.0) / fraction
+    lengths = [length for length in LENGTHS + SHORTER if length <= plan.num_steps]
+    has_direct = any(remedy.is_direct for remedy in remedies)
+    num_screened = 0 if has_direct else len(remedies)
+    for number in (1,) if has_direct else range(NUM_FINALISTS, 0, -1):
+        runs = NUM_SEEDS * (1 + number) + num_screened / SCREENING
+        fitting = [length for length in lengths if length * runs <= steps]
+        if fitting and (number == 1 or 2 * fitting[0] >= plan.num_steps):
+            return replace(plan, num_steps=fitting[0]), number
+    return replace(plan, num_steps=lengths[-1]), 1
 
 
 def shortened(plan: Plan, factor: float) -> Plan:

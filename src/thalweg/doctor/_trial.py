@@ -10,7 +10,7 @@ from time import perf_counter
 import torch
 
 from thalweg._batch import Batch
-from thalweg._errors import ProblemError
+from thalweg._errors import ProblemError, ThalwegError
 from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg._recipe import scheduling, set_mode, take_step
@@ -54,6 +54,7 @@ class Run:
         after: the same at the end.
         failure: why the run broke off, "" where it did not.
         seconds: of the training itself.
+        num_samples: that its steps took, each as often as it was taken.
     """
 
     seed: int
@@ -63,6 +64,7 @@ class Run:
     after: Score
     failure: str
     seconds: float
+    num_samples: int = 0
 
     @property
     def final_loss(self) -> float:
@@ -91,8 +93,9 @@ class Run:
 def train(problem: Problem, plan: Plan, seed: int) -> Run:
     """Trains the problem's own model: give a copy. The caller's random state is put back.
 
-    Where a batch is all the data, the seed decides which tenth of them is left out instead of their
-    order: runs that are all alike would say nothing of chance.
+    A problem with test data of its own is scored on these. Where a batch is all the data, the seed
+    decides which tenth of them is left out instead of their order: runs that are all alike would
+    say nothing of chance.
 
     Raises:
         ProblemError: if there is no optimizer, or it was not made from the parameters it got, or a
@@ -101,21 +104,25 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
     Cost: `plan.num_steps` gradients of a minibatch, and two forward passes of the held-out data.
     """
     generator = torch.Generator().manual_seed(seed)
-    if plan.batch_size >= problem.num_samples > 1:
+    size = plan.batch_size
+    held_out = problem.test_batches or plan.held_out
+    if size >= problem.num_samples > 1:
         left_out = max(1, problem.num_samples // 10)
         _, rest = drawn(problem.batches, left_out, generator)
         problem = problem.with_data(rest or problem.batches)
     with reading(), threads(plan.num_threads):
         torch.manual_seed(seed)
         optimizer = made_optimizer(problem)
-        before = score(problem, plan.held_out, plan.reduction)
-        after_step = scheduling(problem, optimizer, plan.batch_size)
+        before = score(problem, held_out, plan.reduction)
+        after_step = scheduling(problem, optimizer, size)
         # The model may be in evaluation mode for the reading; training has a mode of its own.
         set_mode(problem)
         start = perf_counter()
         values: list[float] = []
         failure = ""
-        batches = without_leftover(problem.minibatches(plan.batch_size, generator), problem.model)
+        batches = problem.minibatches(size, generator)
+        if size > 1:
+            batches = without_leftover(batches, problem.model)
         for step, batch in zip(range(plan.num_steps), batches, strict=False):
             loss = take_step(problem, batch, optimizer, f"step {step} of a trial")
             if not torch.isfinite(loss):
@@ -128,10 +135,18 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
         after = (
             Score(inf, before.accuracy and 0.0)
             if failure
-            else score(problem, plan.held_out, plan.reduction)
+            else score(problem, held_out, plan.reduction)
         )
     steps, losses = _curve(values, plan.num_steps)
-    return Run(seed, steps, losses, before, after, failure, seconds)
+    return Run(seed, steps, losses, before, after, failure, seconds, len(values) * size)
+
+
+def tolerant(problem: Problem, plan: Plan, seed: int) -> Run:
+    """The same where a step or the scoring may raise: such a run broke off before it began."""
+    try:
+        return train(problem, plan, seed)
+    except ThalwegError as error:
+        return Run(seed, (), (), Score(inf, None), Score(inf, None), str(error), 0.0)
 
 
 def made_optimizer(problem: Problem) -> torch.optim.Optimizer:

@@ -141,6 +141,8 @@ def edge_at(phi: Activation | ScalarFunction, length: float) -> Edge | None:
         phi: the activation.
         length: q > 0.
 
+    Source: χ = 1 and q = σ_w²E[φ²] + σ_b² of `edge`, solved for σ_b².
+
     Example:
         >>> import torch
         >>> round(edge_at(torch.erf, 1.0).bias_variance, 4)
@@ -174,7 +176,7 @@ def stable_edge(phi: Activation | ScalarFunction, bias_variance: float = 0.0) ->
     Raises:
         ThalwegError: if there is none (softplus: its mean grows with every layer).
 
-    Source: the critical line as a curve in q: σ_b²(q) = q − E[φ²]/E[φ'²], stable where
+    Source: the critical line of `edge` as a curve in q: σ_b²(q) = q − E[φ²]/E[φ'²], stable where
     dE[φ²]/dq ≤ E[φ'²]. That GELU and SiLU come to be stable is our observation.
 
     Example:
@@ -220,6 +222,8 @@ def critical_line(
 
     Raises:
         ThalwegError: if at one of them there is no edge.
+
+    Source: `edge` at each of them.
 
     Example:
         >>> import torch

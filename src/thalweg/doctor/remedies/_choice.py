@@ -8,34 +8,122 @@ from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._activation import leaky_relu, relu, tanh
 from thalweg.doctor.remedies._initialisation import edge_of_chaos
+from thalweg.doctor.remedies._inputs import clipped_inputs, standardised_inputs
 from thalweg.doctor.remedies._learning_rate import (
     adam,
     lr_at_limit,
     lr_divided,
+    lr_divided_more,
+    lr_divided_most,
     lr_multiplied,
     lr_multiplied_more,
+    lr_multiplied_most,
 )
+from thalweg.doctor.remedies._missing import dropped_rows
 from thalweg.doctor.remedies._normalisation import batch_norm
+from thalweg.doctor.remedies._output import (
+    loss_of_logits,
+    mean_reduction,
+    without_last_activation,
+)
+from thalweg.doctor.remedies._parameters import given, unfrozen
+from thalweg.doctor.remedies._range_test import lr_of_range_test
 from thalweg.doctor.remedies._remedy import NotApplicable, Proposal, Remedy
+from thalweg.doctor.remedies._reset import reset
+from thalweg.doctor.remedies._residual import residual
+from thalweg.doctor.remedies._schedule import cosine
+from thalweg.doctor.remedies._settings import (
+    less_dropout,
+    no_weight_decay,
+    usual_epsilon,
+    usual_momentum,
+)
+from thalweg.doctor.remedies._step import (
+    clipped_at_usual,
+    in_training_mode,
+    larger_batches,
+    layer_norm,
+    unclipped,
+    zeroed,
+)
+from thalweg.doctor.remedies._targets import reshaped_targets, standardised_targets
+from thalweg.doctor.remedies._widening import widened
+
+_SLOWER = (lr_divided, lr_divided_more, lr_at_limit, lr_divided_most)
+_FASTER = (lr_multiplied, lr_multiplied_more, lr_multiplied_most, lr_at_limit)
 
 ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
-    Ailment.NOT_FINITE: (lr_divided, lr_at_limit, edge_of_chaos, batch_norm, adam),
-    Ailment.VANISHING: (relu, batch_norm, edge_of_chaos, tanh, adam),
-    Ailment.EXPLODING: (edge_of_chaos, batch_norm, relu, lr_divided, adam),
-    Ailment.SATURATED: (edge_of_chaos, relu, batch_norm, tanh, adam),
+    Ailment.DATA_NOT_FINITE: (dropped_rows,),
+    Ailment.TARGET_SHAPE: (reshaped_targets,),
+    Ailment.TARGET_RANGE: (without_last_activation, standardised_targets, loss_of_logits),
+    Ailment.OUTPUT_LOSS: (without_last_activation, loss_of_logits),
+    Ailment.REDUCTION: (mean_reduction, lr_divided, lr_divided_more),
+    Ailment.TARGET_SCALE: (standardised_targets, lr_divided, adam),
+    Ailment.INPUT_SCALE: (standardised_inputs, batch_norm),
+    Ailment.OUTLIERS: (clipped_inputs, standardised_inputs),
+    Ailment.CONSTANT_FEATURES: (standardised_inputs,),
+    Ailment.NO_SIGNAL: (),
+    Ailment.CANNOT_LEARN: (unfrozen, given),
+    Ailment.ACCUMULATED: (zeroed,),
+    Ailment.WRONG_MODE: (in_training_mode,),
+    Ailment.BATCH_OF_ONE: (larger_batches, layer_norm),
+    Ailment.SYMMETRIC: (edge_of_chaos, reset),
+    Ailment.BOTTLENECK: (widened,),
+    Ailment.DROPOUT: (less_dropout,),
+    Ailment.WEIGHT_DECAY: (no_weight_decay,),
+    Ailment.CLIPPING: (unclipped, clipped_at_usual),
+    Ailment.MOMENTUM: (usual_momentum, adam),
+    Ailment.EPSILON: (usual_epsilon,),
+    Ailment.NOISE: (larger_batches, lr_divided, cosine),
+    Ailment.VANISHING: (edge_of_chaos, relu, batch_norm, residual, tanh, adam),
+    Ailment.EXPLODING: (edge_of_chaos, batch_norm, relu, clipped_at_usual, lr_divided, adam),
+    Ailment.SATURATED: (edge_of_chaos, reset, relu, batch_norm, tanh, adam),
     Ailment.DEAD: (edge_of_chaos, leaky_relu, batch_norm, lr_divided, adam),
-    Ailment.LR_TOO_LARGE: (lr_at_limit, lr_divided, adam),
-    Ailment.LR_TOO_SMALL: (lr_at_limit, lr_multiplied, lr_multiplied_more, adam),
-    Ailment.STUCK: (adam, lr_multiplied, edge_of_chaos, relu, batch_norm),
+    Ailment.LR_TOO_LARGE: (lr_of_range_test, *_SLOWER, adam),
+    Ailment.LR_TOO_SMALL: (lr_of_range_test, *_FASTER, adam),
+    Ailment.ILL_CONDITIONED: (adam, batch_norm, edge_of_chaos),
+    Ailment.GRADIENT_FLAT: (edge_of_chaos, reset, relu, adam, batch_norm),
+    Ailment.STUCK: (edge_of_chaos, reset, adam, lr_multiplied, relu, batch_norm),
+    Ailment.NOT_FINITE: (
+        lr_of_range_test,
+        lr_divided,
+        lr_at_limit,
+        edge_of_chaos,
+        batch_norm,
+        adam,
+    ),
 }
 """In the order of expected gain."""
+
+SYMPTOMS = frozenset(
+    {Ailment.ILL_CONDITIONED, Ailment.GRADIENT_FLAT, Ailment.STUCK, Ailment.NOT_FINITE}
+)
+"""Answered only where no cause was found."""
+
+ANY: tuple[Proposal, ...] = tuple(dict.fromkeys(p for each in ANSWERS.values() for p in each))
+"""Every remedy there is: what a repair by chance draws from."""
 
 
 def remedies_for(
     findings: Sequence[Finding], readings: Readings
 ) -> tuple[tuple[Remedy, ...], tuple[NotApplicable, ...]]:
-    """What to try for these findings, each once, and what cannot be tried here."""
-    proposals = [proposal for finding in findings for proposal in ANSWERS.get(finding.ailment, ())]
+    """What to try for these findings, each once, and what cannot be tried here.
+
+    Symptoms are answered where no cause is named: they go when their cause goes.
+    """
+    findings = [f for f in findings if f.ailment not in SYMPTOMS] or findings
+    proposals = [proposal for finding in findings for proposal in ANSWERS[finding.ailment]]
+    return _drawn(proposals, readings)
+
+
+def any_remedy(readings: Readings) -> tuple[Remedy, ...]:
+    """Every remedy that can be tried on a problem, whatever ails it."""
+    return _drawn(ANY, readings)[0]
+
+
+def _drawn(
+    proposals: Sequence[Proposal], readings: Readings
+) -> tuple[tuple[Remedy, ...], tuple[NotApplicable, ...]]:
     drawn = [proposal(readings) for proposal in dict.fromkeys(proposals)]
     return (
         tuple(remedy for remedy in drawn if isinstance(remedy, Remedy)),

@@ -32,6 +32,21 @@ def lr_multiplied_more(readings: Readings) -> Remedy | NotApplicable:
     return _scaled(readings, 100.0)
 
 
+def lr_divided_more(readings: Readings) -> Remedy | NotApplicable:
+    """A hundredth of the learning rate."""
+    return _scaled(readings, 0.01)
+
+
+def lr_divided_most(readings: Readings) -> Remedy | NotApplicable:
+    """A thousandth of the learning rate."""
+    return _scaled(readings, 0.001)
+
+
+def lr_multiplied_most(readings: Readings) -> Remedy | NotApplicable:
+    """A thousand times the learning rate."""
+    return _scaled(readings, 1000.0)
+
+
 def lr_at_limit(readings: Readings) -> Remedy | NotApplicable:
     """Half the learning rate at which the step would turn unstable at this point."""
     name = "half the stability limit as learning rate"

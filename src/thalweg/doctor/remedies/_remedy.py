@@ -20,12 +20,20 @@ class Remedy:
         code: the source edit that it amounts to.
         apply: changes a problem whose model is its own; draws from the generator.
         changes_step: whether it changes the learning rate or the optimizer.
+        changes_loss: whether losses with and without it are in different units, so that each is
+            compared as a share of the loss of the best constant answer.
+        is_direct: whether it takes away the very cause that was found: it is tried before others,
+            and they are not tried where it is proved.
+        num_samples: that a training took to find it.
     """
 
     name: str
     code: str
     apply: Callable[[Problem, torch.Generator], Problem]
     changes_step: bool = False
+    changes_loss: bool = False
+    is_direct: bool = False
+    num_samples: int = 0
 
 
 @dataclass(frozen=True)

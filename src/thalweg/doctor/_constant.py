@@ -1,0 +1,80 @@
+"""The loss of the best constant answer to some batches: a unit that every loss can be given in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import isfinite
+
+import torch
+from torch import Tensor
+
+from thalweg._batch import Batch, call_of
+from thalweg._errors import ThalwegError
+from thalweg._loss import Kind, known_loss, logits_of
+from thalweg._problem import Problem
+from thalweg._reading import reading
+from thalweg._reduction import Reduction
+
+MAX_STEPS = 60
+"""Of L-BFGS; the constant has as many entries as the network has outputs."""
+
+
+def best_constant(problem: Problem, batches: Sequence[Batch], reduction: Reduction) -> float | None:
+    """The least loss that one and the same output has on all batches; None where there is none.
+
+    Found by L-BFGS on the problem's own loss, so that a sum, a mean, and targets of any scale each
+    have their own. Cost: one forward pass over the first batch.
+    """
+    if problem.loss is None or not problem.loss_takes_target or not batches:
+        return None
+    known = known_loss(problem.loss)
+    try:
+        with reading():
+            constant = _start(problem, batches[0])
+            if constant is None:
+                return None
+            constant.requires_grad_()
+            optimizer = torch.optim.LBFGS(
+                [constant], max_iter=MAX_STEPS, line_search_fn="strong_wolfe"
+            )
+
+            def total() -> Tensor:
+                answer = _squashed(constant, known.kind if known else None)
+                losses, counts = [], []
+                for batch in batches:
+                    size = len(call_of(batch, problem.model).target)
+                    output = answer.expand(size, *answer.shape)
+                    losses.append(problem.evaluate(lambda *_, out=output, **__: out, batch).loss)
+                    counts.append(reduction.count(batch, output))
+                weights = reduction.weights(counts)
+                return torch.stack([w * v for w, v in zip(weights, losses, strict=True)]).sum()
+
+            def closure() -> Tensor:
+                optimizer.zero_grad()
+                loss = total()
+                loss.backward()
+                return loss
+
+            optimizer.step(closure)
+            value = float(total().detach())
+    except (ThalwegError, RuntimeError, TypeError, AttributeError):
+        # A loss that takes no such output, a target that has no length.
+        return None
+    return value if isfinite(value) and value > 0 else None
+
+
+def _start(problem: Problem, batch: Batch) -> Tensor | None:
+    """Zeros in the shape of an output of one sample."""
+    model = problem.copied().model.eval()
+    call = call_of(batch, model)
+    with torch.no_grad():
+        output = logits_of(model(*call.args, **call.kwargs))
+    return torch.zeros_like(output[0]) if isinstance(output, Tensor) and output.ndim else None
+
+
+def _squashed(constant: Tensor, kind: Kind | None) -> Tensor:
+    if kind is Kind.BINARY:
+        return constant.sigmoid()
+    if kind is Kind.LOG_CLASSES:
+        return constant.log_softmax(0)
+    return constant

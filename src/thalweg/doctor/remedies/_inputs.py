@@ -1,0 +1,82 @@
+"""Inputs brought to a scale that layers are made for, and outliers cut off."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from thalweg.doctor._readings import Readings
+from thalweg.doctor.remedies._data import table_of, with_inputs
+from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
+
+NO_TABLE = "the inputs are no single tensor of features"
+
+REACH = 5.0
+"""Outliers are cut off at so many times the spread of the middle half."""
+
+_STANDARD = """mean, std = x_train.mean(0), x_train.std(0)
+std = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-12), std, 1.0)  # constant features
+x = (x - mean) / std"""
+
+_CLIPPED = f"""low, middle, high = x_train.quantile(torch.tensor([0.25, 0.5, 0.75]), dim=0)
+spread = (high - low).clamp_min(1e-12)
+x = x.clamp(middle - {REACH:g} * spread, middle + {REACH:g} * spread)
+mean, std = x_train.mean(0), x_train.std(0)  # of what was cut off likewise
+x = (x - mean) / torch.where(std > 1e-6 * mean.abs().clamp_min(1e-12), std, 1.0)"""
+
+
+def standardised_inputs(readings: Readings) -> Remedy | NotApplicable:
+    """Every feature at mean zero and variance one."""
+    name = "inputs standardised"
+    table = table_of(readings.problem)
+    if table is None:
+        return NotApplicable(name, NO_TABLE)
+    shift, scale = _standard(table)
+    return Remedy(
+        name,
+        _STANDARD,
+        lambda problem, _: with_inputs(problem, lambda x: (x - shift) / scale),
+        is_direct=True,
+    )
+
+
+def clipped_inputs(readings: Readings) -> Remedy | NotApplicable:
+    """Values far outside of the middle half of their feature cut off, then standardised."""
+    name = "outliers of the inputs cut off, inputs standardised"
+    table = table_of(readings.problem)
+    if table is None:
+        return NotApplicable(name, NO_TABLE)
+    low, high = _fences(table)
+    shift, scale = _standard(table.clamp(low, high))
+    return Remedy(
+        name,
+        _CLIPPED,
+        lambda problem, _: with_inputs(problem, lambda x: (x.clamp(low, high) - shift) / scale),
+        is_direct=True,
+    )
+
+
+def _fences(table: Tensor) -> tuple[Tensor, Tensor]:
+    rows = _finite(table)
+    at = torch.tensor([0.25, 0.5, 0.75], dtype=rows.dtype, device=rows.device)
+    low, middle, high = rows.quantile(at, dim=0)
+    reach = REACH * (high - low)
+    # A feature that is mostly one value has no middle half: its ordinary spread counts.
+    reach = torch.where(reach > 0, reach, REACH * _usual_spread(rows, middle))
+    return middle - reach, middle + reach
+
+
+def _usual_spread(rows: Tensor, middle: Tensor) -> Tensor:
+    distances = (rows - middle).abs()
+    at = 0.95
+    return distances.quantile(at, dim=0)
+
+
+def _standard(table: Tensor) -> tuple[Tensor, Tensor]:
+    rows = _finite(table)
+    mean, std = rows.mean(0), rows.std(0)
+    return mean, torch.where(std > 1e-6 * mean.abs().clamp_min(1e-12), std, 1.0)
+
+
+def _finite(table: Tensor) -> Tensor:
+    return table[table.flatten(1).isfinite().all(1)]

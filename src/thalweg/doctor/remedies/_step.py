@@ -1,0 +1,118 @@
+"""The training step: gradients zeroed, clipping taken off, other minibatches, the right mode."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from thalweg._problem import TrainingStep
+from thalweg.doctor._readings import Readings
+from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
+
+USUAL_SIZE = 32
+"""Samples of a minibatch where one was too few."""
+
+
+def zeroed(readings: Readings) -> Remedy | NotApplicable:
+    """zero_grad() at the begin of every step."""
+    name = "optimizer.zero_grad() in every step"
+    step = readings.problem.step
+    if step is None:
+        return NotApplicable(name, "the usual step does that already")
+    return Remedy(
+        name,
+        "optimizer.zero_grad()  # before loss.backward()",
+        lambda problem, _: replace(problem, step=_zeroing(step)),
+        is_direct=True,
+    )
+
+
+def _zeroing(step: TrainingStep) -> TrainingStep:
+    def zeroing(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> Any:
+        optimizer.zero_grad()
+        return step(model, batch, optimizer)
+
+    return zeroing
+
+
+def unclipped(readings: Readings) -> Remedy | NotApplicable:
+    """No clipping."""
+    name = "no clipping"
+    if readings.problem.clip_norm is None:
+        return NotApplicable(name, "nothing is clipped, or in a step of your own")
+    return Remedy(
+        name,
+        "# torch.nn.utils.clip_grad_norm_(...) taken out",
+        lambda problem, _: replace(problem, clip_norm=None),
+        is_direct=True,
+    )
+
+
+def clipped_at_usual(readings: Readings) -> Remedy | NotApplicable:
+    """Clipping at norm one, for gradients that explode now and then."""
+    name = "gradient clipped at norm 1"
+    if readings.problem.step is not None:
+        return NotApplicable(name, "the step is your own")
+    if readings.problem.clip_norm is not None and readings.problem.clip_norm <= 1:
+        return NotApplicable(name, "it is clipped already")
+    return Remedy(
+        name,
+        "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)  # before optimizer.step()",
+        lambda problem, _: replace(problem, clip_norm=1.0),
+    )
+
+
+def larger_batches(readings: Readings) -> Remedy | NotApplicable:
+    """Minibatches of 32, or eight times larger."""
+    size = max(USUAL_SIZE, 8 * readings.plan.batch_size if readings.plan.batch_size > 8 else 0)
+    name = f"minibatches of {size}"
+    if readings.problem.num_samples < 2 * size:
+        return NotApplicable(name, f"there are {readings.problem.num_samples} samples only")
+    return Remedy(
+        name,
+        f"loader = DataLoader(data, batch_size={size}, shuffle=True)  # was "
+        f"{readings.plan.batch_size}",
+        lambda problem, _: replace(problem, batch_size=size),
+        changes_step=True,
+        is_direct=True,
+    )
+
+
+def in_training_mode(readings: Readings) -> Remedy | NotApplicable:
+    """model.train() before the training."""
+    name = "trained in training mode"
+    if readings.problem.mode:
+        return NotApplicable(name, "it is trained so already")
+    return Remedy(
+        name,
+        "model.train()  # before the training, and after every evaluation",
+        lambda problem, _: replace(problem, mode=True),
+        is_direct=True,
+    )
+
+
+def layer_norm(readings: Readings) -> Remedy | NotApplicable:
+    """Layer normalisation in place of batch normalisation of dense layers."""
+    name = "layer normalisation in place of batch normalisation"
+    norms = {
+        n: m for n, m in readings.problem.model.named_modules()
+        if isinstance(m, nn.BatchNorm1d) and isinstance(m, _BatchNorm)
+    }  # fmt: skip
+    if not norms:
+        return NotApplicable(name, "there is no batch normalisation of dense layers")
+
+    def apply(problem: Any, _: torch.Generator) -> Any:
+        for each, norm in norms.items():
+            like = norm.running_mean if norm.weight is None else norm.weight
+            new = nn.LayerNorm(norm.num_features)
+            problem.model.set_submodule(each, new if like is None else new.to(like))
+        return problem
+
+    lines = [
+        f'model.set_submodule("{n}", nn.LayerNorm({m.num_features}))' for n, m in norms.items()
+    ]
+    return Remedy(name, "\n".join(lines), apply)

@@ -1,0 +1,490 @@
+"""Remedies of the recipe: data, loss, step, settings. Each does on a copy what its code says."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from functools import partial
+from math import log
+
+import pytest
+import torch
+import torch.nn.functional as F
+from test_remedies import applied, readings_of, same, state
+from torch import nn
+
+from networks import dense, seeded, sgd
+from thalweg import Problem
+from thalweg._reduction import Reduction
+from thalweg.doctor import Plan
+from thalweg.doctor._constant import best_constant
+from thalweg.doctor._readings import Readings
+from thalweg.doctor._trial import made_optimizer
+from thalweg.doctor.remedies import NotApplicable, any_remedy
+from thalweg.doctor.remedies._inputs import clipped_inputs, standardised_inputs
+from thalweg.doctor.remedies._missing import dropped_rows
+from thalweg.doctor.remedies._output import (
+    loss_of_logits,
+    mean_reduction,
+    without_last_activation,
+)
+from thalweg.doctor.remedies._parameters import given, unfrozen
+from thalweg.doctor.remedies._range_test import least, lr_of_range_test
+from thalweg.doctor.remedies._reset import reset
+from thalweg.doctor.remedies._residual import residual
+from thalweg.doctor.remedies._schedule import cosine
+from thalweg.doctor.remedies._settings import (
+    less_dropout,
+    no_weight_decay,
+    usual_epsilon,
+    usual_momentum,
+)
+from thalweg.doctor.remedies._step import (
+    clipped_at_usual,
+    in_training_mode,
+    larger_batches,
+    layer_norm,
+    unclipped,
+    zeroed,
+)
+from thalweg.doctor.remedies._targets import reshaped_targets, standardised_targets
+from thalweg.doctor.remedies._widening import widened
+from thalweg.passes import Pass
+from thalweg.signal import Signal
+
+BY_SAMPLE = Reduction(lambda batch, _: float(len(batch[0])), False, "samples")
+
+
+def unread(problem):
+    """What remedies read of a problem that no pass can be made of."""
+    passed = Pass(float("nan"), (), (), problem.num_samples)
+    plan = Plan(10, problem.batch_size or 8, problem.batches, BY_SAMPLE, 1)
+    made = made_optimizer(problem.copied())
+    return Readings(
+        problem, passed, Signal.of(passed), None, None, made, (), plan, None, None
+    )  # fmt: skip
+
+
+def table(seed=0, num_samples=60):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(num_samples, 8, generator=generator, dtype=torch.float64)
+    return x, x @ torch.arange(8.0, dtype=torch.float64)[:, None]
+
+
+def regression(x, y, model=None, loss=F.mse_loss, **settings):
+    model = model or dense(8, 6, 1)
+    settings = {"optimizer": sgd(0.01), "batch_size": 8, **settings}
+    return Problem(model.double(), loss, (x, y), test=(x[:20], y[:20]), **settings)
+
+
+def pasted(remedy, **names):
+    """The names after the remedy's code was run as a user would who pastes it."""
+    names = {"torch": torch, "nn": nn, "F": F, **names}
+    exec(remedy.code, names)
+    return names
+
+
+def value(tensor):
+    return float(tensor.detach())
+
+
+# -- data -----------------------------------------------------------------------------------
+
+
+def test_inputs_are_standardised_by_the_training_data_alone():
+    x, y = table()
+    x = 300 * x + 7
+    x[:, 3] = 5.0  # no spread: it is centred and left
+    problem = regression(x, y)
+    remedy = standardised_inputs(unread(problem))
+    healed = applied(remedy, problem)
+    found, held = healed.batches[0][0], healed.test_batches[0][0]
+    assert found[:, 3].abs().max() == 0
+    rest = [0, 1, 2, 4, 5, 6, 7]
+    torch.testing.assert_close(found.std(0)[rest], torch.ones(7, dtype=torch.float64))
+    assert found.mean(0).abs().max() < 1e-12
+    torch.testing.assert_close(held, found[:20])
+    torch.testing.assert_close(found, pasted(remedy, x=x, x_train=x)["x"])
+    assert torch.equal(problem.batches[0][0], x)
+
+
+def test_outliers_are_cut_off_and_nothing_else():
+    x, y = table()
+    wild = x.clone()
+    wild[3, 2], wild[9, 5] = 1e5, -1e4
+    problem = regression(wild, y)
+    remedy = clipped_inputs(unread(problem))
+    found = applied(remedy, problem).batches[0][0]
+    assert found.abs().max() < 10
+    torch.testing.assert_close(found.std(0), torch.ones(8, dtype=torch.float64))
+    assert torch.corrcoef(torch.stack([found[10:, 2], x[10:, 2]]))[0, 1] > 1 - 1e-9
+
+
+def test_samples_with_nan_are_left_out_of_training_and_held_out_data():
+    x, y = table()
+    x[4, 0], x[30, 2], y[7] = float("nan"), float("inf"), float("nan")
+    problem = regression(x, y)
+    remedy = dropped_rows(unread(problem))
+    healed = applied(remedy, problem)
+    keep = [i for i in range(60) if i not in (4, 7, 30)]
+    assert torch.equal(healed.batches[0][0], x[keep])
+    assert torch.equal(healed.batches[0][1], y[keep])
+    assert len(healed.test_batches[0][0]) == 18
+    by_hand = pasted(remedy, x=x, y=y)
+    assert torch.equal(by_hand["x"], x[keep])
+    assert torch.equal(by_hand["y"], y[keep])
+    assert isinstance(dropped_rows(unread(regression(*table()))), NotApplicable)
+
+
+def test_targets_get_the_shape_of_the_output():
+    x, y = table()
+    problem = regression(x, y.flatten())
+    remedy = reshaped_targets(unread(problem))
+    healed = applied(remedy, problem)
+    assert torch.equal(healed.batches[0][1], y)
+    assert torch.equal(pasted(remedy, y=y.flatten())["y"], y)
+    assert healed.test_batches[0][1].shape == (20, 1)
+    assert isinstance(reshaped_targets(unread(regression(x, y))), NotApplicable)
+
+
+def test_targets_are_standardised_by_the_training_data():
+    x, y = table()
+    y = 1000 * y + 5000
+    problem = regression(x, y)
+    remedy = standardised_targets(unread(problem))
+    healed = applied(remedy, problem)
+    found = healed.batches[0][1]
+    assert float(found.mean()) == pytest.approx(0, abs=1e-12)
+    assert float(found.std()) == pytest.approx(1)
+    torch.testing.assert_close(found, pasted(remedy, y=y, y_train=y)["y"])
+    torch.testing.assert_close(healed.test_batches[0][1], found[:20])
+
+
+# -- output and loss ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("last", [nn.Softmax(1), nn.Sigmoid(), nn.ReLU()])
+def test_the_last_activation_is_taken_out(last):
+    x, _ = table()
+    model = dense(8, 6, 3).append(last)
+    problem = regression(x, torch.zeros(60).long(), model, F.cross_entropy)
+    remedy = without_last_activation(unread(problem))
+    healed = applied(remedy, problem).model
+    by_hand = copy.deepcopy(problem.model)
+    pasted(remedy, model=by_hand)
+    expected = problem.model[:-1](x)
+    assert torch.equal(healed(x), expected)
+    assert torch.equal(by_hand(x), expected)
+    assert type(problem.model[-1]) is type(last)
+
+
+def test_a_hidden_activation_is_not_the_last():
+    x, y = table()
+    assert isinstance(without_last_activation(unread(regression(x, y))), NotApplicable)
+
+
+PAIRS = [
+    (F.binary_cross_entropy, F.binary_cross_entropy_with_logits),
+    (nn.BCELoss(), nn.BCEWithLogitsLoss()),
+    (partial(F.binary_cross_entropy, reduction="sum"),
+     partial(F.binary_cross_entropy_with_logits, reduction="sum")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "right"), PAIRS)
+def test_the_loss_of_probabilities_becomes_that_of_logits(wrong, right):
+    x, _ = table()
+    y = (x[:, :1] > 0).double()
+    problem = regression(x, y, loss=wrong)
+    healed = applied(loss_of_logits(unread(problem)), problem)
+    z = problem.model(x)
+    assert value(healed.loss(z, y)) == value(right(z, y))
+    assert value(right(z, y)) == pytest.approx(value(wrong(z.sigmoid(), y)))
+
+
+def test_negative_log_likelihood_becomes_cross_entropy():
+    x, _ = table()
+    classes = torch.arange(60) % 3
+    problem = regression(x, classes, dense(8, 3), nn.NLLLoss(ignore_index=1))
+    healed = applied(loss_of_logits(unread(problem)), problem)
+    z = problem.model(x)
+    assert value(healed.loss(z, classes)) == pytest.approx(
+        value(problem.loss(z.log_softmax(1), classes))
+    )
+
+
+def test_the_sum_becomes_a_mean():
+    x, y = table()
+    for loss in (partial(F.mse_loss, reduction="sum"), nn.MSELoss(reduction="sum")):
+        problem = regression(x, y, loss=loss)
+        remedy = mean_reduction(unread(problem))
+        healed = applied(remedy, problem)
+        output = problem.model(x)
+        assert value(healed.loss(output, y)) == pytest.approx(value(loss(output, y)) / 60)
+        assert value(problem.loss(output, y)) == value(loss(output, y))
+    assert isinstance(mean_reduction(unread(regression(x, y))), NotApplicable)
+
+
+# -- parameters -----------------------------------------------------------------------------
+
+
+def test_frozen_parameters_are_unfrozen_but_those_on_purpose():
+    model = dense(8, 6, 5, 1)
+    model[0].requires_grad_(False)
+    model[2].requires_grad_(False)
+    problem = regression(*table(), model, on_purpose="2.*")
+    remedy = unfrozen(unread(problem))
+    healed = applied(remedy, problem).model
+    names = [n for n, p in healed.named_parameters() if not p.requires_grad]
+    assert names == ["2.weight", "2.bias"]
+    by_hand = copy.deepcopy(problem.model)
+    pasted(remedy, model=by_hand)
+    assert [n for n, p in by_hand.named_parameters() if not p.requires_grad] == names
+    assert not problem.model[0].weight.requires_grad
+
+
+def test_the_optimizer_gets_what_it_lacks_with_its_settings():
+    def forgetful(params):
+        return torch.optim.SGD(list(params)[2:], lr=0.3, momentum=0.8)
+
+    problem = regression(*table(), optimizer=forgetful)
+    healed = applied(given(unread(problem)), problem)
+    params = list(healed.model.parameters())
+    optimizer = healed.optimizer(params)
+    assert {id(p) for g in optimizer.param_groups for p in g["params"]} == set(map(id, params))
+    assert [(g["lr"], g["momentum"]) for g in optimizer.param_groups] == [(0.3, 0.8)] * 2
+    assert isinstance(given(unread(regression(*table()))), NotApplicable)
+
+
+# -- the step -------------------------------------------------------------------------------
+
+
+def test_gradients_no_longer_accumulate():
+    def forgetful(model, batch, optimizer):
+        loss = F.mse_loss(model(batch[0]), batch[1])
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    problem = regression(*table(), step=forgetful, optimizer=sgd(0.0))
+    healed = applied(zeroed(unread(problem)), problem)
+    optimizer = healed.optimizer(healed.model.parameters())
+    for _ in range(3):
+        healed.step(healed.model, healed.batches[0], optimizer)
+    found = healed.model[0].weight.grad.clone()
+    healed.model.zero_grad()
+    F.mse_loss(healed.model(healed.batches[0][0]), healed.batches[0][1]).backward()
+    torch.testing.assert_close(found, healed.model[0].weight.grad)
+
+
+def test_clipping_batches_and_mode():
+    problem = regression(*table(), clip_norm=1e-3, mode=False)
+    readings = unread(problem)
+    assert applied(unclipped(readings), problem).clip_norm is None
+    assert applied(in_training_mode(readings), problem).mode is True
+    assert isinstance(clipped_at_usual(readings), NotApplicable)
+    usual = regression(*table(num_samples=200), batch_size=2)
+    assert applied(clipped_at_usual(unread(usual)), usual).clip_norm == 1.0
+    assert applied(larger_batches(unread(usual)), usual).batch_size == 32
+    assert isinstance(larger_batches(unread(problem)), NotApplicable)
+    assert isinstance(unclipped(unread(usual)), NotApplicable)
+
+
+def test_batch_normalisation_becomes_layer_normalisation():
+    model = nn.Sequential(nn.Linear(8, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Linear(6, 1))
+    problem = regression(*table(), model)
+    remedy = layer_norm(unread(problem))
+    healed = applied(remedy, problem).model
+    by_hand = copy.deepcopy(problem.model)
+    pasted(remedy, model=by_hand)
+    for each in (healed, by_hand):
+        assert isinstance(each[1], nn.LayerNorm)
+        each.double()(problem.batches[0][0][:1])  # a single sample is no matter
+    assert isinstance(problem.model[1], nn.BatchNorm1d)
+
+
+# -- settings -------------------------------------------------------------------------------
+
+SETTINGS = [
+    (no_weight_decay, {"weight_decay": 1.0}, "weight_decay", 0.0),
+    (usual_momentum, {"betas": (0.999, 0.99)}, "betas", (0.9, 0.99)),
+    (usual_epsilon, {"eps": 10.0}, "eps", 1e-8),
+]
+
+
+@pytest.mark.parametrize(("proposal", "settings", "key", "expected"), SETTINGS)
+def test_a_setting_goes_back_to_what_is_usual(proposal, settings, key, expected):
+    def made(params):
+        return torch.optim.Adam(params, lr=0.02, **settings)
+
+    problem = regression(*table(), optimizer=made)
+    remedy = proposal(unread(problem))
+    healed = applied(remedy, problem)
+    group = healed.optimizer(healed.model.parameters()).param_groups[0]
+    assert group[key] == expected
+    by_hand = made(problem.model.parameters())
+    pasted(remedy, optimizer=by_hand)
+    assert by_hand.param_groups[0][key] == expected
+    for name, value in made(problem.model.parameters()).param_groups[0].items():
+        assert name in (key, "params") or group[name] == value
+    usual = regression(*table(), optimizer=lambda params: torch.optim.Adam(params, lr=0.02))
+    assert isinstance(proposal(unread(usual)), NotApplicable)
+
+
+def test_momentum_of_sgd():
+    def made(params):
+        return torch.optim.SGD(params, lr=0.02, momentum=0.999)
+
+    problem = regression(*table(), optimizer=made)
+    healed = applied(usual_momentum(unread(problem)), problem)
+    assert healed.optimizer(healed.model.parameters()).param_groups[0]["momentum"] == 0.9
+
+
+def test_dropout_is_lowered_where_it_is_more():
+    model = nn.Sequential(nn.Linear(8, 6), nn.Dropout(0.9), nn.Dropout(0.05), nn.Linear(6, 1))
+    problem = regression(*table(), model)
+    remedy = less_dropout(unread(problem))
+    healed = applied(remedy, problem).model
+    by_hand = copy.deepcopy(problem.model)
+    pasted(remedy, model=by_hand)
+    assert [healed[1].p, healed[2].p] == [by_hand[1].p, by_hand[2].p] == [0.1, 0.05]
+    assert problem.model[1].p == 0.9
+
+
+def test_the_schedule_falls_to_zero_over_their_epochs():
+    problem = regression(*table(), epochs=4)
+    healed = applied(cosine(unread(problem)), problem)
+    optimizer = healed.optimizer(healed.model.parameters())
+    schedule = healed.schedule(optimizer)
+    rates = []
+    for _ in range(4):
+        optimizer.step()
+        schedule.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == pytest.approx([0.01 * r for r in (0.853553, 0.5, 0.146447, 0.0)], abs=1e-8)
+    assert isinstance(cosine(unread(regression(*table()))), NotApplicable)
+
+
+# -- the network ----------------------------------------------------------------------------
+
+
+def test_a_narrow_layer_is_widened():
+    model = dense(8, 6, 1, 6, 3)
+    problem = regression(table()[0], torch.zeros(60).long(), model, F.cross_entropy)
+    remedy = widened(unread(problem))
+    healed = applied(remedy, problem).model
+    by_hand = copy.deepcopy(problem.model)
+    pasted(remedy, model=by_hand)
+    shapes = [tuple(m.weight.shape) for m in healed if isinstance(m, nn.Linear)]
+    assert shapes == [(6, 8), (6, 6), (6, 6), (3, 6)]
+    assert [tuple(m.weight.shape) for m in by_hand if isinstance(m, nn.Linear)] == shapes
+    assert torch.equal(healed[0].weight, problem.model[0].weight)
+    healed(problem.batches[0][0])
+    even = regression(*table(), dense(8, 6, 6, 1))
+    assert isinstance(widened(unread(even)), NotApplicable)
+
+
+def test_every_layer_draws_its_own_weights():
+    model = seeded(lambda: nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 1)))
+    for parameter in model.parameters():
+        nn.init.zeros_(parameter)
+    model[2].requires_grad_(False)
+    problem = regression(*table(), model)
+    remedy = reset(unread(problem))
+    first, again, other = (applied(remedy, problem, seed).model for seed in (0, 0, 1))
+    assert same(state(first), state(again))
+    assert not same(state(first), state(other))
+    assert first[0].weight.std() > 0
+    assert not first[2].weight.any()
+    by_hand = copy.deepcopy(problem.model)
+    with torch.random.fork_rng(devices=[]):
+        pasted(remedy, model=by_hand)
+    assert by_hand[0].weight.std() > 0
+    assert not by_hand[2].weight.any()
+
+
+def test_a_stack_gets_ways_around():
+    problem = regression(*table(), dense(8, 6, 6, 6, 1))
+    remedy = residual(unread(problem))
+    healed = applied(remedy, problem).model
+    by_hand = copy.deepcopy(problem.model)
+    pasted(remedy, model=by_hand)
+    x = problem.batches[0][0]
+    h = problem.model[:2](x)
+    for at in (2, 4):
+        h = h + problem.model[at : at + 2](h)
+    torch.testing.assert_close(healed(x), problem.model[6](h))
+    torch.testing.assert_close(by_hand(x), problem.model[6](h))
+
+
+# -- the range test -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("curvature", [0.1, 1.0, 10.0])
+def test_the_least_of_a_sweep_lies_below_the_stability_limit(curvature):
+    """Gradient descent on L = λθ²/2: factors (1 − ηλ) shrink until η = 2/λ, where the loss turns.
+
+    The average lags behind, so that the least may be seen within a decade of the limit.
+    """
+    rates = [1e-5 * 10 ** (6 * i / 79) for i in range(80)]
+    theta, losses = 1.0, []
+    for rate in rates:
+        losses.append(curvature * theta**2 / 2)
+        theta *= 1 - rate * curvature
+    found = least(rates, losses)
+    assert abs(log(found * curvature / 2)) < log(10)
+
+
+def test_no_rate_helps_where_the_loss_never_falls():
+    assert least([1.0] * 20, [1.0] * 20) is None
+    assert least([1.0, 2.0], [1.0, 0.0]) is None
+
+
+def test_a_range_test_sets_the_rate_and_nothing_else():
+    problem = regression(*table(), optimizer=sgd(1e-7))
+    before = state(problem.model)
+    torch.manual_seed(3)
+    expected = torch.rand(())
+    torch.manual_seed(3)
+    remedy = lr_of_range_test(unread(problem))
+    assert torch.rand(()) == expected
+    assert same(before, state(problem.model))
+    healed = applied(remedy, problem)
+    found = healed.optimizer(healed.model.parameters()).param_groups[0]["lr"]
+    assert 1e-4 < found < 1
+    by_hand = sgd(1e-7)(problem.model.parameters())
+    pasted(remedy, optimizer=by_hand)
+    assert by_hand.param_groups[0]["lr"] == found
+    assert 0 < remedy.num_samples <= 80 * 8
+
+
+# -- the unit of losses ---------------------------------------------------------------------
+
+
+def test_the_best_constant_is_the_mean_or_the_frequencies():
+    x, y = table()
+    problem = regression(x, y)
+    batches = problem.batches
+    variance = float(y.var(unbiased=False))
+    assert best_constant(problem, batches, problem.reduction) == pytest.approx(variance)
+    summed = regression(x, y, loss=partial(F.mse_loss, reduction="sum"))
+    assert best_constant(summed, batches, summed.reduction) == pytest.approx(60 * variance)
+    classes = torch.tensor([0] * 30 + [1] * 20 + [2] * 10)
+    several = regression(x, classes, dense(8, 3), F.cross_entropy)
+    entropy = -sum(p * log(p) for p in (1 / 2, 1 / 3, 1 / 6))
+    assert best_constant(several, several.batches, several.reduction) == pytest.approx(entropy)
+    labels = (x[:, :1] > 0).double()
+    share = float(labels.mean())
+    binary = regression(x, labels, loss=F.binary_cross_entropy)
+    entropy = -share * log(share) - (1 - share) * log(1 - share)
+    assert best_constant(binary, binary.batches, binary.reduction) == pytest.approx(entropy)
+
+
+def test_whatever_is_drawn_by_chance_can_be_applied():
+    problem = regression(*table(num_samples=200), epochs=3, clip_norm=0.1)
+    drawn = any_remedy(readings_of(problem))
+    assert len({remedy.name for remedy in drawn}) > 10
+    for remedy in drawn:
+        healed = applied(remedy, replace(problem, batch_size=8))
+        x, y = healed.batches[0]
+        assert torch.isfinite(healed.loss(healed.model(x), y))
