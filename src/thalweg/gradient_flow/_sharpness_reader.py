@@ -8,7 +8,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from thalweg.flow._field import Cost, Field, Place
+from thalweg.gradient_flow._field import Cost, Field, Place
 from thalweg.linalg import extremes, follow
 
 _ROUGH, _AUDIT_EVERY = 0.02, 16

@@ -1,4 +1,4 @@
-"""gradient_flow: follows gradient flow from where the model is."""
+"""flow: follows gradient flow from where the model is."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from thalweg._errors import ThalwegError
 from thalweg._machine import machine_of
 from thalweg._problem import Problem
 from thalweg._progress import Progress
-from thalweg.flow._discretisation import DiscretePath, Discretisation, walked
-from thalweg.flow._events import Event, Moment, Occurrence
-from thalweg.flow._exponential_adams import ExponentialAdams
-from thalweg.flow._field import Cost, Field, Place
-from thalweg.flow._graded_rule import graded_rule
-from thalweg.flow._integrator import Extension, FlowStuck, Integrator, Node, Step, size_of
-from thalweg.flow._path import PathBuilder
-from thalweg.flow._result import Flow, InterruptedFlow, Reading, Stiffness
-from thalweg.flow._sharpness_reader import SharpnessReader, SharpnessReading
+from thalweg.gradient_flow._discretisation import DiscretePath, Discretisation, walked
+from thalweg.gradient_flow._events import Event, Moment, Occurrence
+from thalweg.gradient_flow._exponential_adams import ExponentialAdams
+from thalweg.gradient_flow._field import Cost, Field, Place
+from thalweg.gradient_flow._graded_rule import graded_rule
+from thalweg.gradient_flow._integrator import Extension, FlowStuck, Integrator, Node, Step, size_of
+from thalweg.gradient_flow._path import PathBuilder
+from thalweg.gradient_flow._result import Flow, InterruptedFlow, Reading, Stiffness
+from thalweg.gradient_flow._sharpness_reader import SharpnessReader, SharpnessReading
 from thalweg.surface import Surface
 
 MAX_SEED = 2**32 - 1
@@ -34,7 +34,7 @@ _LOCATED = 1e-3
 """To this share of a step events are located that λ_max decides."""
 
 
-def gradient_flow(
+def flow(
     problem: Problem,
     span: float,
     integrator: Integrator | None = None,
@@ -367,5 +367,5 @@ def _check(
         raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
     if not isinstance(method, Integrator):
         raise ThalwegError(
-            f"integrator={method!r}; give an object, such as thalweg.flow.ExponentialAdams()"
+            f"integrator={method!r}; give an object, such as thalweg.gradient_flow.ExponentialAdams()"
         )

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from thalweg._errors import ThalwegError
-from thalweg.flow._field import Cost, Field, Place
-from thalweg.flow._integrator import FlowStuck, Integrator, Node, Step, check_tol
+from thalweg.gradient_flow._field import Cost, Field, Place
+from thalweg.gradient_flow._integrator import FlowStuck, Integrator, Node, Step, check_tol
 
 _RECENT = 20
 """So many evaluations back the beginning of a step is looked for: one step of dopri8 has 14."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg.flow._field import Field, Place
-from thalweg.flow._integrator import FlowStuck, Integrator, Node, Step, check_tol, size_of
-from thalweg.flow._sharpness_reader import SharpnessReader
+from thalweg.gradient_flow._field import Field, Place
+from thalweg.gradient_flow._integrator import FlowStuck, Integrator, Node, Step, check_tol, size_of
+from thalweg.gradient_flow._sharpness_reader import SharpnessReader
 
 DAMPING = 2 / 13
 MARGIN = 1.1

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg.flow._exponential_polynomial import ExponentialPolynomial, Slopes
-from thalweg.flow._field import Field, Place
-from thalweg.flow._integrator import (
+from thalweg.gradient_flow._exponential_polynomial import ExponentialPolynomial, Slopes
+from thalweg.gradient_flow._field import Field, Place
+from thalweg.gradient_flow._integrator import (
     FlowStuck,
     Integrator,
     Node,
@@ -21,7 +21,7 @@ from thalweg.flow._integrator import (
     refined,
     size_of,
 )
-from thalweg.flow._sharp_space import SharpSpace, sharp_space
+from thalweg.gradient_flow._sharp_space import SharpSpace, sharp_space
 
 STIFF = 0.3
 """From this h‖∂r/∂θ‖ on the rest r holds up a predictor and corrector of order 8."""
