@@ -244,8 +244,8 @@ def test_settings_that_cannot_be(make, said):
 def test_places_are_snapshots():
     field = Field(Surface(bent()))
     assert isinstance(field.at(field.surface.here().vector), Place)
-    assert field.cost.gradient_equivalents == 1
+    assert field.tally.gradient_equivalents == 1
     op = field.hessian(field.at(field.surface.here().vector))
     op @ torch.ones(3, 2, dtype=F64)
-    assert (field.cost.num_gradients, field.cost.num_products) == (3, 2)
-    assert field.cost.gradient_equivalents == 7
+    assert (field.tally.num_gradients, field.tally.num_products) == (3, 2)
+    assert field.tally.gradient_equivalents == 7

@@ -199,7 +199,7 @@ class _Walk:
 
     def _renew(self) -> None:
         """Looks at the Hessian again, if as much was spent on steps since as that costs."""
-        spent = self.field.cost.gradient_equivalents - self._spent_at_look
+        spent = self.field.tally.gradient_equivalents - self._spent_at_look
         if spent < self._look_cost:
             return
         was_short_lived = spent < 3 * self._look_cost
@@ -209,7 +209,7 @@ class _Walk:
         self._look(self._stiff_direction)
 
     def _look(self, direction: Tensor | None = None) -> None:
-        before = self.field.cost.gradient_equivalents
+        before = self.field.tally.gradient_equivalents
         _, place = self.history[-1]
         former = getattr(self, "space", None)
         self.space = sharp_space(
@@ -220,7 +220,7 @@ class _Walk:
             direction,
             self.generator,
         )
-        after = self.field.cost.gradient_equivalents
+        after = self.field.tally.gradient_equivalents
         self._look_cost, self._spent_at_look = after - before, after
 
 

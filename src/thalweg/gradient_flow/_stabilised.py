@@ -66,7 +66,7 @@ class RungeKuttaChebyshev(Integrator):
         self, field: Field, start: Place, span: float, generator: torch.Generator
     ) -> Iterator[Step]:
         """Steps of this method; see `Integrator.steps`."""
-        reader = SharpnessReader(field, generator, tol=5e-2, cost=field.cost)
+        reader = SharpnessReader(field, generator, tol=5e-2, tally=field.tally)
         time, place = 0.0, start
         sharpness = abs(reader.read(place, time).value) * MARGIN
         speed = float(torch.linalg.vector_norm(start.gradient))
