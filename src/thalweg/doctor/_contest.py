@@ -32,6 +32,9 @@ MANY = 2 * NUM_FINALISTS
 MOVED = 0.1
 """A screening run that does not lower the loss by this share is given a smaller step."""
 
+ENOUGH = 25
+"""In fewer steps a sound training need not have moved; a smaller one is tried if it goes up."""
+
 RISK = 0.05
 """Of calling any remedy proved that does nothing, over all that are compared (Bonferroni)."""
 
@@ -164,12 +167,17 @@ class _Heat:
     def screened(self, remedy: Remedy, length: Plan) -> tuple[Remedy, Run]:
         """A short run; with a smaller step as well where it does not train."""
         run, _ = self.run("trying", remedy, length, self.unseen)
-        start = self.readings.passed.value
-        is_idle = run.last_loss > (1 - MOVED) * start if isfinite(start) else False
-        if is_idle and not remedy.changes_step:
+        if not remedy.changes_step and self._is_idle(run, length):
             remedy = slower(remedy, self.readings)
             run, _ = self.run("trying", remedy, length, self.unseen)
         return remedy, run
+
+    def _is_idle(self, run: Run, length: Plan) -> bool:
+        """Whether a smaller step may help: the loss rises, or does not fall in steps enough to."""
+        start = self.readings.passed.value
+        if length.num_steps >= ENOUGH and isfinite(start):
+            return run.last_loss > (1 - MOVED) * start
+        return not run.losses or run.last_loss > (1 + MOVED) * run.losses[0]
 
     def proved(self, remedy: Remedy, screening: Run | None, num_compared: int) -> TriedRemedy:
         """The full runs of a remedy against the control."""

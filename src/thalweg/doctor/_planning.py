@@ -35,6 +35,9 @@ healthy networks look stuck."""
 SHORTER = (30, 20, 10)
 """And of a trial where they name their epochs: what the training is like is watched by then."""
 
+LEAST = 20
+"""Steps that a remedy is proved in at least, where less than that is left of the budget as well."""
+
 NUM_PRICED = 10
 """Steps taken to measure the price of one."""
 
@@ -140,7 +143,8 @@ def fitted(
     if gradients_left == inf:
         return plan, NUM_FINALISTS
     steps = max(gradients_left, 0.0) / fraction
-    lengths = [length for length in LENGTHS + SHORTER if length <= plan.num_steps]
+    within = [length for length in LENGTHS + SHORTER if LEAST <= length <= plan.num_steps]
+    lengths = within or [plan.num_steps]
     has_direct = any(remedy.is_direct for remedy in remedies)
     num_screened = 0 if has_direct else len(remedies)
     for number in (1,) if has_direct else range(NUM_FINALISTS, 0, -1):
