@@ -23,6 +23,7 @@ from thalweg import (
 from thalweg._batch import tensors_in
 from thalweg.critical import Trajectories
 from thalweg.curvature import SharpnessTracker
+from thalweg.flow import ExponentialAdams, adam, gradient_flow
 from thalweg.pictures import Along
 from thalweg.signal import edge_initialisation, jacobians, rank, underflow
 from thalweg.surface import sample_estimate
@@ -145,6 +146,11 @@ def drawn_landscape(problem: Problem, generator: torch.Generator) -> Tensor:
     return torch.cat([seen.values, seen.slices[0].model])
 
 
+def flowed(problem: Problem, generator: torch.Generator) -> Tensor:
+    flow = gradient_flow(problem, 0.1, ExponentialAdams(1e-4), discrete=[adam(1e-3)])
+    return torch.cat([flow.end, flow.end.new_tensor([flow.value, *flow.discrete[0].values])])
+
+
 def one_walk(problem: Problem, generator: torch.Generator) -> Tensor:
     """A step towards a critical point, from a start along a training of two steps."""
     found = find_critical(
@@ -176,6 +182,7 @@ READINGS: dict[str, Reading] = {
     "eigenpairs": lambda p, g: eigenpairs(Surface(p).here().ggn(), k=2, generator=g).values,
     "trace": traced,
     "sharpness": sharpness,
+    "flow": flowed,
     "density": lambda p, g: (
         density(Surface(p).here().hessian(), num_probes=2, num_steps=3, generator=g).density
     ),
@@ -208,6 +215,7 @@ OF_OPERATORS = {
     "trace",
     "density",
     "spectrum",
+    "critical points",
 }
 """Which see an operator and no network, or no network of every kind: a few tell all they can."""
 

@@ -181,6 +181,17 @@ def test_newton_halves_its_way_to_a_monkey_saddle():
     assert all(run.escaped_at for run in found.of("trust region"))
 
 
+def test_a_hessian_that_fades_on_the_way_is_none():
+    """Newton comes to a monkey saddle by halves: no index is read off what rounding leaves."""
+    problem = from_function(
+        lambda θ: θ[0] ** 3 - 3 * θ[0] * θ[1] ** 2, torch.tensor([1.0, 0.5], dtype=F64)
+    )
+    found = escape(Surface(problem).here(), distances=(1e-3,), generator=seeded(), max_steps=2)
+    assert (found.index, found.num_null) == (0, 2)
+    assert found.saddle_error < 1e-20
+    assert found.lr == 0.1
+
+
 def test_the_linear_autoencoders_saddle_is_known(escapes):
     found = escapes["linear autoencoder"]
     assert (found.index, found.num_null) == (5, 3)

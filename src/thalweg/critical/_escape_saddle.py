@@ -93,8 +93,10 @@ def settled(point: Point) -> Saddle:
         )
     point.problem.ranks.refuse("escape(saddle)")
     start, here, best, length = point.vector, point, point, float("inf")
+    scale = 0.0
     for _ in range(MAX_NEWTON_STEPS):
         values, vectors = torch.linalg.eigh(here.hessian().to_dense())
+        scale = scale or float(values.abs().max())
         keep = values.abs() > NULL * float(values.abs().max())
         slopes = vectors.T @ here.gradient_vector
         step = -vectors @ torch.where(keep, slopes / values, 0.0)
@@ -103,7 +105,9 @@ def settled(point: Point) -> Saddle:
             break
         if size >= length and length <= 1e-7 * (1 + float(here.vector.norm())):
             break  # rounding: the last place was as good
-        best, length, known = here, size, (torch.where(keep, values, 0.0), vectors)
+        # Where the whole Hessian fades on the way, what is left of it is no curvature either.
+        is_curved = keep & (values.abs() > NULL * scale)
+        best, length, known = here, size, (torch.where(is_curved, values, 0.0), vectors)
         if size == 0:
             break
         here = at(here, here.vector + step)

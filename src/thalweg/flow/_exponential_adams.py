@@ -23,8 +23,8 @@ from thalweg.flow._integrator import (
 )
 from thalweg.flow._sharp_space import SharpSpace, sharp_space
 
-STIFF = 0.7
-"""From this h‖∂r/∂θ‖ on the rest r is no longer easy for a predictor and a corrector."""
+STIFF = 0.3
+"""From this h‖∂r/∂θ‖ on the rest r holds up a predictor and corrector of order 8."""
 
 _SAFETY, _LEAST, _MOST = 0.8, 0.25, 2.0
 

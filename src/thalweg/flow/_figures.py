@@ -106,14 +106,15 @@ def _line(
     is_dashed: bool = False,
 ) -> dict[str, Any]:
     stride = max(1, len(times) // MOST_POINTS)
-    kept = [*range(0, len(times) - 1, stride), len(times) - 1]
+    # On a logarithmic axis there is no time 0.
+    kept = [i for i in (*range(0, len(times) - 1, stride), len(times) - 1) if times[i] > 0]
     return line(
         [times[i] for i in kept],
         [values[i] for i in kept],
         name=name,
         ink=ink,
         is_dashed=is_dashed,
-        has_markers=len(kept) < 4,
+        has_markers=len(kept) < 2,
     )
 
 

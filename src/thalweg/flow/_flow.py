@@ -177,7 +177,7 @@ class _Run:
         except FlowStuck as stuck:
             self.ending = str(stuck)
             return
-        self.is_finished, self.ending = True, f"t = {self.span:g} was reached"
+        self.is_finished, self.ending = True, f"time {self.span:g} was reached"
 
     def _rest(self) -> None:
         """A critical point: the flow stays."""

@@ -4,6 +4,7 @@ from thalweg.monitor._alignment import Alignment
 from thalweg.monitor._along_step import AlongStep
 from thalweg.monitor._gradients import Gradients
 from thalweg.monitor._instrument import Instrument, Instruments, Watching
+from thalweg.monitor._lightning import for_lightning
 from thalweg.monitor._logger import JSONL, Logger, MLflow, TensorBoard, WandB
 from thalweg.monitor._loss import Loss
 from thalweg.monitor._moment import Moment
@@ -13,6 +14,7 @@ from thalweg.monitor._record import Alert, Cost, Record
 from thalweg.monitor._sets import cheap, full, ordinary, without_products
 from thalweg.monitor._sharpness import Sharpness
 from thalweg.monitor._spectrum import Spectrum
+from thalweg.monitor._transformers import for_transformers
 from thalweg.monitor._units import Units
 from thalweg.monitor._updates import Updates
 
@@ -40,6 +42,8 @@ __all__ = [
     "WandB",
     "Watching",
     "cheap",
+    "for_lightning",
+    "for_transformers",
     "full",
     "ordinary",
     "without_products",

@@ -34,6 +34,9 @@ from thalweg.report import Page
 
 _told = logging.getLogger("thalweg.monitor")
 
+DIVISOR = "num_items_in_batch"
+"""By this name transformers hands a model the number of tokens that its loss is divided by."""
+
 MOST_FAILURES = 2
 """So often an instrument may fail before it is left out."""
 
@@ -137,7 +140,7 @@ class Monitor:
         self._records: list[Record] = []
         self._alerts: list[Alert] = []
         self._notes: list[str] = []
-        self._num_ranks = _num_ranks(model)
+        self._num_ranks = self._count_ranks(model)
         self._step, self._num_gradients, self._seconds = 0, 0.0, 0.0
         self._start: float | None = None
         self._end: float | None = None
@@ -146,8 +149,9 @@ class Monitor:
         self._batch: Batch = None
         self._call: Batch = None
         self._output: Any = None
-        self._has_autocast = False
-        self._values: list[Tensor | float] = []
+        self._has_autocast = self._is_divided = False
+        self._values: list[Tensor] = []
+        self._shown: list[Tensor | float] = []
         self._before: dict[str, Tensor] = {}
         self._tap: Tap | None = None
         self._armed: list[RemovableHandle] = []
@@ -167,7 +171,7 @@ class Monitor:
         """
         self._batch = batch
         if value is not None and self._armed:
-            self._values.append(value.detach() if isinstance(value, Tensor) else float(value))
+            self._shown.append(value.detach() if isinstance(value, Tensor) else float(value))
 
     def close(self) -> None:
         """Takes all hooks off; leaving a `with` block does that."""
@@ -282,7 +286,8 @@ class Monitor:
             handle.remove()
         self._armed, self._tap, self._before = [], None, {}
         self._call = self._output = None
-        self._has_autocast, self._values = False, []
+        self._has_autocast = self._is_divided = False
+        self._values, self._shown = [], []
 
     # Hooks on modules are closures: a copy of the model would copy what a method is bound to.
 
@@ -299,6 +304,12 @@ class Monitor:
             if torch.is_grad_enabled():
                 self._output = _detached(output, self._loss is None)
                 self._call = dict(kwargs) if kwargs and not args else None
+                if self._loss is None and self._output is not None:
+                    self._values.append(self._output["loss"])
+                    # Transformers divides what is accumulated by all of its tokens.
+                    self._is_divided |= kwargs.get(DIVISOR) is not None
+                if self._call is not None:
+                    self._call.pop(DIVISOR, None)
                 self._has_autocast |= any(map(torch.is_autocast_enabled, DEVICE_KINDS))
 
         return hook
@@ -401,9 +412,9 @@ class Monitor:
 
     def _value(self, batch: Batch) -> float | None:
         """The loss: as it was shown, or of the output that the model gave."""
-        if self._values:
-            numbers = [float(value) for value in self._values]
-            return sum(numbers) / len(numbers)
+        if self._shown or self._values:
+            numbers = [float(value) for value in self._shown or self._values]
+            return sum(numbers) / (1 if self._is_divided and not self._shown else len(numbers))
         if self._output is None:
             return None
         if batch is None and self._loss is not None:
@@ -450,6 +461,10 @@ class Monitor:
                     f"{_said(error)}"
                 )
 
+    def _count_ranks(self, model: nn.Module) -> int:
+        is_parallel = isinstance(model, nn.parallel.DistributedDataParallel)
+        return dist.get_world_size() if is_parallel and dist.is_initialized() else 1
+
     def _idle_seconds(self) -> float:
         """What the standing hook costs at a step that is not read."""
         self._wake_at, times = 10**9, 200
@@ -471,11 +486,6 @@ def bare(optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
     while isinstance(inner := getattr(optimizer, "optimizer", None), torch.optim.Optimizer):
         optimizer = inner
     return optimizer
-
-
-def _num_ranks(model: nn.Module) -> int:
-    is_parallel = isinstance(model, nn.parallel.DistributedDataParallel)
-    return dist.get_world_size() if is_parallel and dist.is_initialized() else 1
 
 
 def _is_skipped(optimizer: torch.optim.Optimizer) -> bool:

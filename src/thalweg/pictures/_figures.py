@@ -231,7 +231,7 @@ def _surface(seen: Landscape, colours: Tensor) -> Figure:
         "margin": {"l": 0, "r": 0, "t": 0, "b": 0},
     }  # fmt: skip
     caption = "The same as a surface; drag to turn it."
-    return Figure(data, layout, caption, f"Surface of the loss: {_alt(seen)}", height=440)
+    return Figure(data, layout, caption, f"Surface of the loss: {_alt(seen)}", height=370)
 
 
 def _camera(x: float, y: float, z: float, down: float) -> dict[str, Any]:
@@ -253,11 +253,13 @@ def volume_figure(seen: Landscape) -> Figure:
     x, y, z = (_digits(g.reshape(-1)) for g in grid)
     finite = values[torch.isfinite(values)]
     low, high = (float(finite.quantile(q)) for q in _SHELLS) if len(finite) else (0.0, 1.0)
-    marks = torch.linspace(low, high, 4, dtype=torch.float64)
+    inset = 0.08 * (high - low)  # a mark at the very end finds no room for its number
+    marks = torch.linspace(low + inset, high - inset, 4, dtype=torch.float64)
     isosurface = {
         "type": "isosurface", "x": x, "y": y, "z": z, "value": _digits(values.reshape(-1)),
         "isomin": low, "isomax": high, "surface": {"count": 3}, "opacity": 0.4,
-        "colorscale": "Cividis", "caps": {a: {"show": False} for a in "xyz"},
+        "colorscale": "Cividis", "cmin": low, "cmax": high,
+        "caps": {a: {"show": False} for a in "xyz"},
         "colorbar": {"orientation": "h", "y": 1.0, "yanchor": "bottom", "thickness": 10, "len": 1.0,
                      "outlinewidth": 0, "tickvals": marks.tolist(),
                      "ticktext": [shown(m, 3) for m in scale.back(marks).tolist()]},
@@ -282,7 +284,7 @@ def volume_figure(seen: Landscape) -> Figure:
         f"{percent(_SHELLS[0])} of the cells, the outer one {percent(_SHELLS[1])}. Drag to turn. "
         f"{_over(seen)}"
     ).strip()
-    return Figure(data, layout, caption, f"Shells of equal loss: {_alt(seen)}", height=500)
+    return Figure(data, layout, caption, f"Shells of equal loss: {_alt(seen)}", height=420)
 
 
 def along_figure(seen: Landscape) -> Figure:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import e, pi
 
 import torch
-from torch import Tensor
 
 from thalweg._errors import FormulaError
 from thalweg.sheet._draft import MAX_ENTRIES, Draft
@@ -33,8 +31,10 @@ from thalweg.sheet._losses import (
     SoftmaxCrossEntropy,
 )
 from thalweg.sheet._operation import Operation
+from thalweg.sheet._order import in_order, needs_of
 from thalweg.sheet._products import Moved, Product, Shapes, Stack
 from thalweg.sheet._reductions import LogSoftmax, Mean, Norm, Softmax, SquaredNorm, Sum
+from thalweg.sheet._term import Term, held, scalar
 from thalweg.symbolic import (
     FUNCTIONS as KNOWN,
 )
@@ -70,36 +70,6 @@ _LOSSES: dict[str, Operation] = {
 }  # fmt: skip
 _SLOPES = {"leaky_relu": 0.01, "elu": 1.0}
 """What torch takes where the second argument is left away."""
-
-_SIMPLE = frozenset("0123456789.eπ")
-
-
-@dataclass(frozen=True)
-class Term:
-    """What an expression came to: a constant worked out at once, or a step of the draft.
-
-    Args:
-        value: in float64.
-        label: as it is set.
-        place: in the draft; None of a constant.
-        is_row: whether a vector lies.
-    """
-
-    value: Tensor
-    label: Label
-    place: int | None = None
-    is_row: bool = False
-
-    @property
-    def is_number(self) -> bool:
-        return self.value.ndim == 0
-
-    @property
-    def shape(self) -> str:
-        if self.is_number:
-            return "a number"
-        kind = "row" if self.is_row else "vector" if self.value.ndim == 1 else "matrix"
-        return f"a {kind} of {'×'.join(map(str, self.value.shape))}"
 
 
 def graph_of(text: str | Program, loss: str | None = None) -> Graph:
@@ -140,7 +110,7 @@ def draft_of(program: Program, loss: str | None) -> tuple[Draft, int]:
 class _Builder:
     def __init__(self, program: Program) -> None:
         self._statements = {statement.name: statement for statement in program}
-        self._order = _in_order(program)
+        self._order = in_order(program)
         self._terms: dict[str, Term] = {}
         self._draft = Draft(frozenset(self._statements))
         self._line = 0
@@ -163,7 +133,7 @@ class _Builder:
                     f"{', '.join(self._statements)}"
                 )
             return name
-        used = {name for statement in self._order for name in _needs(statement)}
+        used = {name for statement in self._order for name in needs_of(statement)}
         for name in LOSS_NAMES:
             found = self._terms.get(name)
             is_end = name.lower() in ("l", "loss") or name not in used
@@ -221,7 +191,7 @@ class _Builder:
     def _term(self, node: Expression, parts: tuple[Term, ...]) -> Term:
         match node:
             case Number(text):
-                return Term(_tensor(float(node.value)), Label(text, text))
+                return Term(scalar(float(node.value)), Label(text, text))
             case Name(text):
                 return self._named(text)
             case Negative():
@@ -241,13 +211,13 @@ class _Builder:
             return self._terms[name]
         if name in _CONSTANTS:
             value, label = _CONSTANTS[name]
-            return Term(_tensor(value), label)
+            return Term(scalar(value), label)
         shown = text_of_name(name)
         raise FormulaError(f"{shown} has no value; add a line such as {name} = 0.5")
 
     def _negative(self, a: Term) -> Term:
         if a.place is None:
-            return Term(-a.value, Label(f"−{_held(a).text}", f"-{_held(a).latex}"), None, a.is_row)
+            return Term(-a.value, Label(f"−{held(a).text}", f"-{held(a).latex}"), None, a.is_row)
         return self._apply(NEGATE, a)
 
     def _transposed(self, a: Term) -> Term:
@@ -256,7 +226,7 @@ class _Builder:
         if a.value.ndim == 1:
             return Term(a.value, a.label, a.place, not a.is_row)
         if a.place is None:
-            label = Label(f"{_held(a).text}ᵀ", f"{{{_held(a).latex}}}^{{\\top}}")
+            label = Label(f"{held(a).text}ᵀ", f"{{{held(a).latex}}}^{{\\top}}")
             return Term(a.value.T, label)
         return self._apply(Moved("transpose"), a)
 
@@ -439,7 +409,7 @@ class _Builder:
     def _elementwise(self, function: str, parts: tuple[Term, ...]) -> Term:
         if function in _SLOPES:
             slope = _SLOPES[function]
-            number = Term(_tensor(slope), Label(f"{slope:g}", f"{slope:g}"))
+            number = Term(scalar(slope), Label(f"{slope:g}", f"{slope:g}"))
             a, b = parts if len(parts) == 2 else (parts[0], number)
             if not b.is_number:
                 raise FormulaError(f"{function}: the slope {b.label.text} has to be a number")
@@ -507,7 +477,7 @@ class _Builder:
         if all(term.place is None for term in terms):
             with torch.no_grad():
                 value = operation.value(*(term.value for term in terms))
-            letters = dict(zip("ab", map(_held, terms), strict=False))
+            letters = dict(zip("ab", map(held, terms), strict=False))
             letters |= {f"i{n}": term.label for n, term in enumerate(terms)}
             label = operation.formula().filled(**letters)
             if not bool(torch.isfinite(value).all()):
@@ -515,7 +485,7 @@ class _Builder:
                 raise FormulaError(f"{label.text} is {kind}; write a value that is")
             return Term(value, label, None, row and value.ndim == 1)
         places = tuple(
-            self._draft.constant(term.value, _held(term)) if term.place is None else term.place
+            self._draft.constant(term.value, held(term)) if term.place is None else term.place
             for term in terms
         )
         return self._of_step(self._draft.apply(operation, places, None, self._line), row)
@@ -523,57 +493,3 @@ class _Builder:
     def _of_step(self, place: int, is_row: bool) -> Term:
         step = self._draft.steps[place]
         return Term(step.value, step.label, place, is_row and step.value.ndim == 1)
-
-
-def _tensor(value: float) -> Tensor:
-    return torch.tensor(value, dtype=torch.float64)
-
-
-def _held(term: Term) -> Label:
-    """A constant in brackets, unless it is one number or vector without a sign."""
-    text = term.label.text
-    if term.place is not None or _SIMPLE.issuperset(text) or text[:1] == "[":
-        return term.label
-    if term.label.latex.startswith("\\frac"):
-        return Label(f"({text})", term.label.latex)
-    return Label(f"({text})", f"\\left({term.label.latex}\\right)")
-
-
-def _in_order(program: Program) -> list[Statement]:
-    """The statements, each after those that it names; otherwise as written.
-
-    Raises:
-        FormulaError: if some name one another in a circle.
-    """
-    statements = {statement.name: statement for statement in program}
-    order: list[Statement] = []
-    state: dict[str, str] = {}
-    for first in program:
-        waiting = [first.name]
-        while waiting:
-            name = waiting[-1]
-            if state.get(name) == "done":
-                waiting.pop()
-                continue
-            needed = [n for n in _needs(statements[name]) if n in statements]
-            open_ = [n for n in needed if state.get(n) != "done"]
-            state[name] = "open"
-            if not open_:
-                state[name] = "done"
-                order.append(statements[name])
-                waiting.pop()
-            elif any(state.get(n) == "open" for n in open_):
-                circle = next(n for n in open_ if state.get(n) == "open")
-                raise FormulaError(
-                    f"line {statements[name].line}: {text_of_name(name)} needs "
-                    f"{text_of_name(circle)}, which needs {text_of_name(name)} itself; give one "
-                    f"of them a value"
-                )
-            else:
-                waiting.append(open_[0])
-    return order
-
-
-def _needs(statement: Statement) -> list[str]:
-    called = {n.function for n in statement.expression.walk() if isinstance(n, Call)}
-    return sorted(statement.expression.names | called)

@@ -14,8 +14,9 @@ from thalweg.sheet.marking._digits import display_of
 from thalweg.sheet.marking._judge import Judge
 from thalweg.sheet.marking._ledger import Ledger, Quantity
 from thalweg.sheet.marking._page import MAX_PAGE, Turn, hand_of, items_of
+from thalweg.sheet.marking._page_sources import View
 from thalweg.sheet.marking._step import Step, Verdict
-from thalweg.sheet.marking._values import Values, View
+from thalweg.sheet.marking._values import Values
 from thalweg.symbolic import Program, parse_program
 
 MAX_STEPS = 1500

@@ -12,9 +12,9 @@ from thalweg.sheet.marking._band import Band, any_overlap
 from thalweg.sheet.marking._chain import Chain
 from thalweg.sheet.marking._digits import digits_of, is_numeric
 from thalweg.sheet.marking._ledger import Ledger
+from thalweg.sheet.marking._page_sources import View
 from thalweg.sheet.marking._rebinding import Rebinding
 from thalweg.sheet.marking._step import Verdict
-from thalweg.sheet.marking._values import View
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Expression, Number
 from thalweg.symbolic.paper import Derivative

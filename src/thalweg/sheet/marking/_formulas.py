@@ -8,15 +8,16 @@ from thalweg._errors import FormulaError
 from thalweg.sheet.marking._band import any_overlap
 from thalweg.sheet.marking._chain import Chain, Link
 from thalweg.sheet.marking._comparison import Comparison, Weight
+from thalweg.sheet.marking._copies import paired
 from thalweg.sheet.marking._definitions import Definitions
 from thalweg.sheet.marking._digits import digits_of, display_of, is_numeric
 from thalweg.sheet.marking._marks import Marks
+from thalweg.sheet.marking._page_sources import View
 from thalweg.sheet.marking._passage import Passage
 from thalweg.sheet.marking._prior import Priors
 from thalweg.sheet.marking._rebinding import Rebinding
-from thalweg.sheet.marking._slips import paired
 from thalweg.sheet.marking._step import Verdict
-from thalweg.sheet.marking._values import Values, View
+from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Array, Expression, Name, Number
 from thalweg.symbolic.paper import Member, written

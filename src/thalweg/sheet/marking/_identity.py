@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from thalweg._errors import FormulaError
+from thalweg.sheet.marking._algebra import Reading
 from thalweg.sheet.marking._band import Band, UnknownValueError, aligned, exact
-from thalweg.sheet.marking._evaluate import Reading
 from thalweg.sheet.marking._mutations import mutations_of
+from thalweg.sheet.marking._page_sources import View
 from thalweg.sheet.marking._step import Slip
-from thalweg.sheet.marking._values import Values, View
+from thalweg.sheet.marking._values import Values
 from thalweg.symbolic._expression import Expression
 from thalweg.symbolic.paper import Derivative
 

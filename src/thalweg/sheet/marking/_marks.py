@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from thalweg._errors import FormulaError
 from thalweg.sheet.marking._band import Band, UnknownValueError
+from thalweg.sheet.marking._case import Case
 from thalweg.sheet.marking._chain import Chain, Link
 from thalweg.sheet.marking._digits import Display, spelled_band, spelled_like
-from thalweg.sheet.marking._slips import Case, slip_of
+from thalweg.sheet.marking._page_sources import View
+from thalweg.sheet.marking._slips import slip_of
 from thalweg.sheet.marking._step import Slip, Step, Verdict
-from thalweg.sheet.marking._values import Values, View
+from thalweg.sheet.marking._values import Values
 from thalweg.symbolic._expression import Expression
 
 

@@ -11,8 +11,9 @@ from thalweg.sheet.marking._band import Band, UnknownValueError, any_overlap, tr
 from thalweg.sheet.marking._chain import Chain, Link
 from thalweg.sheet.marking._digits import Display, display_of
 from thalweg.sheet.marking._ledger import Quantity, key_of
+from thalweg.sheet.marking._page_sources import View
 from thalweg.sheet.marking._rebinding import Rebinding
-from thalweg.sheet.marking._values import Values, View
+from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Call, Expression, Name, Number, Transpose
 from thalweg.symbolic.paper import Derivative

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Iterator
 from thalweg.sheet.marking._band import Band, UnknownValueError, any_overlap
 from thalweg.sheet.marking._chain import Chain
 from thalweg.sheet.marking._digits import Display, is_numeric
-from thalweg.sheet.marking._values import Values, View
+from thalweg.sheet.marking._page_sources import View
+from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Expression, Name
 from thalweg.symbolic.paper import Derivative

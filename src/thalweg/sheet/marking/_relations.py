@@ -9,10 +9,10 @@ from thalweg.sheet.marking._chain import Chain, Link
 from thalweg.sheet.marking._digits import spelled_band
 from thalweg.sheet.marking._marks import Marks
 from thalweg.sheet.marking._members import Members
+from thalweg.sheet.marking._page_sources import View
 from thalweg.sheet.marking._passage import Passage
 from thalweg.sheet.marking._prior import Priors
 from thalweg.sheet.marking._step import Slip, Verdict
-from thalweg.sheet.marking._values import View
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic.paper import Derivative, Member
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from thalweg._errors import FormulaError
+from thalweg.sheet.marking._algebra import Reading
 from thalweg.sheet.marking._band import Band, UnknownValueError, any_overlap, is_same
 from thalweg.sheet.marking._chain import Chain
-from thalweg.sheet.marking._evaluate import Reading
-from thalweg.sheet.marking._values import Values, View
+from thalweg.sheet.marking._page_sources import View
+from thalweg.sheet.marking._values import Values
 from thalweg.symbolic._expression import Expression
 
 READINGS = (
