@@ -244,13 +244,14 @@ def paired_gain(
     The level is 5 % over all remedies that are compared with this control, divided evenly.
 
     How far a run diverges is chance, and would pass for doubt: a control run counts at most at the
-    loss it began with, or that a blind answer gets where that is higher. So one that breaks down
-    among sound ones proves nothing. A remedy that breaks down once is not proved.
+    loss that a blind answer gets, or that it began with where none is known. So one that breaks
+    down among sound ones proves nothing. A remedy that breaks down once is not proved.
     """
     if any(not isfinite(after.final_loss) for after in remedied):
         return Gain(-inf, -inf, False)
     has_broken = any(not isfinite(before.final_loss) for before in control)
-    without = [min(run.final_loss, max(run.before.loss, blind_loss or -inf)) for run in control]
+    blind = blind_loss if blind_loss and blind_loss > 0 else None
+    without = [min(run.final_loss, blind or run.before.loss) for run in control]
     differences = [w - after.final_loss for w, after in zip(without, remedied, strict=True)]
     mean = fmean(differences)
     if len(differences) < 2 or not isfinite(mean):
