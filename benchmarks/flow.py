@@ -100,7 +100,9 @@ def methods(course: str) -> list[tuple[str, Integrator]]:
     found: list[tuple[str, Integrator]] = []
     if course == "quadratic":
         found += [("exact", ExactQuadratic())]
-    found += [(OURS, ExponentialAdams(tol)) for tol in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10)]
+    found += [
+        (OURS, ExponentialAdams(tol)) for tol in (1e-4, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9, 1e-10, 1e-12)
+    ]
     found += [("exponential Rosenbrock", ExponentialRosenbrock(tol)) for tol in (1e-4, 1e-6)]
     found += [("Chebyshev", RungeKuttaChebyshev(tol)) for tol in (1e-3, 1e-5)]
     found += [("Runge–Kutta 4 at 1/λ₁", RungeKutta4())]

@@ -113,7 +113,7 @@ class Times:
 
 def measure(training: Training, num_steps: int, num_rounds: int) -> dict[str, Times]:
     """Every contender in turn, in rounds."""
-    given = training.batches(16)
+    given = training.batches(17)  # none is met at every reading
     times = {name: Times() for name in CONTENDERS}
     for _ in range(num_rounds):
         for name, watch in CONTENDERS.items():

@@ -207,6 +207,7 @@ MENDING = {"frozen"}
 """Which make a model deterministic that other readings refuse."""
 
 OF_OPERATORS = {
+    "flow",
     "jacobians",
     "rank",
     "edge initialisation",

@@ -69,7 +69,7 @@ def test_a_learning_rate_past_the_limit_that_lifts_the_loss():
     inputs = torch.cat([x, torch.ones(24, 1, dtype=torch.float64)], 1)
     limit = 2 / float(torch.linalg.eigvalsh(2 * inputs.T @ inputs / 24)[-1])
     for model, factor in zip(models, (1.5, 0.9), strict=True):
-        watch = watched(model, sgd(model, lr=factor * limit), [(x, y)] * 30, F.mse_loss)
+        watch = watched(model, sgd(model, lr=factor * limit), [(x, y)] * 12, F.mse_loss)
         told = [a for a in watch.alerts if a.ailment == "learning rate too large"]
         assert bool(told) == (factor > 1)
         if told:
@@ -95,7 +95,7 @@ def test_dead_units():
         model = seeded(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double())
         with torch.no_grad():
             model[0].bias[:4] = bias
-        watch = watched(model, sgd(model), batches(6), instruments=monitor.cheap())
+        watch = watched(model, sgd(model), batches(9), instruments=monitor.cheap())
         assert ailments(watch) == (["dead units"] if is_told else [])
         if is_told:
             assert watch.alerts[0].sentence.startswith("67 % of the units of 0")

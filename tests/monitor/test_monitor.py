@@ -428,3 +428,18 @@ def test_data_of_curvature_may_be_given():
     H = Surface(Problem(model, F.cross_entropy, data)).here().hessian().to_dense()
     top = float(torch.linalg.eigvalsh(H)[-1])
     assert watch.history[-1].values["sharpness"] == pytest.approx(top, rel=0.02)
+
+
+def test_a_compiled_model_is_not_compiled_again():
+    from torch._dynamo.utils import counters
+
+    inner = network()
+    model = torch.compile(inner, backend="aot_eager")
+    optimizer = sgd(model)
+    given = batches(5)
+    step(model, optimizer, given[0])
+    before = counters["stats"]["unique_graphs"]
+    watch = watched(model, optimizer, given[1:])
+    assert counters["stats"]["unique_graphs"] == before == 1
+    assert watch.history[-1].values["sharpness"] > 0
+    assert not watch.notes

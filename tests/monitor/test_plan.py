@@ -35,14 +35,14 @@ def run(members, every, overhead, num_steps, costs=COSTS, a_step=1.0):
         spent += sum(seconds.values())
         for name in seconds:
             when[name].append(at)
-        plan.learn(at, seconds)
+        plan.learn(seconds)
         at, due = plan.next(at, (at - 1) * a_step, spent)
     return when, spent / (num_steps * a_step)
 
 
 @pytest.mark.parametrize("overhead", [0.02, 0.1])
 def test_the_share_is_kept_and_everything_is_read(overhead):
-    when, share = run([CHEAP, SLICE, SHARP, SPECTRUM], 16, overhead, 20_000)
+    when, share = run([CHEAP, SLICE, SHARP, SPECTRUM], 16, overhead, 40_000)
     assert share <= overhead * 1.01
     assert share >= overhead * 0.5
     assert all(len(steps) >= 3 for steps in when.values())
@@ -55,11 +55,11 @@ def test_cheap_ones_are_read_as_often_as_asked_where_that_is_within_the_share():
 
 
 def test_dear_cheap_ones_wait():
-    """A reading of two steps' time at a share of 2 %: every hundredth step."""
+    """A reading of two steps' time at a share of 2 %, of which 0.85 are aimed at: every 118th."""
     when, share = run([CHEAP], 16, 0.02, 5000, costs={"cheap": 2.0})
     # The first two come before a step's time is known; what they took is saved up after them.
     gaps = [b - a for a, b in pairwise(when["cheap"][2:])]
-    assert all(90 <= gap <= 110 for gap in gaps)
+    assert all(110 <= gap <= 125 for gap in gaps)
     assert share <= 0.0201
 
 
@@ -68,17 +68,18 @@ def test_without_a_share_everything_is_read_at_each():
     assert when["cheap"] == when["spectrum"] == list(range(1, 101, 16))
 
 
-def test_dear_ones_take_turns():
-    other = Reads("other", 33.0)
-    when, _ = run([CHEAP, SPECTRUM, other], 16, 0.1, 20_000, costs={**COSTS, "other": 33.0})
-    assert abs(len(when["spectrum"]) - len(when["other"])) <= 1
+def test_dear_ones_share_equally():
+    """In time, so that the dearest is read least; none waits for another to be paid."""
+    when, _ = run([CHEAP, SLICE, SHARP, SPECTRUM], 16, 0.1, 20_000)
+    spent = {name: len(steps) * COSTS[name] for name, steps in when.items() if name != "cheap"}
+    assert max(spent.values()) < 1.2 * min(spent.values())
 
 
 def test_one_slow_reading_does_not_set_the_price():
     plan = Plan([CHEAP, SHARP], 1, 0.1)
     for seconds in (100.0, 6.0, 6.0):
-        plan.learn(1, {"cheap": 0.0, "sharp": seconds})
-    _, due = plan.next(1000, 1000.0, 90.0)
+        plan.learn({"cheap": 0.0, "sharp": seconds})
+    _, due = plan.next(10_000, 10_000.0, 700.0)
     assert SHARP in due
 
 

@@ -129,15 +129,17 @@ class _Walk:
         past = self.history[-self.order : -1]
         slopes = Slopes(self.space, place, time, past)
         count = len(past)
-        predicted_vector = ExponentialPolynomial(slopes, range(count), h).at(1.0)[0]
+        predicted_vector = ExponentialPolynomial(slopes, range(count), h).vector_at(1.0)
         try:
             predicted = self.field.at(predicted_vector)
             slopes = slopes.also(time + h, predicted)
             corrector = ExponentialPolynomial(slopes, range(count + 1), h)
-            end = corrector.at(1.0)[0]
+            end = corrector.vector_at(1.0)
             # What correctors of lower order miss: they leave the oldest out.
             errors = [
-                _distance(end, ExponentialPolynomial(slopes, range(drop, count + 1), h).at(1.0)[0])
+                _distance(
+                    end, ExponentialPolynomial(slopes, range(drop, count + 1), h).vector_at(1.0)
+                )
                 for drop in range(1, min(2, count) + 1)
             ]
             error = errors[0] if errors else _distance(end, predicted_vector)

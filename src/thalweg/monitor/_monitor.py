@@ -347,7 +347,7 @@ class Monitor:
         )
         took = perf_counter() - start
         self._keep(Record(self._step, told["values"], tuple(told["seconds"]), took, gradients))
-        self._plan.learn(self._step, told["seconds"])
+        self._plan.learn(told["seconds"])
         self._next, self._due = self._plan.next(self._step, told["training"], told["spent"])
         has_pair = any(member.is_paired for member in self._due)
         self._glance_at = self._next - 1 if has_pair else 0

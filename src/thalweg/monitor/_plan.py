@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
-from math import ceil, inf, isinf
+from collections.abc import Mapping, Sequence
+from math import ceil, isinf
 
 from thalweg.monitor._instrument import Instrument
 
@@ -12,15 +12,18 @@ LONGEST_WAIT = 4096
 """Steps; however dear, a reading comes within so many of the last."""
 
 FOR_CHEAP = 0.5
-"""Share of the allowance that cheap instruments leave to dear ones."""
+"""Share of the allowance that cheap instruments take at most, where there are dear ones."""
+
+AIM = 0.85
+"""Of the share that is asked for: some readings take longer than the last ones did."""
 
 
 class Plan:
     """Decides, after every reading, the step of the next and what is read there.
 
     The allowance grows by `overhead` of the training's time. The cheap instruments are read
-    together, every `every` steps or as often as half of the allowance bears; the dear ones in turn,
-    that which has waited longest first, when what has been saved pays for it.
+    together, every `every` steps or as often as half of the allowance bears; the dear ones share
+    equally what these leave, and each is read when what it has saved pays for it.
 
     Args:
         members: all instruments.
@@ -29,10 +32,10 @@ class Plan:
     """
 
     def __init__(self, members: Sequence[Instrument], every: int, overhead: float) -> None:
-        self.every, self.overhead = every, overhead
+        self.every, self.overhead = every, overhead * AIM
         self._members = list(members)
         self._seconds: dict[str, deque[float]] = {}
-        self._last = dict.fromkeys((m.name for m in members), -inf)
+        self._spent = dict.fromkeys((member.name for member in members), 0.0)
 
     @property
     def _cheap(self) -> list[Instrument]:
@@ -46,11 +49,11 @@ class Plan:
         """What is read at the first step."""
         return self._members if isinf(self.overhead) else self._cheap
 
-    def learn(self, step: int, seconds: dict[str, float]) -> None:
-        """Takes note of what each instrument took at a step."""
+    def learn(self, seconds: Mapping[str, float]) -> None:
+        """Takes note of what each instrument took in a reading."""
         for name, took in seconds.items():
             self._seconds.setdefault(name, deque(maxlen=3)).append(took)
-            self._last[name] = step
+            self._spent[name] += took
 
     def next(self, step: int, training: float, spent: float) -> tuple[int, list[Instrument]]:
         """The next step to read at, and what.
@@ -72,13 +75,16 @@ class Plan:
         # What was spent too much is saved first.
         wait = max(wait, ceil((spent + cheap - self.overhead * training) / allowance))
         at = step + min(wait, LONGEST_WAIT)
-        left = self.overhead * training + allowance * (at - step) - spent - cheap
+        allowed = self.overhead * training + allowance * (at - step)
+        left = allowed - spent - cheap
+        dear = self._dear
+        on_dear = sum(self._spent[member.name] for member in dear)
+        account = (left + on_dear) / max(len(dear), 1)
         due = self._cheap
-        for member in sorted(self._dear, key=lambda m: self._last[m.name]):
+        for member in dear:
             cost = self._cost(member, a_step)
-            if cost > left:
-                break  # it is saved for
-            due, left = [*due, member], left - cost
+            if self._spent[member.name] + cost <= account and cost <= left:
+                due, left = [*due, member], left - cost
         return at, [m for m in self._members if m in due]
 
     def _cost(self, member: Instrument, a_step: float) -> float:

@@ -118,9 +118,9 @@ def starved(records: Sequence[Record]) -> Alert | None:
 def dead(records: Sequence[Record]) -> Alert | None:
     """Half of a layer's units get no gradient any more."""
     table = {name: s for name, s in _layers(records[-1], "dead").items() if s >= 0.5}
-    return _units(records[-1], table, "dead units", "had a gradient of zero at each of the last "
-        "four readings", "half of the units of a layer without gradient at four readings in a row",
-    )  # fmt: skip
+    what = "had a gradient of zero at each of the last eight readings"
+    rule = "half of the units of a layer without gradient at eight readings in a row"
+    return _units(records[-1], table, "dead units", what, rule)
 
 
 def saturated(records: Sequence[Record]) -> Alert | None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from thalweg.monitor._instrument import ForwardHook
 from thalweg.monitor._moment import Moment
 
-LASTING = 4
+LASTING = 8
 """Readings in a row over which a unit is watched."""
 
 LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
@@ -29,8 +29,8 @@ class Units:
     """Shares of units that pass no gradient on, by layer.
 
     `dead/layer`: units (channels) of a dense or convolutional layer whose weights had a gradient
-    of exactly zero at each of the last four readings, on other batches each time; known from the
-    fourth on. `saturated/module`: entries of the output of a Sigmoid or Tanh module at which φ' is
+    of exactly zero at each of the last eight readings, on other batches each time; known from the
+    eighth on. `saturated/module`: entries of the output of a Sigmoid or Tanh module at which φ' is
     under 1 % of its maximum.
 
     Layers without any gradient at all are left out: that is not their units' doing. Activations
