@@ -5,7 +5,7 @@ RUN_TIME := $(BIN)/.installed
 DEVELOPMENT := $(BIN)/.installed-dev
 PEERS := $(BIN)/.installed-peers
 
-.PHONY: help demo test check bench bench-gpt2 bench-race docs notebooks format clean
+.PHONY: help demo test check bench bench-faults bench-gpt2 bench-race docs notebooks format clean
 help:
 	@echo "make demo    set up, examine a network that does not train, write report.html"
 	@echo "make test    set up, run the tests"
@@ -45,6 +45,10 @@ docs: $(RUN_TIME)
 notebooks: $(DEVELOPMENT)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[notebooks]'
 	$(BIN)/python examples/notebooks/render.py
+
+# Seeded faults: benchmarks/FAULTS.md. Hours; what is done is kept in build/faults.jsonl.
+bench-faults: $(RUN_TIME)
+	$(BIN)/python -m benchmarks.faults --half both
 
 # The same readings of a transformer of GPT-2's size on an accelerator, small where there is none.
 bench-gpt2: $(RUN_TIME)

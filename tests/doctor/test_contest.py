@@ -259,3 +259,55 @@ def test_progress_only_rises(slow):
     assert shares == sorted(shares)
     assert all(0.5 <= share <= 1.0 for share in shares)
     assert [stage for stage, _ in told][:3] == ["trying a", "trying b", "proving a"]
+
+
+def test_what_takes_away_the_cause_is_proved_first_and_alone(slow):
+    """The better one is not even tried: a cause that is gone needs no other remedy."""
+    direct = replace(with_lr("direct", 0.03), is_direct=True)
+    tried = play([with_lr("better", 0.3), direct], slow)
+    assert list(tried) == ["direct", "better"]
+    assert tried["direct"].is_proved
+    assert tried["direct"].screening is None
+    assert tried["better"].runs == ()
+    assert tried["better"].outcome.startswith("not tried: direct is proved")
+
+
+def test_where_the_direct_one_fails_the_others_are_tried(slow):
+    tried = play([replace(with_lr("direct", 1e-6), is_direct=True), with_lr("better", 0.3)], slow)
+    assert [(name, t.is_proved) for name, t in tried.items()] == [
+        ("better", True),
+        ("direct", False),
+    ]
+
+
+def test_many_are_halved_in_shorter_runs_first(slow):
+    rates = [0.3, 0.1, 0.03, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9]
+    tried = play([with_lr(f"{lr:g}", lr) for lr in rates], slow)
+    assert {name for name, t in tried.items() if t.runs} == {"0.3", "0.1", "0.03"}
+    early = [name for name, t in tried.items() if "after 3 steps: 4 others" in t.outcome]
+    late = [name for name, t in tried.items() if "after 6 steps: 3 others" in t.outcome]
+    assert (len(early), len(late)) == (4, 1)
+
+
+def test_losses_in_other_units_are_compared_as_shares_of_a_constant_answers(slow):
+    """A loss a thousand times smaller is no better; one that learns is, however large."""
+
+    def scaled_by(factor, lr):
+        def apply(problem, generator):
+            loss = lambda z, y: factor * problem.loss(z, y)  # noqa: E731
+            return replace(problem, loss=loss, optimizer=sgd(lr / factor))
+
+        return apply
+
+    smaller = Remedy("smaller", "", scaled_by(1e-3, 1e-4), True, changes_loss=True)
+    learns = Remedy("learns", "", scaled_by(1e3, 0.3), True, changes_loss=True)
+    tried = play([smaller, learns], slow)
+    assert not tried["smaller"].is_proved
+    assert tried["learns"].is_proved
+
+
+def test_a_remedys_minibatches_take_as_many_samples_in_all(slow):
+    larger = Remedy("larger", "", lambda problem, _: replace(problem, batch_size=4 * BATCH), True)
+    tried = play([larger], slow)["larger"]
+    assert [run.num_steps for run in tried.runs] == [NUM_STEPS // 4] * 3
+    assert {run.num_samples for run in tried.runs} == {NUM_STEPS * BATCH}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -9,17 +12,20 @@ from torch import nn
 
 from networks import classify, clusters, dense, draw, sgd
 from thalweg import BudgetError, Problem, ProblemError
-from thalweg.doctor import Budget
+from thalweg._reduction import Reduction
+from thalweg.doctor import Budget, Plan
 from thalweg.doctor._planning import (
     CURVATURE_SHARE,
     LENGTHS,
     NUM_EPOCHS,
     NUM_RUNS,
     TRIAL_SHARE,
+    fitted,
     plan_curvature,
     plan_trials,
     shortened,
 )
+from thalweg.doctor.remedies import Remedy
 
 AMOUNTS = [10 * 1.3**k for k in range(40)]
 
@@ -176,3 +182,32 @@ def test_where_nothing_can_be_held_out_test_data_are_asked_for():
     tested = Problem(dense(8, 3), F.cross_entropy, (x[:1], y[:1]), test=(x[1:9], y[1:9]))
     _, training = plan_trials(tested, 1, Budget(1e4, False), 0)
     assert training.num_samples == 1
+
+
+PLANNED = Plan(200, 32, (), Reduction(lambda batch, _: 1.0, False, ""), 1)
+
+
+@pytest.mark.parametrize(
+    ("left", "num_direct", "num_others", "expected"),
+    [
+        # 200 steps of a tenth of the data are 20 gradients: 3 control, 3 × 3 finalists, 4 / 4.
+        (1000.0, 0, 4, (200, 3)),
+        (13 * 20.0, 0, 4, (200, 3)),
+        (7 * 20.0, 0, 4, (100, 3)),
+        (7 * 10.0, 0, 4, (100, 1)),
+        # Of direct ones, the first alone: 6 runs.
+        (6 * 20.0, 2, 4, (200, 1)),
+        (6 * 10.0, 2, 4, (100, 1)),
+        (6 * 3.0, 1, 0, (30, 1)),
+        (0.0, 1, 0, (20, 1)),
+    ],
+)
+def test_trials_fit_what_is_left(left, num_direct, num_others, expected):
+    remedy = Remedy("any", "", lambda problem, _: problem)
+    remedies = [replace(remedy, is_direct=True)] * num_direct + [remedy] * num_others
+    plan, number = fitted(PLANNED, left, 0.1, remedies)
+    assert (plan.num_steps, number) == expected
+
+
+def test_a_budget_in_seconds_keeps_its_plan():
+    assert fitted(PLANNED, math.inf, 0.1, []) == (PLANNED, 3)

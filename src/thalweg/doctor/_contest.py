@@ -32,8 +32,14 @@ MANY = 2 * NUM_FINALISTS
 MOVED = 0.1
 """A screening run that does not lower the loss by this share is given a smaller step."""
 
+ENOUGH = 25
+"""In fewer steps a sound training need not have moved; a smaller one is tried if it goes up."""
+
 RISK = 0.05
 """Of calling any remedy proved that does nothing, over all that are compared (Bonferroni)."""
+
+FAR = 2.0
+"""How far above a blind answer's a control run that diverges may count."""
 
 MIN_GAIN = 0.02
 """A remedy must lower the held-out loss by this share of the control's at least."""
@@ -164,12 +170,17 @@ class _Heat:
     def screened(self, remedy: Remedy, length: Plan) -> tuple[Remedy, Run]:
         """A short run; with a smaller step as well where it does not train."""
         run, _ = self.run("trying", remedy, length, self.unseen)
-        start = self.readings.passed.value
-        is_idle = run.last_loss > (1 - MOVED) * start if isfinite(start) else False
-        if is_idle and not remedy.changes_step:
+        if not remedy.changes_step and self._is_idle(run, length):
             remedy = slower(remedy, self.readings)
             run, _ = self.run("trying", remedy, length, self.unseen)
         return remedy, run
+
+    def _is_idle(self, run: Run, length: Plan) -> bool:
+        """Whether a smaller step may help: the loss rises, or does not fall in steps enough to."""
+        start = self.readings.passed.value
+        if length.num_steps >= ENOUGH and isfinite(start):
+            return run.last_loss > (1 - MOVED) * start
+        return not run.losses or run.last_loss > (1 + MOVED) * run.losses[0]
 
     def proved(self, remedy: Remedy, screening: Run | None, num_compared: int) -> TriedRemedy:
         """The full runs of a remedy against the control."""
@@ -202,9 +213,10 @@ class _Heat:
 
 def _in_units(run: Run, unit: float | None) -> Run:
     after = run.final_loss / unit if unit else inf
+    before = run.before.loss / unit if unit and isfinite(run.before.loss) else 1.0
     return replace(
         run,
-        before=Score(1.0, run.before.accuracy),
+        before=Score(before, run.before.accuracy),
         after=Score(after, run.after.accuracy),
         failure=run.failure if unit else run.failure or "it could not be scored",
     )
@@ -236,13 +248,14 @@ def paired_gain(
     The level is 5 % over all remedies that are compared with this control, divided evenly.
 
     How far a run diverges is chance, and would pass for doubt: a control run counts at most at the
-    loss it began with, or that a blind answer gets where that is higher. So one that breaks down
-    among sound ones proves nothing. A remedy that breaks down once is not proved.
+    loss it began with, or that a blind answer gets where that is higher; and where it began far
+    above, at twice a blind answer's. So one that breaks down among sound ones proves nothing. A
+    remedy that breaks down once is not proved.
     """
     if any(not isfinite(after.final_loss) for after in remedied):
         return Gain(-inf, -inf, False)
     has_broken = any(not isfinite(before.final_loss) for before in control)
-    without = [min(run.final_loss, max(run.before.loss, blind_loss or -inf)) for run in control]
+    without = [min(run.final_loss, _most(run.before.loss, blind_loss)) for run in control]
     differences = [w - after.final_loss for w, after in zip(without, remedied, strict=True)]
     mean = fmean(differences)
     if len(differences) < 2 or not isfinite(mean):
@@ -251,3 +264,10 @@ def paired_gain(
     low = mean - float(stats.t.ppf(1 - RISK / num_compared, len(differences) - 1)) * error
     is_proved = low > 0 and mean > MIN_GAIN * abs(fmean(without))
     return Gain(inf if has_broken and is_proved else mean, low, is_proved)
+
+
+def _most(before: float, blind: float | None) -> float:
+    """What a control run counts at most, which began at `before`."""
+    if blind is None or not blind > 0:
+        return max(before, blind or -inf)
+    return max(blind, min(before, FAR * blind))

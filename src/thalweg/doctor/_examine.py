@@ -155,11 +155,11 @@ def examine(
         gradients.append(sum(remedy.num_samples for remedy in remedies) / problem.num_samples)
     for remedy in not_applicable:
         ledger.omit(f"remedy: {remedy.name}", remedy.reason)
-    plan, most = fitted(plan, ledger.gradients_left, fraction, remedies)
+    plan, most = fitted(plan, ledger.gradients_left, fraction, remedies, problem.epochs)
     if most < NUM_FINALISTS and remedies:
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
-        plan, most = fitted(plan, ledger.gradients_left, fraction, remedies)
+        plan, most = fitted(plan, ledger.gradients_left, fraction, remedies, problem.epochs)
     may_raise = readable is None or before.watched.error is not None
     run = tolerant if may_raise else train
     plan, control = _control(training, plan, fraction, seed, ledger, run)

@@ -25,6 +25,9 @@ from thalweg.doctor._sample import Sample
 from thalweg.doctor._trial import Plan
 from thalweg.doctor._watch import Watched, tail, watch
 
+AFFORDED = 0.35
+"""Of a budget in gradients, for the same: the rest is needed to prove a remedy."""
+
 WATCHED_SHARE = 0.6
 """Of the epochs that they mean to train for; a plateau may end by itself."""
 
@@ -92,6 +95,8 @@ def observe(
         most = plan.num_steps
         if problem.epochs is not None:
             most = max(1, round(WATCHED_SHARE * problem.epochs * per_epoch))
+            if not ledger.budget.is_seconds:
+                most = min(most, max(FIRST_LOOK, round(AFFORDED * ledger.budget.amount / fraction)))
         threads = num_threads(problem, size)
 
         def is_enough(losses: Sequence[float]) -> bool:

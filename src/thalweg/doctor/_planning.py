@@ -32,8 +32,11 @@ LENGTHS = (1000, 500, 300, 200, 100, 50)
 """Steps of a trial, so that small differences in speed do not change the plan. In fewer than 50
 healthy networks look stuck."""
 
-SHORTER = (30, 20, 10)
+SHORTER = (30, 20, 10, 5)
 """And of a trial where they name their epochs: what the training is like is watched by then."""
+
+LEAST = 20
+"""Steps that a remedy is proved in at least, where less than that is left of the budget as well."""
 
 NUM_PRICED = 10
 """Steps taken to measure the price of one."""
@@ -124,7 +127,11 @@ def plan_trials(
 
 
 def fitted(
-    plan: Plan, gradients_left: float, fraction: float, remedies: Sequence[Remedy]
+    plan: Plan,
+    gradients_left: float,
+    fraction: float,
+    remedies: Sequence[Remedy],
+    num_epochs: int | None = None,
 ) -> tuple[Plan, int]:
     """The trials that fit what is left of a budget in gradients, and how many may be finalists.
 
@@ -136,11 +143,16 @@ def fitted(
         gradients_left: over all data.
         fraction: of the data in a step.
         remedies: that are to be tried.
+        num_epochs: that they train for: trials may be longer than planned, up to these.
     """
     if gradients_left == inf:
         return plan, NUM_FINALISTS
     steps = max(gradients_left, 0.0) / fraction
-    lengths = [length for length in LENGTHS + SHORTER if length <= plan.num_steps]
+    longest = plan.num_steps
+    if num_epochs is not None and remedies:
+        longest = max(longest, round(num_epochs / fraction))
+    within = [length for length in LENGTHS + SHORTER if LEAST <= length <= longest]
+    lengths = within or [plan.num_steps]
     has_direct = any(remedy.is_direct for remedy in remedies)
     num_screened = 0 if has_direct else len(remedies)
     for number in (1,) if has_direct else range(NUM_FINALISTS, 0, -1):

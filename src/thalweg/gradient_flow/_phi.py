@@ -40,6 +40,8 @@ def phi(z: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     for j in range(1, _NUM_TERMS):
         term = term * small / (most + j)
         series = series + term
+        if not (np.abs(term) > 1e-18 * np.abs(series)).any():
+            break
     downwards = series
     for k in range(most, -1, -1):
         found[k] = downwards

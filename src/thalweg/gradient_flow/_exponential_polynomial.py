@@ -11,10 +11,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thalweg.flow._field import Place
-from thalweg.flow._graded_rule import graded_rule
-from thalweg.flow._phi import phi
-from thalweg.flow._sharp_space import SharpSpace
+from thalweg.gradient_flow._field import Place
+from thalweg.gradient_flow._graded_rule import graded_rule
+from thalweg.gradient_flow._phi import phi
+from thalweg.gradient_flow._sharp_space import SharpSpace
 
 
 class Slopes:
@@ -77,11 +77,13 @@ class ExponentialPolynomial:
 
     def at(self, share: float) -> tuple[Tensor, Tensor]:
         """θ and θ̇ at a share of the step."""
-        shares = np.array([share])
-        plain, sharp = self._moved(shares)
-        plain_speed, sharp_speed = self._speeds(shares)
-        vector = self._slopes.origin.vector + self._h * self._combined(plain[:, 0], sharp[:, 0])
-        return vector, self._combined(plain_speed[:, 0], sharp_speed[:, 0])
+        plain, sharp = self._speeds(np.array([share]))
+        return self.vector_at(share), self._combined(plain[:, 0], sharp[:, 0])
+
+    def vector_at(self, share: float) -> Float[Tensor, " n"]:
+        """θ at a share of the step."""
+        plain, sharp = self._moved(np.array([share]))
+        return self._slopes.origin.vector + self._h * self._combined(plain[:, 0], sharp[:, 0])
 
     def energy(self) -> float:
         """∫‖θ̇‖² over the step [loss], by Gauss' rule on panels that get finer to its start."""

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg.flow._exponential_polynomial import ExponentialPolynomial, Slopes
-from thalweg.flow._field import Field, Place
-from thalweg.flow._integrator import (
+from thalweg.gradient_flow._exponential_polynomial import ExponentialPolynomial, Slopes
+from thalweg.gradient_flow._field import Field, Place
+from thalweg.gradient_flow._integrator import (
     FlowStuck,
     Integrator,
     Node,
@@ -21,7 +21,7 @@ from thalweg.flow._integrator import (
     refined,
     size_of,
 )
-from thalweg.flow._sharp_space import SharpSpace, sharp_space
+from thalweg.gradient_flow._sharp_space import SharpSpace, sharp_space
 
 STIFF = 0.3
 """From this h‖∂r/∂θ‖ on the rest r holds up a predictor and corrector of order 8."""
@@ -129,15 +129,17 @@ class _Walk:
         past = self.history[-self.order : -1]
         slopes = Slopes(self.space, place, time, past)
         count = len(past)
-        predicted_vector = ExponentialPolynomial(slopes, range(count), h).at(1.0)[0]
+        predicted_vector = ExponentialPolynomial(slopes, range(count), h).vector_at(1.0)
         try:
             predicted = self.field.at(predicted_vector)
             slopes = slopes.also(time + h, predicted)
             corrector = ExponentialPolynomial(slopes, range(count + 1), h)
-            end = corrector.at(1.0)[0]
+            end = corrector.vector_at(1.0)
             # What correctors of lower order miss: they leave the oldest out.
             errors = [
-                _distance(end, ExponentialPolynomial(slopes, range(drop, count + 1), h).at(1.0)[0])
+                _distance(
+                    end, ExponentialPolynomial(slopes, range(drop, count + 1), h).vector_at(1.0)
+                )
                 for drop in range(1, min(2, count) + 1)
             ]
             error = errors[0] if errors else _distance(end, predicted_vector)
@@ -197,7 +199,7 @@ class _Walk:
 
     def _renew(self) -> None:
         """Looks at the Hessian again, if as much was spent on steps since as that costs."""
-        spent = self.field.cost.gradient_equivalents - self._spent_at_look
+        spent = self.field.tally.gradient_equivalents - self._spent_at_look
         if spent < self._look_cost:
             return
         was_short_lived = spent < 3 * self._look_cost
@@ -207,7 +209,7 @@ class _Walk:
         self._look(self._stiff_direction)
 
     def _look(self, direction: Tensor | None = None) -> None:
-        before = self.field.cost.gradient_equivalents
+        before = self.field.tally.gradient_equivalents
         _, place = self.history[-1]
         former = getattr(self, "space", None)
         self.space = sharp_space(
@@ -218,7 +220,7 @@ class _Walk:
             direction,
             self.generator,
         )
-        after = self.field.cost.gradient_equivalents
+        after = self.field.tally.gradient_equivalents
         self._look_cost, self._spent_at_look = after - before, after
 
 
