@@ -21,7 +21,7 @@ from torch import Tensor
 
 import thalweg
 from thalweg._machine import machine_of
-from thalweg.flow import (
+from thalweg.gradient_flow import (
     ExactQuadratic,
     ExponentialAdams,
     ExponentialRosenbrock,
@@ -29,7 +29,7 @@ from thalweg.flow import (
     RungeKutta4,
     RungeKuttaChebyshev,
     Torchdiffeq,
-    gradient_flow,
+    flow,
 )
 from thalweg.problems import (
     deep_tanh_digits,
@@ -117,25 +117,25 @@ def reference_of(course: str) -> Tensor:
         values, Q = torch.linalg.eigh(problem.model.A)
         along = Q.T @ problem.data[0]
         return Q @ (-torch.expm1(-values * span) / values * along)
-    return gradient_flow(problem, span, Torchdiffeq("dopri5", 1e-11), reads_sharpness=False).end
+    return flow(problem, span, Torchdiffeq("dopri5", 1e-11), reads_sharpness=False).end
 
 
 def ran(course: str, family: str, method: Integrator, reference: Tensor) -> Lap:
     """One lap; λ_max is read before, outside of the clock."""
     problem, span = COURSES[course].make(), COURSES[course].span
     start = time.perf_counter()
-    flow = gradient_flow(problem, span, method, reads_sharpness=False, max_gradients=MOST_GRADIENTS)
+    found = flow(problem, span, method, reads_sharpness=False, max_gradients=MOST_GRADIENTS)
     seconds = time.perf_counter() - start
-    error = float((flow.end - reference).norm()) if flow.is_finished else inf
+    error = float((found.end - reference).norm()) if found.is_finished else inf
     return Lap(
         course,
         family,
-        flow.integrator,
-        flow.cost.gradient_equivalents,
+        found.integrator,
+        found.cost.gradient_equivalents,
         seconds,
         error,
-        flow.energy_defect,
-        "" if flow.is_finished else flow.ending,
+        found.energy_defect,
+        "" if found.is_finished else found.ending,
     )
 
 
@@ -202,7 +202,7 @@ def main() -> None:
     sharpness: dict[str, float] = dict(known["sharpness"])
     for course in arguments.courses:
         reference = reference_of(course)
-        read = gradient_flow(COURSES[course].make(), COURSES[course].span, ExponentialAdams(1e-6))
+        read = flow(COURSES[course].make(), COURSES[course].span, ExponentialAdams(1e-6))
         sharpness[course] = max(reading.value for reading in read.sharpness)
         for family, method in methods(course):
             laps.append(ran(course, family, method, reference))

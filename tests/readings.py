@@ -23,7 +23,7 @@ from thalweg import (
 from thalweg._batch import tensors_in
 from thalweg.critical import Trajectories
 from thalweg.curvature import SharpnessTracker
-from thalweg.flow import ExponentialAdams, adam, gradient_flow
+from thalweg.gradient_flow import ExponentialAdams, adam, flow
 from thalweg.pictures import Along
 from thalweg.signal import edge_initialisation, jacobians, rank, underflow
 from thalweg.surface import sample_estimate
@@ -147,8 +147,8 @@ def drawn_landscape(problem: Problem, generator: torch.Generator) -> Tensor:
 
 
 def flowed(problem: Problem, generator: torch.Generator) -> Tensor:
-    flow = gradient_flow(problem, 0.1, ExponentialAdams(1e-4), discrete=[adam(1e-3)])
-    return torch.cat([flow.end, flow.end.new_tensor([flow.value, *flow.discrete[0].values])])
+    found = flow(problem, 0.1, ExponentialAdams(1e-4), discrete=[adam(1e-3)])
+    return torch.cat([found.end, found.end.new_tensor([found.value, *found.discrete[0].values])])
 
 
 def one_walk(problem: Problem, generator: torch.Generator) -> Tensor:

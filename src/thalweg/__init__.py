@@ -4,7 +4,7 @@ from thalweg import (
     critical,
     curvature,
     doctor,
-    flow,
+    gradient_flow,
     linalg,
     monitor,
     optim,
@@ -38,6 +38,7 @@ from thalweg._problem import Problem
 from thalweg.critical import escape, find_critical
 from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
+from thalweg.gradient_flow import flow
 from thalweg.linalg import (
     density,
     eigenpairs,
@@ -94,6 +95,7 @@ __all__ = [
     "flow",
     "from_curvlinops",
     "from_matvec",
+    "gradient_flow",
     "landscape",
     "linalg",
     "load",

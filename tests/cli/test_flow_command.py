@@ -70,7 +70,7 @@ def test_arguments_that_cannot_be_used(arguments, said, tmp_path, monkeypatch):
 
 
 def test_ctrl_c_leaves_a_partial_page(monkeypatch, tmp_path):
-    from thalweg.flow._flow import _Run
+    from thalweg.gradient_flow._flow import _Run
 
     taken = _Run._taken
 

@@ -25,7 +25,7 @@ from thalweg.cli._running import (
     refusals,
     show,
 )
-from thalweg.flow import (
+from thalweg.gradient_flow import (
     ExactQuadratic,
     ExponentialAdams,
     ExponentialRosenbrock,
@@ -37,8 +37,8 @@ from thalweg.flow import (
     SharpnessCrosses,
     Torchdiffeq,
     adam,
+    flow,
     gradient_descent,
-    gradient_flow,
     momentum,
 )
 from thalweg.report import check_writable
@@ -120,7 +120,7 @@ def flow_command(
         with progress_bar(is_silent=as_json) as progress:
             progress("model and data", 0.0)
             try:
-                found = gradient_flow(
+                found = flow(
                     problem_at(target, device),
                     time,
                     integrator,

@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp
 
 import thalweg
 from thalweg import Surface, ThalwegError
-from thalweg.flow import (
+from thalweg.gradient_flow import (
     ExactQuadratic,
     ExponentialAdams,
     ExponentialRosenbrock,
@@ -19,12 +19,12 @@ from thalweg.flow import (
     SharpnessCrosses,
     Torchdiffeq,
 )
-from thalweg.flow._exponential_polynomial import ExponentialPolynomial, Slopes
-from thalweg.flow._exponential_rosenbrock import _Stages
-from thalweg.flow._krylov import KrylovSpace
-from thalweg.flow._phi import phi
-from thalweg.flow._sharp_space import sharp_space
-from thalweg.flow._stabilised import _chebyshev
+from thalweg.gradient_flow._exponential_polynomial import ExponentialPolynomial, Slopes
+from thalweg.gradient_flow._exponential_rosenbrock import _Stages
+from thalweg.gradient_flow._krylov import KrylovSpace
+from thalweg.gradient_flow._phi import phi
+from thalweg.gradient_flow._sharp_space import sharp_space
+from thalweg.gradient_flow._stabilised import _chebyshev
 from thalweg.problems import from_function, quadratic
 
 F64 = torch.float64
@@ -244,8 +244,8 @@ def test_settings_that_cannot_be(make, said):
 def test_places_are_snapshots():
     field = Field(Surface(bent()))
     assert isinstance(field.at(field.surface.here().vector), Place)
-    assert field.cost.gradient_equivalents == 1
+    assert field.tally.gradient_equivalents == 1
     op = field.hessian(field.at(field.surface.here().vector))
     op @ torch.ones(3, 2, dtype=F64)
-    assert (field.cost.num_gradients, field.cost.num_products) == (3, 2)
-    assert field.cost.gradient_equivalents == 7
+    assert (field.tally.num_gradients, field.tally.num_products) == (3, 2)
+    assert field.tally.gradient_equivalents == 7

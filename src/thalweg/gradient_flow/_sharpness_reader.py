@@ -8,7 +8,7 @@ from math import inf
 import torch
 from torch import Tensor
 
-from thalweg.flow._field import Cost, Field, Place
+from thalweg.gradient_flow._field import Field, Place, Tally
 from thalweg.linalg import extremes, follow
 
 _ROUGH, _AUDIT_EVERY = 0.02, 16
@@ -36,7 +36,7 @@ class SharpnessReader:
         field: whose surface is read.
         generator: draws the first vector, and those of audits.
         tol: wanted relative error.
-        cost: the account; a new one where left out.
+        tally: the account; a new one where left out.
     """
 
     def __init__(
@@ -44,10 +44,10 @@ class SharpnessReader:
         field: Field,
         generator: torch.Generator,
         tol: float = 1e-2,
-        cost: Cost | None = None,
+        tally: Tally | None = None,
     ) -> None:
-        self.cost = Cost() if cost is None else cost
-        self._field, self._generator, self._tol = field.counting(self.cost), generator, tol
+        self.tally = Tally() if tally is None else tally
+        self._field, self._generator, self._tol = field.counting(self.tally), generator, tol
         self._vector: Tensor | None = None
         self._second, self._count = -inf, 0
 

@@ -9,9 +9,9 @@ from math import nan
 import torch
 
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg.flow._field import Field, Place
-from thalweg.flow._integrator import FlowStuck, Integrator, Node, Step
-from thalweg.flow._sharpness_reader import SharpnessReader
+from thalweg.gradient_flow._field import Field, Place
+from thalweg.gradient_flow._integrator import FlowStuck, Integrator, Node, Step
+from thalweg.gradient_flow._sharpness_reader import SharpnessReader
 
 _READ_EVERY = 32
 

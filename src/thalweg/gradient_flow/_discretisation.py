@@ -12,8 +12,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg.flow._field import Field, Place
-from thalweg.flow._path import Path
+from thalweg.gradient_flow._field import Field, Place
+from thalweg.gradient_flow._path import Path
 from thalweg.optim import adam_step, gradient_descent_step, heavy_ball_step
 
 Memory = dict[str, Any]

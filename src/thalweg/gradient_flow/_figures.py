@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import isfinite
 from typing import Any
 
-from thalweg.flow._result import Flow
+from thalweg.gradient_flow._result import Flow
 from thalweg.report import Figure, Ink, line
 
 _INKS = (Ink.VERMILION, Ink.GREEN, Ink.PURPLE, Ink.ORANGE)

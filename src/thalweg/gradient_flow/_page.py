@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from math import isfinite
 
-from thalweg.flow._figures import distance_figure, energy_figure, loss_figure, sharpness_figure
-from thalweg.flow._result import Flow
+from thalweg.gradient_flow._figures import (
+    distance_figure,
+    energy_figure,
+    loss_figure,
+    sharpness_figure,
+)
+from thalweg.gradient_flow._result import Flow
 from thalweg.report import Block, Fact, Facts, Page, Section, Table, Tone
 
 GOOD_DEFECT = 1e-6

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thalweg._errors import ThalwegError
-from thalweg.flow._field import Field, Place
-from thalweg.flow._integrator import Integrator, Node, Step, check_tol, size_of
-from thalweg.flow._krylov import KrylovSpace
-from thalweg.flow._phi import phi
+from thalweg.gradient_flow._field import Field, Place
+from thalweg.gradient_flow._integrator import Integrator, Node, Step, check_tol, size_of
+from thalweg.gradient_flow._krylov import KrylovSpace
+from thalweg.gradient_flow._phi import phi
 from thalweg.linalg import SymmetricOperator
 
 _ALIKE = 1e-6

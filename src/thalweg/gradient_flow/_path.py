@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import ThalwegError
-from thalweg.flow._integrator import Extension, Node, hermite
+from thalweg.gradient_flow._integrator import Extension, Node, hermite
 
 
 @dataclass(frozen=True, eq=False)

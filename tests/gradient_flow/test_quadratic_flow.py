@@ -9,7 +9,7 @@ import torch
 
 import thalweg
 from thalweg import ThalwegError
-from thalweg.flow import ExactQuadratic, gram_certificate, quadratic_flow
+from thalweg.gradient_flow import ExactQuadratic, gram_certificate, quadratic_flow
 from thalweg.linalg import MatrixOperator
 from thalweg.problems import quadratic, rosenbrock
 

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from thalweg._errors import ThalwegError
-from thalweg.flow._field import Cost, Field, Place
-from thalweg.flow._integrator import FlowStuck, Integrator, Node, Step, check_tol
+from thalweg.gradient_flow._field import Field, Place, Tally
+from thalweg.gradient_flow._integrator import FlowStuck, Integrator, Node, Step, check_tol
 
 _RECENT = 20
 """So many evaluations back the beginning of a step is looked for: one step of dopri8 has 14."""
@@ -79,7 +79,7 @@ class Torchdiffeq(Integrator):
         except AssertionError as error:
             raise FlowStuck(f"torchdiffeq gave up: {error}") from error
         # The solver interpolates its end, where nothing was evaluated.
-        last = field.counting(Cost()).at(ends[-1, :-1].clone())
+        last = field.counting(Tally()).at(ends[-1, :-1].clone())
         moments = [kept for kept in func.kept if 0 < kept[0] < span]
         before = 0.0
         for time, place, energy in [*moments, (span, last, float(ends[-1, -1]))]:

@@ -13,7 +13,7 @@ from thalweg.linalg import SymmetricOperator
 from thalweg.surface import Point, Surface
 
 
-@dataclass
+@dataclass(frozen=True)
 class Cost:
     """What was evaluated, counted.
 
@@ -31,6 +31,25 @@ class Cost:
     def gradient_equivalents(self) -> float:
         """All of it in gradients: a product counts 2 where the graph is kept, 3 where not."""
         return self.num_gradients + self.products_in_gradients
+
+
+class Tally:
+    """What has been evaluated so far."""
+
+    def __init__(self) -> None:
+        self.num_gradients = 0
+        self.num_products = 0
+        self.products_in_gradients = 0.0
+
+    @property
+    def cost(self) -> Cost:
+        """The count as it stands."""
+        return Cost(self.num_gradients, self.num_products, self.products_in_gradients)
+
+    @property
+    def gradient_equivalents(self) -> float:
+        """All of it in gradients."""
+        return self.cost.gradient_equivalents
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,12 +74,12 @@ class Field:
 
     Args:
         surface: what L is.
-        cost: where evaluations are counted; a new count where left out.
+        tally: where evaluations are counted; a new count where left out.
     """
 
-    def __init__(self, surface: Surface, cost: Cost | None = None) -> None:
+    def __init__(self, surface: Surface, tally: Tally | None = None) -> None:
         self.surface = surface
-        self.cost = Cost() if cost is None else cost
+        self.tally = Tally() if tally is None else tally
 
     def at(self, vector: Float[Tensor, " n"]) -> Place:
         """Value and gradient there, for one gradient.
@@ -68,7 +87,7 @@ class Field:
         Raises:
             NonFiniteError: if either is NaN or infinite.
         """
-        self.cost.num_gradients += 1
+        self.tally.num_gradients += 1
         point = self.surface.at(vector)
         gradient = point.gradient_vector
         place = Place(vector, point.value, gradient, point)
@@ -78,23 +97,23 @@ class Field:
 
     def hessian(self, place: Place) -> SymmetricOperator:
         """∇²L there, for one gradient more; its products are counted."""
-        self.cost.num_gradients += 1
-        return CountedHessian(place.point, self.cost)
+        self.tally.num_gradients += 1
+        return CountedHessian(place.point, self.tally)
 
-    def counting(self, cost: Cost) -> Field:
+    def counting(self, tally: Tally) -> Field:
         """The same field on another account."""
-        return Field(self.surface, cost)
+        return Field(self.surface, tally)
 
 
 class CountedHessian(SymmetricOperator):
     """∇²L at a point, whose products go on an account."""
 
-    def __init__(self, point: Point, cost: Cost) -> None:
+    def __init__(self, point: Point, tally: Tally) -> None:
         layout = point.layout
         super().__init__(layout.size, layout.dtype, layout.device)
-        self._op, self._cost = point.hessian(), cost
+        self._op, self._tally = point.hessian(), tally
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        self._cost.num_products += V.shape[1]
-        self._cost.products_in_gradients += V.shape[1] * self._op.gradients_per_product
+        self._tally.num_products += V.shape[1]
+        self._tally.products_in_gradients += V.shape[1] * self._op.gradients_per_product
         return self._op @ V

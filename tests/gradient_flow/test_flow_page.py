@@ -4,7 +4,7 @@ import torch
 
 import thalweg
 from browser import check_page
-from thalweg.flow import GradientBelow, SharpnessCrosses, adam, gradient_descent, momentum
+from thalweg.gradient_flow import GradientBelow, SharpnessCrosses, adam, gradient_descent, momentum
 from thalweg.problems import from_function
 from thalweg.report import Table
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg.flow._field import Field, Place
-from thalweg.flow._graded_rule import graded_rule
-from thalweg.flow._integrator import (
+from thalweg.gradient_flow._field import Field, Place
+from thalweg.gradient_flow._graded_rule import graded_rule
+from thalweg.gradient_flow._integrator import (
     FlowStuck,
     Integrator,
     Node,
@@ -23,8 +23,8 @@ from thalweg.flow._integrator import (
     refined,
     size_of,
 )
-from thalweg.flow._krylov import KrylovSpace
-from thalweg.flow._phi import phi
+from thalweg.gradient_flow._krylov import KrylovSpace
+from thalweg.gradient_flow._phi import phi
 from thalweg.linalg import SymmetricOperator
 
 _SAFETY, _LEAST, _MOST = 0.85, 0.2, 4.0

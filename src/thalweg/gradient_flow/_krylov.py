@@ -8,7 +8,7 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thalweg.flow._phi import phi
+from thalweg.gradient_flow._phi import phi
 from thalweg.linalg import SymmetricOperator
 from thalweg.linalg._counted import CountedOperator
 

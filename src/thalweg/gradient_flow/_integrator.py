@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import ThalwegError
-from thalweg.flow._field import Field, Place
+from thalweg.gradient_flow._field import Field, Place
 
 Extension = Callable[[float], tuple[Tensor, Tensor]]
 """From a share s ∈ [0, 1] of a step, or from a time, to θ and θ̇ there."""

@@ -12,11 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._layout import Layout
-from thalweg.flow._discretisation import DiscretePath
-from thalweg.flow._events import Occurrence
-from thalweg.flow._field import Cost
-from thalweg.flow._path import Path
-from thalweg.flow._sharpness_reader import SharpnessReading
+from thalweg.gradient_flow._discretisation import DiscretePath
+from thalweg.gradient_flow._events import Occurrence
+from thalweg.gradient_flow._field import Cost
+from thalweg.gradient_flow._path import Path
+from thalweg.gradient_flow._sharpness_reader import SharpnessReading
 from thalweg.report import to_json
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Flow:
 
     def page(self) -> Page:
         """The page that says all this."""
-        from thalweg.flow._page import page_of
+        from thalweg.gradient_flow._page import page_of
 
         return page_of(self)
 

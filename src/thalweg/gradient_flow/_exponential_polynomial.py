@@ -11,10 +11,10 @@ from jaxtyping import Float
 from numpy.typing import NDArray
 from torch import Tensor
 
-from thalweg.flow._field import Place
-from thalweg.flow._graded_rule import graded_rule
-from thalweg.flow._phi import phi
-from thalweg.flow._sharp_space import SharpSpace
+from thalweg.gradient_flow._field import Place
+from thalweg.gradient_flow._graded_rule import graded_rule
+from thalweg.gradient_flow._phi import phi
+from thalweg.gradient_flow._sharp_space import SharpSpace
 
 
 class Slopes:

@@ -1,4 +1,4 @@
-"""gradient_flow: follows gradient flow from where the model is."""
+"""flow: follows gradient flow from where the model is."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from thalweg._errors import ThalwegError
 from thalweg._machine import machine_of
 from thalweg._problem import Problem
 from thalweg._progress import Progress
-from thalweg.flow._discretisation import DiscretePath, Discretisation, walked
-from thalweg.flow._events import Event, Moment, Occurrence
-from thalweg.flow._exponential_adams import ExponentialAdams
-from thalweg.flow._field import Cost, Field, Place
-from thalweg.flow._graded_rule import graded_rule
-from thalweg.flow._integrator import Extension, FlowStuck, Integrator, Node, Step, size_of
-from thalweg.flow._path import PathBuilder
-from thalweg.flow._result import Flow, InterruptedFlow, Reading, Stiffness
-from thalweg.flow._sharpness_reader import SharpnessReader, SharpnessReading
+from thalweg.gradient_flow._discretisation import DiscretePath, Discretisation, walked
+from thalweg.gradient_flow._events import Event, Moment, Occurrence
+from thalweg.gradient_flow._exponential_adams import ExponentialAdams
+from thalweg.gradient_flow._field import Cost, Field, Place, Tally
+from thalweg.gradient_flow._graded_rule import graded_rule
+from thalweg.gradient_flow._integrator import Extension, FlowStuck, Integrator, Node, Step, size_of
+from thalweg.gradient_flow._path import PathBuilder
+from thalweg.gradient_flow._result import Flow, InterruptedFlow, Reading, Stiffness
+from thalweg.gradient_flow._sharpness_reader import SharpnessReader, SharpnessReading
 from thalweg.surface import Surface
 
 MAX_SEED = 2**32 - 1
@@ -34,7 +34,7 @@ _LOCATED = 1e-3
 """To this share of a step events are located that λ_max decides."""
 
 
-def gradient_flow(
+def flow(
     problem: Problem,
     span: float,
     integrator: Integrator | None = None,
@@ -139,7 +139,7 @@ class _Run:
         self.field, self.method, self.span, self.events = field, method, span, events
         self.max_gradients, self.seed, self.progress = max_gradients, seed, progress
         self.generator = torch.Generator().manual_seed(seed)
-        self.aside = Cost()
+        self.aside = Tally()
         self.side = field.counting(self.aside)
         self.start = field.at(field.surface.here().vector)
         self.place = self.start
@@ -170,7 +170,7 @@ class _Run:
                 if self._taken(step, before):
                     return
                 before = step.nodes[-1]
-                spent = self.field.cost.gradient_equivalents
+                spent = self.field.tally.gradient_equivalents
                 if spent >= self.max_gradients and step.time < self.span:
                     self.ending = f"the budget of {self.max_gradients:g} gradients is spent"
                     return
@@ -298,7 +298,7 @@ class _Run:
         missed = abs(fall - last.energy)
         aside = self.aside
         stiffness = self._stiffness()
-        reading = self.reader.cost if self.reader is not None else Cost()
+        reading = self.reader.tally if self.reader is not None else Tally()
         return Flow(
             title=problem.name or type(problem.model).__name__,
             integrator=self.method.said,
@@ -315,8 +315,8 @@ class _Run:
             occurrences=tuple(self.occurrences),
             discrete=(),
             num_steps=self.num_steps,
-            cost=replace(self.field.cost),
-            reading_cost=_sum(aside, reading),
+            cost=self.field.tally.cost,
+            reading_cost=_sum(aside.cost, reading.cost),
             num_parameters=self.field.surface.layout.size,
             seed=self.seed,
             machine=machine_of(self.start.vector),
@@ -367,5 +367,6 @@ def _check(
         raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
     if not isinstance(method, Integrator):
         raise ThalwegError(
-            f"integrator={method!r}; give an object, such as thalweg.flow.ExponentialAdams()"
+            f"integrator={method!r}; give an object, such as "
+            f"thalweg.gradient_flow.ExponentialAdams()"
         )

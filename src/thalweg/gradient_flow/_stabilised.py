@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg.flow._field import Field, Place
-from thalweg.flow._integrator import FlowStuck, Integrator, Node, Step, check_tol, size_of
-from thalweg.flow._sharpness_reader import SharpnessReader
+from thalweg.gradient_flow._field import Field, Place
+from thalweg.gradient_flow._integrator import FlowStuck, Integrator, Node, Step, check_tol, size_of
+from thalweg.gradient_flow._sharpness_reader import SharpnessReader
 
 DAMPING = 2 / 13
 MARGIN = 1.1
@@ -66,7 +66,7 @@ class RungeKuttaChebyshev(Integrator):
         self, field: Field, start: Place, span: float, generator: torch.Generator
     ) -> Iterator[Step]:
         """Steps of this method; see `Integrator.steps`."""
-        reader = SharpnessReader(field, generator, tol=5e-2, cost=field.cost)
+        reader = SharpnessReader(field, generator, tol=5e-2, tally=field.tally)
         time, place = 0.0, start
         sharpness = abs(reader.read(place, time).value) * MARGIN
         speed = float(torch.linalg.vector_norm(start.gradient))

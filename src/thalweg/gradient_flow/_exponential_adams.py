@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg.flow._exponential_polynomial import ExponentialPolynomial, Slopes
-from thalweg.flow._field import Field, Place
-from thalweg.flow._integrator import (
+from thalweg.gradient_flow._exponential_polynomial import ExponentialPolynomial, Slopes
+from thalweg.gradient_flow._field import Field, Place
+from thalweg.gradient_flow._integrator import (
     FlowStuck,
     Integrator,
     Node,
@@ -21,7 +21,7 @@ from thalweg.flow._integrator import (
     refined,
     size_of,
 )
-from thalweg.flow._sharp_space import SharpSpace, sharp_space
+from thalweg.gradient_flow._sharp_space import SharpSpace, sharp_space
 
 STIFF = 0.3
 """From this h‖∂r/∂θ‖ on the rest r holds up a predictor and corrector of order 8."""
@@ -199,7 +199,7 @@ class _Walk:
 
     def _renew(self) -> None:
         """Looks at the Hessian again, if as much was spent on steps since as that costs."""
-        spent = self.field.cost.gradient_equivalents - self._spent_at_look
+        spent = self.field.tally.gradient_equivalents - self._spent_at_look
         if spent < self._look_cost:
             return
         was_short_lived = spent < 3 * self._look_cost
@@ -209,7 +209,7 @@ class _Walk:
         self._look(self._stiff_direction)
 
     def _look(self, direction: Tensor | None = None) -> None:
-        before = self.field.cost.gradient_equivalents
+        before = self.field.tally.gradient_equivalents
         _, place = self.history[-1]
         former = getattr(self, "space", None)
         self.space = sharp_space(
@@ -220,7 +220,7 @@ class _Walk:
             direction,
             self.generator,
         )
-        after = self.field.cost.gradient_equivalents
+        after = self.field.tally.gradient_equivalents
         self._look_cost, self._spent_at_look = after - before, after
 
 

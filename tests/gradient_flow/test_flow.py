@@ -7,7 +7,7 @@ import torch
 
 import thalweg
 from thalweg import Surface, ThalwegError
-from thalweg.flow import (
+from thalweg.gradient_flow import (
     ExponentialAdams,
     ExponentialRosenbrock,
     GradientBelow,
