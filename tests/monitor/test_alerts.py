@@ -76,6 +76,31 @@ def test_a_learning_rate_past_the_limit_that_lifts_the_loss():
             assert told[0].evidence["sharpness over limit"] == pytest.approx(1.5, rel=0.05)
 
 
+def test_a_loss_that_leaves_its_scale():
+    x, y = draw(24, 4), draw(24, 1, seed=1)
+    for lr, is_told in ((1.6, True), (0.3, False)):  # stable below 0.58
+        model = seeded(lambda: nn.Linear(4, 1).double())
+        optimizer = sgd(model, lr=lr)
+        watch = watched(model, optimizer, [(x, y)] * 5, F.mse_loss, instruments=monitor.cheap())
+        assert bool(watch.alerts) == is_told
+        if is_told:
+            assert watch.alerts[0].ailment == "learning rate too large"
+            assert (
+                watch.alerts[0].evidence["loss now"]
+                > 10 * watch.alerts[0].evidence["loss at first"]
+            )
+
+
+def test_layers_that_get_no_gradient_at_all():
+    """All units of the first are dead: the second learns its bias alone."""
+    model = seeded(lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 3)).double())
+    with torch.no_grad():
+        model[0].bias.fill_(-100.0)
+    watch = watched(model, sgd(model), batches(4), instruments=monitor.cheap())
+    assert ailments(watch) == ["vanishing gradient"]
+    assert watch.alerts[0].layers == ("0",)
+
+
 def test_steps_as_large_as_the_weights():
     for lr, is_told in ((100.0, True), (0.1, False)):
         model = network()

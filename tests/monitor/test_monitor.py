@@ -1,5 +1,7 @@
 """The monitor in somebody's loop: no trace in it, whatever happens, and the right steps read."""
 
+import copy
+import io
 import logging
 import math
 import random
@@ -12,6 +14,7 @@ from loops import batches, classes, draw, network, seeded, sgd, step, watched
 from torch import nn
 
 from thalweg import Monitor, ThalwegError, monitor
+from thalweg.optim import TrustRegion
 from traces import assert_no_trace, trace_of
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -80,6 +83,39 @@ def test_hooks_are_gone_after_it_and_steps_go_on():
     step(model, optimizer, batches()[0])
     assert watch.history == ()
     watch.close()
+
+
+def test_a_watched_model_can_be_copied_and_saved():
+    """In the middle of it: copies and files are not watched."""
+    model = network()
+    loss = nn.CrossEntropyLoss()
+    optimizer = sgd(model)
+    with Monitor(model, loss, optimizer, every=1, overhead=math.inf) as watch:
+        file = io.BytesIO()
+        torch.save(model, file)
+        file.seek(0)
+        for other in (copy.deepcopy(model), torch.load(file, weights_only=False)):
+            loss(other(batches()[0][0]), batches()[0][1]).backward()
+            assert torch.equal(other[0].weight, model[0].weight)
+        copy.deepcopy(optimizer).step()
+        assert watch.history == ()
+        watch.see(batches()[0])
+        step(model, optimizer, batches()[0], loss)
+    assert [record.step for record in watch.history] == [1]
+
+
+def test_a_gradient_that_is_left_from_another_step_is_not_read():
+    """Optimizers that are handed the loss leave `.grad` alone."""
+    model = network()
+    x, y = batches()[0]
+    F.cross_entropy(model(x), y).backward()
+    optimizer = TrustRegion(model.parameters())
+    with Monitor(model, F.cross_entropy, optimizer, every=1, overhead=math.inf) as watch:
+        for _ in range(2):
+            watch.see((x, y))
+            optimizer.step(lambda: F.cross_entropy(model(x), y))
+    assert "gradient_norm" not in watch.history[1].values
+    assert watch.history[1].values["actual_decrease"] > 0
 
 
 def test_no_graph_is_kept():

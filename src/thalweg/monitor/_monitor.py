@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -21,6 +22,7 @@ from thalweg._loss import logits_of
 from thalweg._problem import Problem
 from thalweg._reading import DEVICE_KINDS, keeping_random_states, unwrapped
 from thalweg._sharded import is_sharded
+from thalweg.monitor._hook import Hook
 from thalweg.monitor._instrument import Instrument, Instruments, Watching
 from thalweg.monitor._logger import Logger
 from thalweg.monitor._moment import Moment, norms
@@ -153,6 +155,7 @@ class Monitor:
         self._values: list[Tensor] = []
         self._shown: list[Tensor | float] = []
         self._before: dict[str, Tensor] = {}
+        self._left: dict[str, tuple[weakref.ref[Tensor], int]] = {}
         self._tap: Tap | None = None
         self._armed: list[RemovableHandle] = []
         self._idle = self._idle_seconds()
@@ -261,6 +264,11 @@ class Monitor:
             return
         self._wake_at = self._step + 1
         due = self._due_at(self._step + 1)
+        self._left = {
+            name: (weakref.ref(p.grad), p.grad._version)
+            for name, p in self._parameters.items()
+            if p.grad is not None
+        }
         self._armed = [self._given.register_forward_hook(self._on_forward(), with_kwargs=True)]
         if isinstance(self._loss, nn.Module):
             self._armed.append(self._loss.register_forward_hook(self._on_loss()))
@@ -289,15 +297,13 @@ class Monitor:
         self._has_autocast = self._is_divided = False
         self._values, self._shown = [], []
 
-    # Hooks on modules are closures: a copy of the model would copy what a method is bound to.
-
     def _timed(self, function: Callable[..., None]) -> Callable[..., None]:
         def timed(*args: Any) -> None:
             start = perf_counter()
             function(*args)
             self._seconds += perf_counter() - start
 
-        return timed
+        return Hook(timed)
 
     def _on_forward(self) -> Callable[..., None]:
         def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
@@ -312,14 +318,14 @@ class Monitor:
                     self._call.pop(DIVISOR, None)
                 self._has_autocast |= any(map(torch.is_autocast_enabled, DEVICE_KINDS))
 
-        return hook
+        return Hook(hook)
 
     def _on_loss(self) -> Callable[..., None]:
         def hook(_: nn.Module, __: Any, output: Any) -> None:
             if torch.is_grad_enabled() and isinstance(output, Tensor) and output.numel() == 1:
                 self._values.append(output.detach())
 
-        return hook
+        return Hook(hook)
 
     def _before_step(self, *_: Any) -> None:
         start = perf_counter()
@@ -385,7 +391,7 @@ class Monitor:
         gradients = {
             name: gradient.detach()
             for name, parameter in self._parameters.items()
-            if (gradient := parameter.grad) is not None
+            if (gradient := parameter.grad) is not None and not self._is_stale(name, gradient)
         }
         batch = self._call if self._batch is None else self._batch
         if batch is not None:
@@ -409,6 +415,13 @@ class Monitor:
             gradient_norms=given,
             unclipped=unclipped,
         )
+
+    def _is_stale(self, name: str, gradient: Tensor) -> bool:
+        """Whether nobody has written a gradient in this step: it is left from another one."""
+        if name not in self._left:
+            return False
+        reference, version = self._left[name]
+        return reference() is gradient and gradient._version == version
 
     def _value(self, batch: Batch) -> float | None:
         """The loss: as it was shown, or of the output that the model gave."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from math import isfinite
+from math import inf, isfinite
 from statistics import median
 
 import torch
@@ -12,6 +12,9 @@ from thalweg.monitor._record import Alert, Record
 
 PATIENCE = 3
 """Readings in a row that a rule has to hold at, where one may be chance."""
+
+EPSILON = torch.finfo(torch.float32).eps / 2
+"""A change below this share of a number is lost in rounding."""
 
 Rule = Callable[[Sequence[Record]], Alert | None]
 
@@ -57,16 +60,15 @@ def no_update(records: Sequence[Record]) -> Alert | None:
     """Updates are so small that rounding swallows them."""
     last = _last(records, "update_ratio")
     lr = records[-1].values.get("lr", 1.0)
-    eps = torch.finfo(torch.float32).eps / 2
-    if last is None or not lr > 0 or not all(ratio < eps for ratio in last):
+    if last is None or not lr > 0 or not all(ratio < EPSILON for ratio in last):
         return None
     return Alert(
         records[-1].step,
         "no progress",
         f"a step moves the parameters by {last[-1]:.2g} of their norm, which is below the rounding "
         f"of float32: nothing is learned.",
-        {"update over weight": last[-1], "half of epsilon": eps, "learning rate": lr},
-        f"‖Δ‖/‖θ‖ below {eps:.2g} at {PATIENCE} readings in a row, with a learning rate above 0",
+        {"update over weight": last[-1], "half of epsilon": EPSILON, "learning rate": lr},
+        f"‖Δ‖/‖θ‖ below {EPSILON:.2g} at {PATIENCE} readings in a row, at a learning rate above 0",
     )
 
 
@@ -87,6 +89,23 @@ def large_update(records: Sequence[Record]) -> Alert | None:
     )
 
 
+def diverging(records: Sequence[Record]) -> Alert | None:
+    """The loss leaves the scale it began with, upwards."""
+    losses = [record.values["loss"] for record in records if "loss" in record.values]
+    if len(losses) < 2 or "loss" not in records[-1].values:
+        return None
+    first, last = losses[0], losses[-1]
+    if not (0 < first < inf and 10 * first < last < inf):
+        return None
+    return Alert(
+        records[-1].step,
+        "learning rate too large",
+        f"the loss is {last:.3g}, {last / first:.3g} times what it began with.",
+        {"loss at first": first, "loss now": last},
+        "a loss above ten times that of the first reading",
+    )
+
+
 def starved(records: Sequence[Record]) -> Alert | None:
     """Some layers move far less than the others."""
     read = [record for record in records if "update_ratio" in record.values]
@@ -96,21 +115,24 @@ def starved(records: Sequence[Record]) -> Alert | None:
     low: set[str] | None = None
     for table in tables:
         middle = median(table.values()) if table else 0.0
-        here = {name for name, ratio in table.items() if ratio < 1e-3 * middle}
+        largest = max(table.values(), default=0.0)
+        here = {n for n, ratio in table.items() if ratio < 1e-3 * middle or ratio == 0 < largest}
         low = here if low is None else low & here
-    if not low:
-        return None
     table = tables[-1]
-    middle = median(table.values())
+    if not low or max(table.values()) < EPSILON:
+        return None
     layers = tuple(name for name in table if name in low)
     worst = min(layers, key=lambda name: table[name])
+    best = max(table, key=lambda name: table[name])
+    verb = "do" if len(layers) > 1 else "does"
     return Alert(
         records[-1].step,
         "vanishing gradient",
-        f"{_list(layers)} hardly learn{'s' if len(layers) == 1 else ''}: a step moves {worst} by "
-        f"{table[worst]:.2g} of its norm, and half of the layers by {middle:.2g} or more.",
-        {"smallest update over weight": table[worst], "median over layers": middle},
-        f"‖Δ‖/‖θ‖ of a layer below a thousandth of the median at {PATIENCE} readings in a row",
+        f"{_list(layers)} {verb} not learn: a step moves {worst} by {table[worst]:.2g} of its "
+        f"norm, and {best} by {table[best]:.2g}.",
+        {"smallest update over weight": table[worst], "largest": table[best]},
+        f"‖Δ‖/‖θ‖ of a layer below a thousandth of the median, or 0, at {PATIENCE} readings in a "
+        f"row",
         layers,
     )
 
@@ -178,8 +200,17 @@ def stuck(records: Sequence[Record]) -> Alert | None:
 
 
 RULES: tuple[Rule, ...] = (
-    not_finite, exploding, unstable, large_update, starved, dead, saturated, no_update, stuck,
-)  # fmt: skip
+    not_finite,
+    unstable,
+    diverging,
+    exploding,
+    large_update,
+    starved,
+    dead,
+    saturated,
+    no_update,
+    stuck,
+)
 """In the order of telling: causes before symptoms."""
 
 
