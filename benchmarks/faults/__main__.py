@@ -2,7 +2,7 @@
 
 Runs the suite of seeded faults, as many cases at a time as there are processes, each on one thread.
 What is done lies in a file of JSON lines, and is not done again; `--fresh` forgets it. The whole
-takes some hours: 33 kinds × 30 and 200 healthy trainings, about ten short trainings each.
+takes some hours: 32 kinds × 30 and 200 healthy trainings, about ten short trainings each.
 """
 
 from __future__ import annotations

@@ -126,6 +126,9 @@ class Escape:
             lines.append(f"{run.method} from {run.distance:.0e}: {out}")
         return "\n".join(lines)
 
+    def _repr_html_(self) -> str:
+        return self.page().frame()
+
     def page(self) -> Page:
         """The escapes as a page."""
         from thalweg.critical._escape_page import page_of

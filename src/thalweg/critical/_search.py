@@ -84,6 +84,9 @@ class CriticalSearch:
             )
         return "\n".join([*lines, f"{self.num_gradients:,.0f} gradients, {self.seconds:.1f} s"])
 
+    def _repr_html_(self) -> str:
+        return self.page().frame()
+
     def page(self) -> Page:
         """The search as a page: index against loss, spectra, and the table of all walks."""
         from thalweg.critical._page import page_of

@@ -137,6 +137,12 @@ class Flow:
         """θ at the end, as a vector."""
         return self.path.nodes[-1].vector
 
+    def __str__(self) -> str:
+        return self.page().text()
+
+    def _repr_html_(self) -> str:
+        return self.page().frame()
+
     def page(self) -> Page:
         """The page that says all this."""
         from thalweg.gradient_flow._page import page_of

@@ -148,6 +148,9 @@ class Landscape:
             f"evaluations"
         )
 
+    def _repr_html_(self) -> str:
+        return self.page().frame()
+
     def page(self) -> Page:
         """The landscape as a page."""
         from thalweg.pictures._landscape_page import page_of
