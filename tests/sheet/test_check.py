@@ -66,6 +66,13 @@ def test_the_size_of_a_vector_may_be_raised_as_one_sign():
     assert thalweg.check("$x = (1, 2)$ and $x ∈ ℝ³$").first_wrong.kind == "shape"
 
 
+def test_cells_of_a_matrix_stay_apart_in_what_is_claimed():
+    checked = thalweg.check(PAGES / "delta_221_T.md")
+    assert checked.first_wrong.claimed.count("&") == 2
+    aligned = thalweg.check("\\begin{align} 2 \\cdot 3 &= 7 \\end{align}")
+    assert "&" not in aligned.first_wrong.claimed
+
+
 def test_generated_pages_of_every_kind():
     """The benchmark in little: `python -m benchmarks.solutions` runs 2,000 of each."""
     right = scored(pages_of(5, 6, with_slips=False))

@@ -55,7 +55,10 @@ class Passage:
         """A member as it stands on the page, on one line."""
         if not member.pieces:
             return ""
-        text = re.sub(r"\s*&\s*", " ", self.cut(member.pieces))
+        text = self.cut(member.pieces)
+        if not re.search(r"matrix|array|cases", text):
+            # What & aligns; within a matrix it divides cells.
+            text = re.sub(r"\s*&\s*", " ", text)
         return " ".join(text.split())[:400]
 
     def cut(self, pieces: Sequence[Piece]) -> str:
