@@ -156,7 +156,8 @@ def one_walk(problem: Problem, generator: torch.Generator) -> Tensor:
     found = find_critical(
         problem, 1, starts=Trajectories(max_steps=2), max_gradients=1, generator=generator
     )
-    return torch.tensor([found.points[0].value, found.points[0].gradient_square]).double()
+    point = found.points[0]
+    return torch.tensor([point.value, point.gradient_square], dtype=torch.float64)
 
 
 READINGS: dict[str, Reading] = {

@@ -39,7 +39,17 @@ COMMANDS = {
     "spectrum": (),
     "compare": ("--budget", "3g", "--trials", "1"),
 }
+EXAMINED = {
+    "not_finite": 1,
+    "detached": 1,
+    "target_out_of_range": 1,
+    "dropout": 0,
+    "batch_statistics": 0,
+}
+"""What has no surface, but can be examined: a finding (1), or a healthy training (0)."""
+
 FOREIGN = {
+    "examine": set(EXAMINED),
     "spectrum": {"greedy_optimizer"},
     "compare": {"greedy_optimizer", "dropout", "batch_statistics", "no_second_derivative"},
 }
@@ -66,6 +76,15 @@ def test_a_problem_that_cannot_be_read(command, factory, named, way_out, tmp_pat
     assert result.stderr.count("\n") == 1
     assert "Traceback" not in result.output
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("factory", "code"), EXAMINED.items())
+def test_what_breaks_or_shakes_a_training_is_examined(factory, code, tmp_path):
+    out = tmp_path / "report.html"
+    result = examine(f"{FACTORIES}:{factory}", "--out", out, "--budget", "5000g")
+    assert result.exit_code == code
+    assert "Traceback" not in result.output
+    assert out.exists()
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_arguments_that_cannot_be(settings, said):
 
 
 def test_an_integrator_is_an_object(unchecked):
-    with pytest.raises(ThalwegError, match=r"give an object, such as thalweg\.flow\.Exp"):
+    with pytest.raises(ThalwegError, match=r"give an object, such as thalweg\.gradient_flow\.Exp"):
         thalweg.flow(quartic(), 1.0, "dopri5")
 
 

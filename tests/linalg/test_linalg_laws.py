@@ -16,11 +16,13 @@ from thalweg.linalg import (
     extremes,
     follow,
     frobenius_norm,
+    from_products,
     inertia,
     lanczos,
     least_residual,
     log_determinant,
     nearest,
+    singular_values,
     trace,
 )
 from thalweg.linalg._sphere import unit_vectors
@@ -43,8 +45,14 @@ READINGS = {
         op.shifted(11.0), 1.0, generator=g, num_probes=2, num_steps=8
     ),
     "follow": lambda op, g, b: follow(op, b, 20.0),
+    "singular_values": lambda op, g, b: singular_values(as_rectangle(op), 2, generator=g),
     "effective_rank": lambda op, g, b: effective_rank(op.shifted(11.0), generator=g),
 }
+
+
+def as_rectangle(op):
+    """The same matrix, with its transpose as a product of its own."""
+    return from_products(op.__matmul__, op.__matmul__, (op.size, op.size), dtype=op.dtype)
 
 
 def leaves(result):
@@ -70,7 +78,15 @@ def name(request):
 
 
 # They make an operator, keep a result, or read one: none of them multiplies.
-NO_PRODUCTS = {"alignment", "check_savable", "from_curvlinops", "from_matvec", "load", "save"}
+NO_PRODUCTS = {
+    "alignment",
+    "check_savable",
+    "from_curvlinops",
+    "from_matvec",
+    "from_products",
+    "load",
+    "save",
+}
 
 
 def test_every_reading_is_listed():
@@ -132,6 +148,7 @@ def test_float32_stays_float32_on_its_device_and_agrees(name):
         "frobenius_norm": lambda r: torch.as_tensor(r.value > 0),
         "log_determinant": lambda r: torch.as_tensor(r.value > 0),
         "effective_rank": lambda r: torch.as_tensor(r.value > 1),
+        "singular_values": lambda r: r.largest.values,
     }[name]
     if name in ("lanczos", "least_residual"):
         a, b = tell(result).double(), tell(read(name, double)).double()

@@ -29,17 +29,20 @@ from thalweg.linalg import (
     eigenpairs,
     extremes,
     follow,
+    from_products,
     inertia,
     lanczos,
     load,
     nearest,
     save,
+    singular_values,
     trace,
 )
 
 EIGENVALUES = join([30.0, 20.0, -10.0], torch.linspace(0.5, 2.0, 97))
 OP = rotated_operator(EIGENVALUES)
 ONES = torch.ones(100, dtype=F64)
+RECTANGLE = from_products(OP.__matmul__, OP.__matmul__, (100, 100), dtype=F64)
 NAN = struct.unpack("<d", struct.pack("<Q", 0x7FF8000000000123))[0]
 
 RESULTS = {
@@ -58,6 +61,8 @@ RESULTS = {
     "Tridiagonal": lambda: lanczos(OP, ONES, 6),
     "Diagonal": lambda: diagonal(OP, generator=generator()),
     "Followed": lambda: follow(OP, ONES, 0.0),
+    "SingularValues": lambda: singular_values(RECTANGLE, 2, generator=generator()),
+    "SingularTriplets": lambda: singular_values(RECTANGLE, 2, generator=generator()).largest,
     "Alignment": lambda: alignment(ONES, eigenpairs(OP, 2, generator=generator())),
 }
 SUFFIXES = [".safetensors", ".npz"]

@@ -1,4 +1,7 @@
-"""Two processes that train one model in DistributedDataParallel, watched; run by test_ranks.py."""
+"""Two processes that train one watched model in DistributedDataParallel.
+
+Run by test_monitor_ranks.py.
+"""
 
 import math
 import sys

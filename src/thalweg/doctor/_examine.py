@@ -13,6 +13,7 @@ from torch import Tensor
 from thalweg._batch import num_samples
 from thalweg._budget import Budget
 from thalweg._errors import ThalwegError
+from thalweg._layout import Layout
 from thalweg._machine import machine_of
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._progress import Progress
@@ -105,6 +106,7 @@ def examine(
     if not 0 <= seed <= MAX_SEED:
         raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
     problem.ranks.refuse("examine(problem)")
+    Layout.of(problem.parameters)  # refuses what is no network to train, before anything is run
     ledger = Ledger(progress or (lambda stage, share: None), budget)
     problem, batch_size = _completed(problem, optimizer, batch_size, ledger)
     made = made_optimizer(problem.copied())

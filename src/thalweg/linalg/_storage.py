@@ -24,6 +24,7 @@ from thalweg.linalg._extremes import Extremes
 from thalweg.linalg._follow import Followed
 from thalweg.linalg._inertia import Inertia
 from thalweg.linalg._lanczos import Tridiagonal
+from thalweg.linalg._singular_values import SingularTriplets, SingularValues
 from thalweg.linalg._solution import Solution
 
 Result = (
@@ -38,6 +39,8 @@ Result = (
     | Inertia
     | Solution
     | Tridiagonal
+    | SingularTriplets
+    | SingularValues
 )
 """What `save` takes and `load` returns."""
 
