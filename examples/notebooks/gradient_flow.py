@@ -69,11 +69,11 @@ print(flow)
 
 # %%
 figure, axis = plt.subplots(figsize=(6.5, 3.6))
-axis.semilogy(
+axis.plot(
     [r.time for r in flow.readings], [r.value for r in flow.readings], "k-", lw=2, label="flow"
 )
 for path in flow.discrete:
-    axis.semilogy(path.times, path.values, ".-", label=path.said)
+    axis.plot(path.times, path.values, ".-", label=path.said)
 axis.set(xlabel="time [param²/loss]", ylabel="loss")
 axis.legend()
 plt.show()
