@@ -65,13 +65,16 @@ class FlatLoss:
         return local.value, local.gradient
 
     def product(self, x: Float[Tensor, " n"], v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """H(x) v, where the gradient was taken before."""
+        """H(x) v; a gradient is taken there first, and counted, where none was lately."""
         for place, multiply in reversed(self._kept):
             if torch.equal(place, x):
                 self.put(x)
                 self._course.spend(HESSIAN.cost)
                 return multiply(v)
-        raise AssertionError("a product is asked for where no gradient was taken lately")
+        self.gradient(x)
+        self._course.spend(HESSIAN.cost)
+        _, multiply = self._kept[-1]
+        return multiply(v)
 
     def arrived(self, x: Float[Tensor, " n"]) -> None:
         """Tells the course that a step ended at x."""
