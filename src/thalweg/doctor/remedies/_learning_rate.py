@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
 from dataclasses import replace
 
 import torch
-from torch import nn
 
-from thalweg._problem import OptimizerFactory, Problem
+from thalweg._problem import Problem
+from thalweg.doctor._probe import multiplied
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
@@ -101,7 +100,7 @@ def _scaled(readings: Readings, factor: float) -> Remedy | NotApplicable:
     assert original is not None, "trials have an optimizer"
 
     def apply(problem: Problem, _: torch.Generator) -> Problem:
-        return replace(problem, optimizer=_with_factor(original, after / before))
+        return replace(problem, optimizer=multiplied(original, after / before))
 
     return Remedy(f"learning rate {after:g}", _code(readings.optimizer, before, after), apply, True)
 
@@ -123,13 +122,3 @@ def _code(optimizer: torch.optim.Optimizer, before: float, after: float) -> str:
     listed = "".join(f", {name}={value!r}" for name, value in settings.items())
     name = f"torch.optim.{kind.__name__}" if kind.__module__.startswith("torch.") else kind.__name__
     return f"optimizer = {name}(model.parameters(), lr={after:g}{listed})"
-
-
-def _with_factor(original: OptimizerFactory, factor: float) -> OptimizerFactory:
-    def made(params: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
-        optimizer = original(params)
-        for group in optimizer.param_groups:
-            group["lr"] = group["lr"] * factor
-        return optimizer
-
-    return made
