@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from test_remedies import applied, readings_of, same, state
 from torch import nn
 
+import thalweg
 from networks import dense, seeded, sgd
 from thalweg import Problem
 from thalweg._reduction import Reduction
@@ -488,3 +489,20 @@ def test_whatever_is_drawn_by_chance_can_be_applied():
         healed = applied(remedy, replace(problem, batch_size=8))
         x, y = healed.batches[0]
         assert torch.isfinite(healed.loss(healed.model(x), y))
+
+
+def test_inputs_that_are_standardised_are_so_where_they_are_judged():
+    """Without test data of their own: what is held out goes through the remedy too."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(240, 4, generator=generator)
+    y = (x[:, 0] > 0).long()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Linear(16, 2))
+    problem = Problem(
+        model, nn.functional.cross_entropy, (500 + 300 * x, y),
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1), batch_size=16, epochs=15,
+    )  # fmt: skip
+    remedies = {r.name: r for r in thalweg.examine(problem, budget="4000g").remedies}
+    runs = remedies["inputs standardised"].runs
+    assert runs
+    assert all(run.after.accuracy > 0.9 for run in runs)

@@ -117,6 +117,8 @@ def examine(
         training = replace(training, model=problem.model)
     else:
         plan, training = _unplanned(problem, batch_size, seed)
+    # A remedy that changes the data changes those that it is judged on with them.
+    training = replace(training, test=list(plan.held_out))
 
     def is_certain(first: Observation) -> bool:
         return bool(find(_first_readings(problem, made, plan, first)))
