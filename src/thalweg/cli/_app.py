@@ -29,6 +29,7 @@ from thalweg.cli._running import (
     refusals,
     show,
 )
+from thalweg.cli._signal import signal_command
 from thalweg.cli._spectrum import spectrum_command
 from thalweg.cli._worked import worked_command
 from thalweg.doctor import Budget, examine
@@ -106,6 +107,7 @@ def examine_command(
 
 
 app.command("spectrum")(spectrum_command)
+app.command("signal")(signal_command)
 app.command("critical")(critical_command)
 app.command("escape")(escape_command)
 app.command("landscape")(landscape_command)
