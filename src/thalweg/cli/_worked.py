@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from thalweg._errors import FormulaError, ProblemError, ThalwegError
 from thalweg._problem import Problem
+from thalweg._writing import check_writable, write_text
 from thalweg.cli._factory import value_from
 from thalweg.cli._running import AsJson, Debug, refusals
-from thalweg.cli._writing import check_free, write_text
 from thalweg.report import print_page
 from thalweg.sheet import WorkedPass, worked
 
@@ -80,7 +80,7 @@ def worked_command(
             raise ThalwegError(f"--digits {digits}; give a whole number from 2 to {MAX_DIGITS}")
         chosen = format_of(format_, out, as_json)
         if chosen is not Format.HTML and out is not None:
-            check_free(out)
+            check_writable(out)
         sheet = _worked(source, loss)
         if chosen is Format.HTML:
             written = sheet.page(digits).save(out or Path("worked.html"))
