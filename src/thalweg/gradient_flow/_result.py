@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
@@ -15,7 +13,7 @@ from thalweg.gradient_flow._events import Occurrence
 from thalweg.gradient_flow._field import Cost
 from thalweg.gradient_flow._path import Path
 from thalweg.gradient_flow._sharpness_reader import SharpnessReading
-from thalweg.report import Page, PagedResult
+from thalweg.report import UNTOLD, Page, PagedResult
 
 
 @dataclass(frozen=True)
@@ -89,14 +87,15 @@ class Flow(PagedResult):
     """
 
     schema = "thalweg/flow/1"
+    _also = ("time", "value", "gradient_equivalents")
 
     title: str
     integrator: str
     span: float
     is_finished: bool
     ending: str
-    path: Path
-    layout: Layout
+    path: Path = field(metadata=UNTOLD)
+    layout: Layout = field(metadata=UNTOLD)
     readings: tuple[Reading, ...]
     energy_defect: float
     error_estimate: float
@@ -130,6 +129,11 @@ class Flow(PagedResult):
         return self.readings[-1].value
 
     @property
+    def gradient_equivalents(self) -> float:
+        """What the integrator spent, in gradients over all data."""
+        return self.cost.gradient_equivalents
+
+    @property
     def end(self) -> Float[Tensor, " n"]:
         """θ at the end, as a vector."""
         return self.path.nodes[-1].vector
@@ -142,16 +146,6 @@ class Flow(PagedResult):
         from thalweg.gradient_flow._page import page_of
 
         return page_of(self)
-
-    def _told(self) -> Mapping[str, Any]:
-        """Everything but the path itself."""
-        fields = super()._told()
-        return {
-            "time": self.time,
-            "value": self.value,
-            "gradient_equivalents": self.cost.gradient_equivalents,
-            **{name: fields[name] for name in fields if name not in ("path", "layout")},
-        }
 
 
 class InterruptedFlow(KeyboardInterrupt):

@@ -17,15 +17,17 @@ from thalweg.report._blocks import (
     Text,
 )
 from thalweg.report._ink import Ink
-from thalweg.report._json import to_json, to_jsonable
+from thalweg.report._json import UNTOLD, to_json, to_jsonable
 from thalweg.report._page import Page, Section
 from thalweg.report._paged import Paged, PagedResult
 from thalweg.report._save import check_writable
+from thalweg.report._schema import schema_of_list
 from thalweg.report._terminal import print_page
 from thalweg.report._tone import Tone
 from thalweg.report._traces import band, line
 
 __all__ = [
+    "UNTOLD",
     "Block",
     "Code",
     "Fact",
@@ -46,6 +48,7 @@ __all__ = [
     "check_writable",
     "line",
     "print_page",
+    "schema_of_list",
     "to_json",
     "to_jsonable",
 ]
