@@ -31,6 +31,7 @@ from thalweg.cli._running import (
     show,
 )
 from thalweg.cli._schema import schema_command
+from thalweg.cli._signal import signal_command
 from thalweg.cli._spectrum import spectrum_command
 from thalweg.cli._worked import worked_command
 from thalweg.doctor import Budget, examine
@@ -128,6 +129,7 @@ def examine_command(
 COMMANDS: dict[str, Command] = {
     "examine": examine_command,
     "spectrum": spectrum_command,
+    "signal": signal_command,
     "critical": critical_command,
     "escape": escape_command,
     "landscape": landscape_command,
