@@ -56,7 +56,7 @@ bench-gpt2: $(RUN_TIME)
 
 # The published schemas, from the types of the results; a test compares them.
 schemas: $(RUN_TIME)
-	for command in examine spectrum critical escape landscape compare flow worked derive check; do \
+	for command in examine spectrum signal critical escape landscape compare flow worked derive check; do \
 	  $(BIN)/thalweg schema $$command > src/thalweg/schemas/$$command.json || exit 1; done
 
 format: $(DEVELOPMENT)

@@ -22,6 +22,8 @@ RUNS = {
     "examine with findings": ((SICK, "--budget", "1500g"), 1),
     "examine what breaks": ((f"{FACTORIES}:not_finite", "--budget", "1500g"), 1),
     "spectrum": ((HEALTHY, "--top", "2"), 0),
+    "signal": ((HEALTHY, "--top", "2"), 0),
+    "signal that breaks": ((f"{FACTORIES}:not_finite",), 0),
     "critical": ((HEALTHY, "--starts", "2", "--steps", "5", "--max-gradients", "400"), 0),
     "escape": (("thalweg.problems:strict_saddle", "--distances", "1e-2"), 0),
     "landscape": ((HEALTHY, "--train", "3", "--cells", "5"), 0),

@@ -18,11 +18,13 @@ from thalweg.pictures import Landscape
 from thalweg.race import Comparison
 from thalweg.report import PagedResult
 from thalweg.sheet import CheckedSolution, WorkedPass
+from thalweg.signal import Propagation
 from thalweg.symbolic import Derivation
 
 RESULTS: dict[str, type[PagedResult]] = {
     "examine": Examination,
     "spectrum": Spectrum,
+    "signal": Propagation,
     "critical": CriticalSearch,
     "escape": Escape,
     "landscape": Landscape,

@@ -10,10 +10,11 @@ import torch
 from thalweg._budget import Budget
 from thalweg._omission import Omission
 from thalweg._problem import Problem
+from thalweg._untold import UNTOLD
 from thalweg.curvature import CriticalPoint
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._trial import Run
-from thalweg.report import UNTOLD, Page, PagedResult
+from thalweg.report import Page, PagedResult
 from thalweg.signal import Signal
 
 

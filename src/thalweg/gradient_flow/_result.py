@@ -8,12 +8,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._layout import Layout
+from thalweg._untold import UNTOLD
 from thalweg.gradient_flow._discretisation import DiscretePath
 from thalweg.gradient_flow._events import Occurrence
 from thalweg.gradient_flow._field import Cost
 from thalweg.gradient_flow._path import Path
 from thalweg.gradient_flow._sharpness_reader import SharpnessReading
-from thalweg.report import UNTOLD, Page, PagedResult
+from thalweg.report import Page, PagedResult
 
 
 @dataclass(frozen=True)

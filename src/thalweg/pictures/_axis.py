@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import ThalwegError
-from thalweg.report import UNTOLD
+from thalweg._untold import UNTOLD
 
 DEPENDENT = 1e-6
 """A direction of which less is left beside the others shows nothing of its own."""

@@ -17,7 +17,7 @@ from thalweg.report._blocks import (
     Text,
 )
 from thalweg.report._ink import Ink
-from thalweg.report._json import UNTOLD, to_json, to_jsonable
+from thalweg.report._json import to_json, to_jsonable
 from thalweg.report._page import Page, Section
 from thalweg.report._paged import Paged, PagedResult
 from thalweg.report._save import check_writable
@@ -27,7 +27,6 @@ from thalweg.report._tone import Tone
 from thalweg.report._traces import band, line
 
 __all__ = [
-    "UNTOLD",
     "Block",
     "Code",
     "Fact",

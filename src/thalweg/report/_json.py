@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import Field, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -17,18 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thalweg._untold import is_told
+
 Jsonable: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
 AS_TEXT = (PurePath, Fraction, Decimal, torch.dtype, torch.device, complex)
 """Told by what str() makes of them."""
-
-UNTOLD = {"told": False}
-"""Metadata of a dataclass's field that is no part of its JSON: `field(metadata=UNTOLD)`."""
-
-
-def is_told(field: Field[Any]) -> bool:
-    """Whether a field is part of the JSON."""
-    return bool(field.metadata.get("told", True))
 
 
 def to_json(value: Any, max_items: int = 1000) -> str:

@@ -8,8 +8,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, ClassVar, get_type_hints
 
+from thalweg._untold import is_told
 from thalweg._version import __version__
-from thalweg.report._json import is_told, to_json
+from thalweg.report._json import to_json
 from thalweg.report._page import Page
 from thalweg.report._schema import schema_of
 

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import numpy as np
 from torch import Tensor
 
-from thalweg.report._json import AS_TEXT, is_told
+from thalweg._untold import is_told
+from thalweg.report._json import AS_TEXT
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
