@@ -54,8 +54,8 @@ class Monitor(Paged):
 
     Under DistributedDataParallel every rank makes a monitor. Curvature (sharpness, spectrum, and
     what stands on them) is that of the data of all ranks together, each of which gives its share:
-    a sum of n numbers over the ranks for each product. Other numbers are read on each rank's own share
-    and averaged over the ranks; all are kept on all ranks, and logged by rank 0 alone.
+    a sum of n numbers over the ranks for each product. Other numbers are read on each rank's own
+    share and averaged over the ranks; all are kept on all ranks, and logged by rank 0 alone.
 
     Args:
         model: that is trained; compiled and distributed wrappers are looked through.
