@@ -32,7 +32,7 @@ def gradient_figure(signal: Signal) -> Figure:
             f"(95 % between {signal.gradient.low:.3g} and {signal.gradient.high:.3g})."
         )
     alt = f"Gradient norm from {norms[0]:.2g} at the first layer to {norms[-1]:.2g} at the last"
-    layout = _axes("layer", "‖∂L/∂z‖", {"type": "log", "exponentformat": "power"})
+    layout = _axes("layer", "‖∂L/∂z‖ [loss/output]", {"type": "log", "exponentformat": "power"})
     layout["xaxis"] |= {"type": "category"}
     return Figure(data, layout, caption, alt)
 
