@@ -90,6 +90,7 @@ MAKERS = {
     "Spectrum": lambda: thalweg.spectrum(
         Surface(problem()).here(), generator=seeded(), k=3, dense_up_to=0, num_probes=4
     ),
+    "Propagation": lambda: thalweg.propagation(problem(), generator=seeded()),
     "Monitor": watched,
 }  # fmt: skip
 
@@ -110,14 +111,14 @@ def test_the_page_of_several_searches(tmp_path):
 
 
 def test_no_kind_of_page_is_forgotten():
-    """Whatever has a page is Paged, wherever it stands, and opened above."""
+    """Whatever has a page, wherever it stands, is Paged, and opened above."""
+    kinds = set()
     for module in pkgutil.walk_packages(thalweg.__path__, "thalweg."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
-    kinds, waiting = set(), [Paged]
-    while waiting:
-        kind = waiting.pop()
-        waiting += kind.__subclasses__()
-        is_ours = kind.__module__.startswith("thalweg.") and not kind.__name__.startswith("_")
-        kinds |= {kind.__name__} if is_ours else set()
-    assert kinds - {Paged.__name__, PagedResult.__name__} == set(MAKERS)
+        if module.name.endswith("__main__"):
+            continue
+        for kind in vars(importlib.import_module(module.name)).values():
+            if isinstance(kind, type) and kind.__module__ == module.name and hasattr(kind, "page"):
+                kinds.add(kind)
+    kinds = {kind for kind in kinds if not kind.__name__.startswith("_")} - {Paged, PagedResult}
+    assert all(issubclass(kind, Paged) for kind in kinds)
+    assert {kind.__name__ for kind in kinds} == set(MAKERS)

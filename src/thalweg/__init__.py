@@ -54,6 +54,7 @@ from thalweg.passes import Pass
 from thalweg.pictures import landscape
 from thalweg.race import compare
 from thalweg.sheet import WorkedPass, check, worked
+from thalweg.signal import propagation
 from thalweg.surface import Point, Surface
 from thalweg.symbolic import Derivation, derive
 
@@ -105,6 +106,7 @@ __all__ = [
     "passes",
     "pictures",
     "problems",
+    "propagation",
     "race",
     "report",
     "save",
