@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite, prod
 from time import perf_counter
@@ -24,7 +24,7 @@ from thalweg.signal._chain import plain_chain
 from thalweg.signal._depth import Signal
 from thalweg.signal._edge import Edge, edge
 from thalweg.signal._initialisation import EdgeInitialisation, edge_initialisation
-from thalweg.signal._jacobian import Jacobians, LayerJacobian, jacobians
+from thalweg.signal._jacobian import Jacobians, jacobians
 from thalweg.signal._rank import NetworkRank, rank
 from thalweg.signal._scalar_function import Activation
 from thalweg.signal._time import TimeSignal
@@ -71,6 +71,7 @@ class Propagation(PagedResult):
     """
 
     schema = "thalweg/propagation/1"
+    _also = ("headline",)
 
     title: str
     value: float
@@ -116,18 +117,6 @@ class Propagation(PagedResult):
         from thalweg.signal._propagation_page import page_of
 
         return page_of(self)
-
-    def _told(self) -> Mapping[str, Any]:
-        """Everything but singular vectors."""
-        told = {"headline": self.headline, **super()._told()}
-        if self.jacobians is not None:
-            whole = self.jacobians.end_to_end
-            told["jacobians"] = {
-                "layers": [_plain(row) for row in self.jacobians.layers],
-                "end_to_end": None if whole is None else _plain(whole),
-                "sample": self.jacobians.sample,
-            }
-        return told
 
 
 def propagation(
@@ -294,22 +283,6 @@ def _rows(found: Jacobians | None) -> list[LayerJacobian]:
     if found is None:
         return []
     return [*found.layers, *([found.end_to_end] if found.end_to_end else [])]
-
-
-def _plain(row: LayerJacobian) -> dict[str, Any]:
-    """A row without its vectors."""
-    found = row.singular
-    return {
-        "name": row.name,
-        "source": row.source,
-        "shape": row.shape,
-        "largest": found.largest.values,
-        "largest_residuals": found.largest.residuals,
-        "smallest": found.smallest.values,
-        "smallest_residuals": found.smallest.residuals,
-        "is_exhausted": found.is_exhausted,
-        "num_products": found.num_products,
-    }
 
 
 def _line(phi: Activation, widest: float) -> Iterator[Edge]:
