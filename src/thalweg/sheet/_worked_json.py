@@ -35,7 +35,7 @@ def record_of(worked: WorkedPass) -> dict[str, Any]:
                     }
                     for local in node.locals
                 ],
-                "gradient": None if node.is_constant else node.gradient,
+                "gradient": node.gradient if node.takes_gradient else None,
                 "paths": [{"through": p.through, "gradient": p.gradient} for p in node.paths],
                 "line": node.line,
                 "origin": node.origin,
