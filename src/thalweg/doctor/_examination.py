@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,10 +14,8 @@ from thalweg._problem import Problem
 from thalweg.curvature import CriticalPoint
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._trial import Run
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult
 from thalweg.signal import Signal
-
-SCHEMA = "thalweg/examination/1"
 
 
 @dataclass(frozen=True)
@@ -85,7 +82,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Examination:
+class Examination(PagedResult):
     """What was found, tried and measured on a network.
 
     Args:
@@ -109,6 +106,8 @@ class Examination:
         budget: what could be spent.
         machine: versions, device, dtype and threads, in words.
     """
+
+    schema = "thalweg/examination/1"
 
     title: str
     num_parameters: int
@@ -146,26 +145,12 @@ class Examination:
 
         return page_of(self)
 
-    def save(self, path: str | Path) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
-        """
-        return self.page().save(path)
-
     def __str__(self) -> str:
         return self.page().text()
 
-    def _repr_html_(self) -> str:
-        return self.page().frame()
-
-    def to_json(self) -> str:
-        """The examination as JSON, with the name and version of its schema."""
-        told: dict[str, Any] = {"schema": SCHEMA, "is_healthy": self.is_healthy}
-        told |= {name: getattr(self, name) for name in self.__dataclass_fields__}
-        told["remedies"] = [
+    def _told(self) -> Mapping[str, Any]:
+        remedies = [
             {each.name: getattr(tried, each.name) for each in fields(tried) if each.name != "apply"}
             for tried in self.remedies
         ]
-        return to_json(told)
+        return {"is_healthy": self.is_healthy, **super()._told(), "remedies": remedies}

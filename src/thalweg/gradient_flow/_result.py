@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path as File
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -17,10 +15,7 @@ from thalweg.gradient_flow._events import Occurrence
 from thalweg.gradient_flow._field import Cost
 from thalweg.gradient_flow._path import Path
 from thalweg.gradient_flow._sharpness_reader import SharpnessReading
-from thalweg.report import to_json
-
-if TYPE_CHECKING:
-    from thalweg.report import Page
+from thalweg.report import Page, PagedResult
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class Stiffness:
 
 
 @dataclass(frozen=True, eq=False)
-class Flow:
+class Flow(PagedResult):
     """θ̇ = −∇L(θ) from where the model is.
 
     `flow(t)` is θ at a time, by name. The energy identity L(0) − L(t) = ∫₀ᵗ‖∇L‖² holds for the
@@ -92,6 +87,8 @@ class Flow:
         seed: of the generator.
         machine: where it ran.
     """
+
+    schema = "thalweg/flow/1"
 
     title: str
     integrator: str
@@ -140,33 +137,21 @@ class Flow:
     def __str__(self) -> str:
         return self.page().text()
 
-    def _repr_html_(self) -> str:
-        return self.page().frame()
-
     def page(self) -> Page:
         """The page that says all this."""
         from thalweg.gradient_flow._page import page_of
 
         return page_of(self)
 
-    def save(self, path: str | PathLike[str]) -> File:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if it cannot be written there.
-        """
-        return self.page().save(path)
-
-    def to_json(self) -> str:
-        """Everything but the path itself, as strict JSON."""
-        left_out = {"path", "layout"}
-        shown: Mapping[str, Any] = {
+    def _told(self) -> Mapping[str, Any]:
+        """Everything but the path itself."""
+        fields = super()._told()
+        return {
             "time": self.time,
             "value": self.value,
             "gradient_equivalents": self.cost.gradient_equivalents,
-            **{key: value for key, value in vars(self).items() if key not in left_out},
+            **{name: fields[name] for name in fields if name not in ("path", "layout")},
         }
-        return to_json(shown)
 
 
 class InterruptedFlow(KeyboardInterrupt):

@@ -19,6 +19,7 @@ from thalweg.report._blocks import (
 from thalweg.report._ink import Ink
 from thalweg.report._json import to_json, to_jsonable
 from thalweg.report._page import Page, Section
+from thalweg.report._paged import Paged, PagedResult
 from thalweg.report._save import check_writable
 from thalweg.report._terminal import print_page
 from thalweg.report._tone import Tone
@@ -35,6 +36,8 @@ __all__ = [
     "Mark",
     "Marked",
     "Page",
+    "Paged",
+    "PagedResult",
     "Section",
     "Table",
     "Text",

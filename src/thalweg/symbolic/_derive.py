@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from thalweg._errors import FormulaError
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult
 from thalweg.symbolic._evaluation import value_of
 from thalweg.symbolic._expression import (
     Array,
@@ -52,7 +50,7 @@ _CONSTANTS = {"pi", "e"}
 
 
 @dataclass(frozen=True)
-class Derivation:
+class Derivation(PagedResult):
     """What follows from a formula, with the rules, each beside autograd.
 
     Args:
@@ -70,6 +68,8 @@ class Derivation:
         >>> print(found["Newton step"].verification.said)
         agrees with autograd at this point, to the last digit
     """
+
+    schema = "thalweg/derivation/1"
 
     formula: Label
     variables: tuple[str, ...]
@@ -95,14 +95,6 @@ class Derivation:
 
         return page_of(self)
 
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if it cannot be written there.
-        """
-        return self.page().save(path)
-
     def to_latex(self, *, is_document: bool = True) -> str:
         """LaTeX that compiles.
 
@@ -119,21 +111,17 @@ class Derivation:
 
         return markdown_of(self)
 
-    def to_json(self) -> str:
-        """Strict JSON."""
-        return to_json({"generator": "thalweg", **_record(self)})
-
     def __str__(self) -> str:
         return self.page().text()
-
-    def _repr_html_(self) -> str:
-        return self.page().frame()
 
     def _repr_latex_(self) -> str:
         from thalweg.symbolic._derivation_text import equation_of
 
         rows = r" \\ ".join(equation_of(f).replace(" = ", " &= ", 1) for f in self.findings)
         return f"$$\\begin{{aligned}} {rows} \\end{{aligned}}$$"
+
+    def _told(self) -> Mapping[str, Any]:
+        return {"generator": "thalweg", **_record(self)}
 
 
 def derive(

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from thalweg._errors import FormulaError
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult, to_json
 from thalweg.sheet.marking._digits import display_of
 from thalweg.sheet.marking._judge import Judge
 from thalweg.sheet.marking._ledger import Ledger, Quantity
@@ -24,7 +24,7 @@ MAX_STEPS = 1500
 
 
 @dataclass(frozen=True)
-class CheckedSolution:
+class CheckedSolution(PagedResult):
     """A page with what was found about every step on it.
 
     Attributes:
@@ -74,9 +74,6 @@ class CheckedSolution:
         from thalweg.sheet.marking._check_page import page_of
 
         return page_of(self)
-
-    def _repr_html_(self) -> str:
-        return self.page().frame()
 
     def __str__(self) -> str:
         return self.total
