@@ -30,6 +30,8 @@ from thalweg.cli._running import (
     refusals,
     show,
 )
+from thalweg.cli._schema import schema_command
+from thalweg.cli._signal import signal_command
 from thalweg.cli._spectrum import spectrum_command
 from thalweg.cli._worked import worked_command
 from thalweg.doctor import Budget, examine
@@ -127,6 +129,7 @@ def examine_command(
 COMMANDS: dict[str, Command] = {
     "examine": examine_command,
     "spectrum": spectrum_command,
+    "signal": signal_command,
     "critical": critical_command,
     "escape": escape_command,
     "landscape": landscape_command,
@@ -140,3 +143,4 @@ COMMANDS: dict[str, Command] = {
 
 for _name in COMMANDS:
     app.command(_name)(configurable(_name, COMMANDS))
+app.command("schema")(schema_command)

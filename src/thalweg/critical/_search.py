@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from thalweg.critical._found_point import FoundPoint, Status
 from thalweg.report import Page, PagedResult
@@ -29,6 +28,7 @@ class CriticalSearch(PagedResult):
     """
 
     schema = "thalweg/critical/1"
+    _also = ("headline", "is_partial")
 
     title: str
     solver: str
@@ -88,10 +88,6 @@ class CriticalSearch(PagedResult):
         from thalweg.critical._page import page_of
 
         return page_of(self)
-
-    def _told(self) -> Mapping[str, Any]:
-        told = {"headline": self.headline, "is_partial": self.is_partial}
-        return {**told, **super()._told()}
 
 
 def in_orbits(points: Sequence[FoundPoint]) -> tuple[FoundPoint, ...]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor, inf
 from time import perf_counter
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -79,6 +77,7 @@ class Spectrum(PagedResult):
     """
 
     schema = "thalweg/spectrum/1"
+    _also = ("headline", "index_interval")
 
     title: str
     matrix: str
@@ -156,10 +155,6 @@ class Spectrum(PagedResult):
         from thalweg.curvature._spectrum_page import page_of
 
         return page_of(self)
-
-    def _told(self) -> Mapping[str, Any]:
-        told = {"headline": self.headline, "index_interval": self.index_interval}
-        return {**told, **super()._told()}
 
 
 def spectrum(

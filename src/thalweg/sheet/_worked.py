@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,7 @@ from thalweg.sheet._graph import Graph
 from thalweg.sheet._module import Input, draft_of_module
 from thalweg.sheet._numbers import DIGITS
 from thalweg.sheet._remarks import Alternative, alternatives_of, remarks_of
+from thalweg.sheet._worked_json import WorkedRecord, record_of
 from thalweg.symbolic import Label, parse_program
 
 Loss = Callable[..., Any] | str | None
@@ -107,10 +108,8 @@ v₁ = 6.
         rows = r" \\ ".join(line.latex.replace(" = ", " &= ", 1) for line in lines)
         return f"$$\\begin{{aligned}} {rows} \\end{{aligned}}$$"
 
-    def _told(self) -> Mapping[str, Any]:
+    def _told(self) -> WorkedRecord:
         """All numbers in full."""
-        from thalweg.sheet._worked_json import record_of
-
         return record_of(self)
 
 
