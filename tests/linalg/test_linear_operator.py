@@ -87,7 +87,7 @@ def test_products_record_no_graph():
     [
         (torch.ones(3), r"shape \(3,\).*takes \(4,\).*give v with 4 rows"),
         (torch.ones(4, 1, 1), r"shape \(4, 1, 1\)"),
-        (torch.ones(4, dtype=F64), r"float64.*takes torch\.float32.*v\.to\(A\.device, A\.dtype\)"),
+        (torch.ones(4, dtype=F64), r"float64.*takes torch\.float32.*v\.to\(op\.dtype\)"),
         (np.ones(4), r"v is a ndarray.*to_scipy"),
     ],
 )

@@ -77,7 +77,7 @@ def save(result: Result, path: str | PathLike[str]) -> Path:
         >>> with tempfile.TemporaryDirectory() as place:
         ...     path = save(Estimate(2.0, 0.1, 30), f"{place}/trace.npz")
         ...     load(path)
-        Estimate(value=2.0, stderr=0.1, num_products=30)
+        Estimate(value=2.0, stderr=0.1, num_products=30, route='')
 
     Source: the format `safetensors` (Hugging Face 2022), and `numpy.savez` without pickle. Floats
     are written in hexadecimal, in which no bit is lost.
