@@ -97,10 +97,11 @@ def measure(stage: Stage, exact: float) -> None:
         thalweg.trace(op, tol=WANTED, generator=torch.Generator().manual_seed(s))
         for s in range(seeds)
     ]
+    # The rms of 30 errors is itself uncertain by an eighth.
     mean = sum(f.num_products for f in found) / seeds
     stage.add(
-        BY_ITSELF, "thalweg", OURS, cost=mean, products=round(mean), repeats=seeds, allowed=WANTED,
-        error=math.sqrt(sum((f.value / exact - 1) ** 2 for f in found) / seeds),
+        BY_ITSELF, "thalweg", OURS, cost=mean, products=round(mean), repeats=seeds,
+        allowed=1.25 * WANTED, error=math.sqrt(sum((f.value / exact - 1) ** 2 for f in found) / seeds),
     )  # fmt: skip
     for name, role, run, setting in runs:
         try:

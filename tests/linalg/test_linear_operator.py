@@ -101,7 +101,7 @@ def test_what_is_no_operator_or_does_not_fit_is_refused():
         Matrix(torch.ones(0, 2))
     with pytest.raises(OperatorError, match="floating"):
         Matrix(torch.ones(2, 2, dtype=torch.int64))
-    with pytest.raises(OperatorError, match=r"max_bytes=31.*takes 32 bytes.*A\.T @ u"):
+    with pytest.raises(OperatorError, match=r"max_bytes=31.*takes 32 bytes.*op\.T @ u"):
         Matrix(torch.ones(2, 4)).to_dense(max_bytes=31)
     with pytest.raises(OperatorError, match="chunk_size=0"):
         Matrix(torch.ones(2, 4)).to_dense(chunk_size=0)

@@ -44,6 +44,9 @@ class LinearOperator(ABC):
     # NumPy arrays would otherwise take `A @ array` apart item by item.
     __array_ufunc__ = None
 
+    _by_products = "op @ v, op.T @ u, singular_values(op)"
+    """What to do without the dense matrix."""
+
     def __init__(
         self, shape: tuple[int, int], dtype: torch.dtype, device: torch.device | str
     ) -> None:
@@ -113,7 +116,7 @@ class LinearOperator(ABC):
             raise OperatorError(
                 f"op @ v: {self!r} returned shape {tuple(product.shape)} and {product.dtype} "
                 f"for a block of shape {tuple(block.shape)}; its product must return the shape "
-                f"{shape} and the dtype it was given."
+                f"and dtype of op, here {shape}."
             )
         return product if v.ndim == 2 else product[:, 0]
 
@@ -180,7 +183,7 @@ class LinearOperator(ABC):
             raise OperatorError(
                 f"op.to_dense(max_bytes={max_bytes}): the {m}×{n} matrix of {self._dtype} takes "
                 f"{needed} bytes ({needed / 2**30:.3g} GiB); give max_bytes={needed}, or use "
-                "products alone, op @ v."
+                f"products alone: {self._by_products}."
             )
         if chunk_size < 1:
             raise OperatorError(

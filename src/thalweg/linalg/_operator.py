@@ -39,6 +39,8 @@ class SymmetricOperator(LinearOperator):
         tensor([6., 2.])
     """
 
+    _by_products = "eigenpairs(op), density(op)"
+
     def __init__(self, size: int, dtype: torch.dtype, device: torch.device | str) -> None:
         if size < 1:
             raise OperatorError(

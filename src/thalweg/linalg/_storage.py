@@ -221,6 +221,8 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
         return {"float": value.hex()}
     if value is None or isinstance(value, bool | int):
         return value
+    if name and isinstance(value, str):
+        return value
     if isinstance(value, tuple):
         return {"tuple": [_pack(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]}
     kind = type(value).__name__
