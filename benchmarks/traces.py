@@ -99,9 +99,10 @@ def measure(stage: Stage, exact: float) -> None:
     ]
     # The rms of 30 errors is itself uncertain by an eighth.
     mean = sum(f.num_products for f in found) / seeds
+    error = math.sqrt(sum((f.value / exact - 1) ** 2 for f in found) / seeds)
     stage.add(
         BY_ITSELF, "thalweg", OURS, cost=mean, products=round(mean), repeats=seeds,
-        allowed=1.25 * WANTED, error=math.sqrt(sum((f.value / exact - 1) ** 2 for f in found) / seeds),
+        allowed=1.25 * WANTED, error=error,
     )  # fmt: skip
     for name, role, run, setting in runs:
         try:

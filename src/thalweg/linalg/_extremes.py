@@ -20,11 +20,11 @@ class Extremes:
         top: The k largest, largest first. [the operator's unit]
         bottom: The k smallest, smallest first. [the operator's unit]
         num_products: Products of the one run; `top` and `bottom` report the same number.
-        route: How products were computed, in words; "" for an operator that does not say.
         num_krylov: Dimension of the Krylov space of the random start.
         num_checks: How often the run asked itself whether to stop.
         is_exhausted: That Krylov space is invariant: its ends are the ends of the spectrum.
         rounding: Doubt of any number from rounding and asymmetry. [the operator's unit]
+        route: How products were computed, in words; "" for an operator that does not say.
     """
 
     top: EigenPairs

@@ -45,8 +45,8 @@ class SingularValues:
             smaller one may not have been met yet.
         shape: (m, n).
         num_products: with A and with Aᵀ together.
-        route: how products were computed, in words; "" for an operator that does not say.
         is_exhausted: whether all min(m, n) singular values are known.
+        route: how products were computed, in words; "" for an operator that does not say.
     """
 
     largest: SingularTriplets
