@@ -63,7 +63,7 @@ class Built:
         raise self._place.refuse(f"{text!r} is not understood here")
 
     def _bar_below(self) -> int | None:
-        """Where the bar stands that closes \\left. and has something below it."""
+        r"""Where the bar stands that closes \left. and has something below it."""
         place, depth, num_open = self._place, 0, 0
         for at in range(place.at, place.end - 1):
             piece = place.pieces[at]
