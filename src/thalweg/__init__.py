@@ -35,6 +35,7 @@ from thalweg._errors import (
     UntapedError,
 )
 from thalweg._problem import Problem
+from thalweg._version import __version__ as __version__
 from thalweg.critical import escape, find_critical
 from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
@@ -57,8 +58,6 @@ from thalweg.sheet import WorkedPass, check, worked
 from thalweg.signal import propagation
 from thalweg.surface import Point, Surface
 from thalweg.symbolic import Derivation, derive
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BudgetError",

@@ -30,6 +30,7 @@ from thalweg.cli._running import (
     refusals,
     show,
 )
+from thalweg.cli._schema import schema_command
 from thalweg.cli._signal import signal_command
 from thalweg.cli._spectrum import spectrum_command
 from thalweg.cli._worked import worked_command
@@ -142,3 +143,4 @@ COMMANDS: dict[str, Command] = {
 
 for _name in COMMANDS:
     app.command(_name)(configurable(_name, COMMANDS))
+app.command("schema")(schema_command)

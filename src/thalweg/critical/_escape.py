@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from time import perf_counter
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -63,6 +62,7 @@ class Escape(PagedResult):
     """
 
     schema = "thalweg/escape/1"
+    _also = ("headline", "index")
 
     title: str
     value: float
@@ -130,9 +130,6 @@ class Escape(PagedResult):
         from thalweg.critical._escape_page import page_of
 
         return page_of(self)
-
-    def _told(self) -> Mapping[str, Any]:
-        return {"headline": self.headline, "index": self.index, **super()._told()}
 
 
 def escape(

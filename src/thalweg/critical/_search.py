@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from thalweg.critical._found_point import FoundPoint, Status
 from thalweg.report import Page, PagedResult
@@ -30,6 +29,7 @@ class CriticalSearch(PagedResult):
     """
 
     schema = "thalweg/critical/1"
+    _also = ("headline", "is_partial")
 
     title: str
     solver: str
@@ -68,7 +68,8 @@ class CriticalSearch(PagedResult):
         if certified:
             indices = [point.index for point in self.points if point.is_certified]
             low, high = min(indices), max(indices)
-            said += f", {len(self.orbits)} different ones, "
+            number = len(self.orbits)
+            said += f", {number} different {'one' if number == 1 else 'ones'}, "
             said += f"of index {low}" if low == high else f"of index {low} to {high}"
         return said + (
             f"; partial: {self.num_asked - len(self.points)} of {self.num_asked} walks are missing"
@@ -90,10 +91,6 @@ class CriticalSearch(PagedResult):
         from thalweg.critical._page import page_of
 
         return page_of(self)
-
-    def _told(self) -> Mapping[str, Any]:
-        told = {"headline": self.headline, "is_partial": self.is_partial}
-        return {**told, **super()._told()}
 
 
 def in_orbits(points: Sequence[FoundPoint]) -> tuple[FoundPoint, ...]:

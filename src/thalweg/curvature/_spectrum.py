@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import ceil, floor, inf
 from time import perf_counter
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,6 +22,7 @@ from thalweg.linalg import (
     Estimate,
     Extremes,
     Inertia,
+    LinearOperator,
     MatrixOperator,
     SymmetricOperator,
     alignment,
@@ -79,6 +78,7 @@ class Spectrum(PagedResult):
     """
 
     schema = "thalweg/spectrum/1"
+    _also = ("headline", "index_interval")
 
     title: str
     matrix: str
@@ -156,10 +156,6 @@ class Spectrum(PagedResult):
         from thalweg.curvature._spectrum_page import page_of
 
         return page_of(self)
-
-    def _told(self) -> Mapping[str, Any]:
-        told = {"headline": self.headline, "index_interval": self.index_interval}
-        return {**told, **super()._told()}
 
 
 def spectrum(
@@ -285,6 +281,9 @@ class _Meter(SymmetricOperator):
 
     def __repr__(self) -> str:
         return repr(self._op)
+
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._op,)
 
     def plan(self, **stages: int) -> None:
         """The stages to come, with the most products that each is expected to take."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import torch
 
 from thalweg._budget import Budget
 from thalweg._omission import Omission
 from thalweg._problem import Problem
+from thalweg._untold import UNTOLD
 from thalweg.curvature import CriticalPoint
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._trial import Run
@@ -58,7 +58,7 @@ class TriedRemedy:
     runs: tuple[Run, ...]
     gain: Gain | None
     outcome: str
-    apply: Callable[[Problem, torch.Generator], Problem]
+    apply: Callable[[Problem, torch.Generator], Problem] = field(metadata=UNTOLD)
 
     @property
     def is_proved(self) -> bool:
@@ -108,6 +108,7 @@ class Examination(PagedResult):
     """
 
     schema = "thalweg/examination/1"
+    _also = ("is_healthy",)
 
     title: str
     num_parameters: int
@@ -147,10 +148,3 @@ class Examination(PagedResult):
 
     def __str__(self) -> str:
         return self.page().text()
-
-    def _told(self) -> Mapping[str, Any]:
-        remedies = [
-            {each.name: getattr(tried, each.name) for each in fields(tried) if each.name != "apply"}
-            for tried in self.remedies
-        ]
-        return {"is_healthy": self.is_healthy, **super()._told(), "remedies": remedies}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._layout import Layout
+from thalweg._untold import UNTOLD
 from thalweg.gradient_flow._discretisation import DiscretePath
 from thalweg.gradient_flow._events import Occurrence
 from thalweg.gradient_flow._field import Cost
@@ -89,14 +88,15 @@ class Flow(PagedResult):
     """
 
     schema = "thalweg/flow/1"
+    _also = ("time", "value", "gradient_equivalents")
 
     title: str
     integrator: str
     span: float
     is_finished: bool
     ending: str
-    path: Path
-    layout: Layout
+    path: Path = field(metadata=UNTOLD)
+    layout: Layout = field(metadata=UNTOLD)
     readings: tuple[Reading, ...]
     energy_defect: float
     error_estimate: float
@@ -130,6 +130,11 @@ class Flow(PagedResult):
         return self.readings[-1].value
 
     @property
+    def gradient_equivalents(self) -> float:
+        """What the integrator spent, in gradients over all data."""
+        return self.cost.gradient_equivalents
+
+    @property
     def end(self) -> Float[Tensor, " n"]:
         """θ at the end, as a vector."""
         return self.path.nodes[-1].vector
@@ -142,16 +147,6 @@ class Flow(PagedResult):
         from thalweg.gradient_flow._page import page_of
 
         return page_of(self)
-
-    def _told(self) -> Mapping[str, Any]:
-        """Everything but the path itself."""
-        fields = super()._told()
-        return {
-            "time": self.time,
-            "value": self.value,
-            "gradient_equivalents": self.cost.gradient_equivalents,
-            **{name: fields[name] for name in fields if name not in ("path", "layout")},
-        }
 
 
 class InterruptedFlow(KeyboardInterrupt):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import OperatorError
+from thalweg._untold import UNTOLD
 from thalweg.linalg._basis import Basis
 from thalweg.linalg._linear_operator import LinearOperator
 
@@ -28,8 +29,8 @@ class SingularTriplets:
     """
 
     values: Float[Tensor, " k"]
-    left: Float[Tensor, "m k"]
-    right: Float[Tensor, "n k"]
+    left: Float[Tensor, "m k"] = field(metadata=UNTOLD)
+    right: Float[Tensor, "n k"] = field(metadata=UNTOLD)
     residuals: Float[Tensor, " k"]
     is_converged: bool
 
@@ -45,6 +46,7 @@ class SingularValues:
         shape: (m, n).
         num_products: with A and with Aᵀ together.
         is_exhausted: whether all min(m, n) singular values are known.
+        route: how products were computed, in words; "" for an operator that does not say.
     """
 
     largest: SingularTriplets
@@ -52,6 +54,7 @@ class SingularValues:
     shape: tuple[int, int]
     num_products: int
     is_exhausted: bool
+    route: str = ""
 
     @property
     def condition(self) -> float:
@@ -144,6 +147,7 @@ def singular_values(
         shape=A.shape,
         num_products=2 * run.count,
         is_exhausted=run.count == short,
+        route=A.said,
     )
 
 
@@ -175,7 +179,7 @@ def _dense(A: LinearOperator, k: int, tol: float) -> SingularValues:
         )
 
     return SingularValues(
-        at(slice(0, k)), at(slice(len(sizes) - k, len(sizes))), A.shape, min(A.shape), True
+        at(slice(0, k)), at(slice(len(sizes) - k, len(sizes))), A.shape, min(A.shape), True, A.said
     )
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -90,6 +88,7 @@ class Landscape(PagedResult):
     """
 
     schema = "thalweg/landscape/1"
+    _also = ("headline", "range", "num_nonfinite")
     _max_items = 100_000
 
     title: str
@@ -154,16 +153,3 @@ class Landscape(PagedResult):
         from thalweg.pictures._landscape_page import page_of
 
         return page_of(self)
-
-    def _told(self) -> Mapping[str, Any]:
-        """Grid and paths in full, axes without their long vectors."""
-        axes = [
-            {name: getattr(axis, name) for name in ("name", "said", "unit", "limits")}
-            for axis in self.axes
-        ]
-        told = {
-            "headline": self.headline,
-            "range": self.range,
-            "num_nonfinite": self.num_nonfinite,
-        }
-        return {**told, **super()._told(), "axes": axes}

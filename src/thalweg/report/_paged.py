@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_type_hints
 
+from thalweg._untold import is_told
+from thalweg._version import __version__
 from thalweg.report._json import to_json
 from thalweg.report._page import Page
+from thalweg.report._schema import schema_of
 
 
 class Paged(ABC):
@@ -42,11 +44,14 @@ class Paged(ABC):
 class PagedResult(Paged):
     """A frozen dataclass that has a page, and is told whole as JSON.
 
-    A class whose fields are not what should be told overrides `_told`.
+    What is no part of the JSON is marked `field(metadata=UNTOLD)`; a class that is told otherwise
+    than by its fields overrides `_told`.
     """
 
     schema: ClassVar[str] = ""
-    """Name and version of its JSON."""
+    """Name and version of its JSON, such as `thalweg/spectrum/1`."""
+    _also: ClassVar[tuple[str, ...]] = ()
+    """Properties that are told besides the fields."""
     _max_items: ClassVar[int] = 1000
 
     def to_json(self) -> str:
@@ -55,9 +60,17 @@ class PagedResult(Paged):
         Tensors with more entries than a reader would read are summarised by shape, range and
         count.
         """
-        name = {"schema": self.schema} if self.schema else {}
-        return to_json({**name, **self._told()}, self._max_items)
+        told = self._told()
+        head = {"schema": self.schema, "version": __version__}
+        names = [*self._also, *(each.name for each in fields(told) if is_told(each))]
+        return to_json(head | {name: getattr(told, name) for name in names}, self._max_items)
 
-    def _told(self) -> Mapping[str, Any]:
-        """What the JSON says below the name of its schema: the fields."""
-        return {each.name: getattr(self, each.name) for each in fields(self)}
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON schema, draft 2020-12, of what `to_json` writes: `thalweg schema COMMAND`."""
+        told = get_type_hints(cls._told)["return"]
+        return schema_of(cls if told is Any else told, cls.schema, cls._also)
+
+    def _told(self) -> Any:
+        """What is told: a dataclass."""
+        return self

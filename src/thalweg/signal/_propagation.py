@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite, prod
-from os import PathLike
-from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -21,18 +19,16 @@ from thalweg._progress import Progress
 from thalweg._reading import unwrapped
 from thalweg.passes import Births, Pass, Underflow, along_time, births, underflow
 from thalweg.passes._time import RECURRENT
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult
 from thalweg.signal._chain import plain_chain
 from thalweg.signal._depth import Signal
 from thalweg.signal._edge import Edge, edge
 from thalweg.signal._initialisation import EdgeInitialisation, edge_initialisation
-from thalweg.signal._jacobian import Jacobians, LayerJacobian, jacobians
+from thalweg.signal._jacobian import Jacobians, jacobians
 from thalweg.signal._rank import NetworkRank, rank
 from thalweg.signal._scalar_function import Activation
 from thalweg.signal._time import TimeSignal
 from thalweg.signal._trainability import Trainability
-
-SCHEMA = "thalweg/propagation/1"
 
 MOST_FOR_RANK = 2e9
 """m·n·min(m, n) summed over dense layers: up to here their singular values take seconds."""
@@ -48,7 +44,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, eq=False)
-class Propagation:
+class Propagation(PagedResult):
     """How scale and gradient run through a network at one place, with its doubt.
 
     Args:
@@ -73,6 +69,9 @@ class Propagation:
         seed: that the generator was seeded with.
         machine: versions, device, dtype and threads, in words.
     """
+
+    schema = "thalweg/propagation/1"
+    _also = ("headline",)
 
     title: str
     value: float
@@ -100,9 +99,6 @@ class Propagation:
 
         return headline_of(self)
 
-    def _repr_html_(self) -> str:
-        return self.page().frame()
-
     def __str__(self) -> str:
         lines = [f"{self.title}: {self.headline}"]
         if self.signal is not None:
@@ -121,30 +117,6 @@ class Propagation:
         from thalweg.signal._propagation_page import page_of
 
         return page_of(self)
-
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
-        """
-        return self.page().save(path)
-
-    def to_json(self) -> str:
-        """The propagation as JSON, with the name and version of its schema.
-
-        Singular vectors are left out.
-        """
-        told: dict[str, Any] = {"schema": SCHEMA, "headline": self.headline}
-        told |= {name: getattr(self, name) for name in self.__dataclass_fields__}
-        if self.jacobians is not None:
-            whole = self.jacobians.end_to_end
-            told["jacobians"] = {
-                "layers": [_plain(row) for row in self.jacobians.layers],
-                "end_to_end": None if whole is None else _plain(whole),
-                "sample": self.jacobians.sample,
-            }
-        return to_json(told)
 
 
 def propagation(
@@ -311,22 +283,6 @@ def _rows(found: Jacobians | None) -> list[LayerJacobian]:
     if found is None:
         return []
     return [*found.layers, *([found.end_to_end] if found.end_to_end else [])]
-
-
-def _plain(row: LayerJacobian) -> dict[str, Any]:
-    """A row without its vectors."""
-    found = row.singular
-    return {
-        "name": row.name,
-        "source": row.source,
-        "shape": row.shape,
-        "largest": found.largest.values,
-        "largest_residuals": found.largest.residuals,
-        "smallest": found.smallest.values,
-        "smallest_residuals": found.smallest.residuals,
-        "is_exhausted": found.is_exhausted,
-        "num_products": found.num_products,
-    }
 
 
 def _line(phi: Activation, widest: float) -> Iterator[Edge]:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from thalweg._errors import FormulaError
 from thalweg.report import Page, PagedResult
+from thalweg.symbolic._derivation_json import DerivationRecord, record_of
 from thalweg.symbolic._evaluation import value_of
 from thalweg.symbolic._expression import (
     Array,
@@ -120,8 +121,8 @@ class Derivation(PagedResult):
         rows = r" \\ ".join(equation_of(f).replace(" = ", " &= ", 1) for f in self.findings)
         return f"$$\\begin{{aligned}} {rows} \\end{{aligned}}$$"
 
-    def _told(self) -> Mapping[str, Any]:
-        return {"generator": "thalweg", **_record(self)}
+    def _told(self) -> DerivationRecord:
+        return record_of(self)
 
 
 def derive(
@@ -405,25 +406,3 @@ def _check_sizes(at: Mapping[str, Tensor], kinds: Mapping[str, Kind]) -> None:
         raise FormulaError(
             f"the sizes do not fit: {said}; give vectors and square matrices of one size"
         )
-
-
-def _record(derivation: Derivation) -> dict[str, Any]:
-    return {
-        "formula": derivation.formula,
-        "variables": derivation.variables,
-        "kinds": derivation.kinds,
-        "findings": [
-            {
-                "title": finding.title,
-                "symbol": finding.symbol,
-                "formula": finding.formula,
-                "value": finding.value,
-                "verification": finding.verification and finding.verification.said,
-                "num_points": finding.verification.num_points if finding.verification else 0,
-                "deviation": finding.verification.deviation if finding.verification else None,
-                "note": finding.note,
-            }
-            for finding in derivation.findings
-        ],
-        "rules": derivation.rules,
-    }
