@@ -135,7 +135,7 @@ def ready(problem, num_seeds=3):
     control = tuple(train(problem.copied(), plan, seed) for seed in range(num_seeds))
     passed = Pass.of(problem)
     return Readings(
-        problem, passed, Signal.of(passed), None, None, made_optimizer(problem.copied()),
+        problem, passed, Signal.of(passed), None, made_optimizer(problem.copied()),
         control, plan, None, None,
     )  # fmt: skip
 

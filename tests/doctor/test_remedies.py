@@ -54,7 +54,7 @@ def readings_of(problem, batch_size=BATCH, has_card=False):
     )
     plan = Plan(10, batch_size, problem.batches, problem.reduction, 1)
     return Readings(
-        problem, passed, Signal.of(passed), None, card, optimizer, (), plan, None, None
+        problem, passed, Signal.of(passed), card, optimizer, (), plan, None, None
     )  # fmt: skip
 
 

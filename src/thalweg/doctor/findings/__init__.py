@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from thalweg.doctor._finding import Finding
+from thalweg.doctor._observation import Stage
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.findings._bottleneck import bottleneck
 from thalweg.doctor.findings._conditioning import ill_conditioned
@@ -40,24 +41,51 @@ CAUSES: tuple[Rule, ...] = (
 )
 """What explains itself: in the data, the step, the settings, the network, in this order."""
 
+_DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small)
+
+_EARLY = tuple(rule for rule in CAUSES if rule not in (*_DEAR, no_signal, bottleneck))
+
 SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 """What has a cause, named or not."""
 
 RULES = (*CAUSES, *SYMPTOMS)
 """In the order of telling: causes before symptoms."""
 
-__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find"]
+__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find", "suspected"]
 
 
 def find(readings: Readings) -> tuple[Finding, ...]:
     """All findings of all rules, in the order of telling; none that is declared on purpose.
 
-    After a first look that was enough, only of the rules that it is enough for.
+    After first steps that were enough, only of the rules that they are enough for.
     """
-    if readings.observed is not None and readings.observed.is_certain:
-        certain = _told(CERTAIN, readings)
-        return (*certain, *(_told((not_finite,), readings) if certain else ()))
-    return _told(RULES, readings)
+    if readings.observed is None or readings.observed.stage is not Stage.FIRST_STEPS:
+        return _told(RULES, readings)
+    causes = _told(CERTAIN, readings)
+    return (*causes, *(_told((not_finite,), readings) if causes else ()))
+
+
+def suspected(
+    readings: Readings, is_confirmed: Callable[[Finding], bool]
+) -> tuple[Finding, ...] | None:
+    """What an epoch makes one suspect, with what is confirmed first; None if nothing is.
+
+    Of the causes whose taking away shows within an epoch. Those that need other trainings are
+    asked only where no other is confirmed, and told in their place.
+    """
+    found: dict[Rule, Finding] = {}
+    for rule in (*_EARLY, *_DEAR):
+        for finding in _told((rule,), readings):
+            if not is_confirmed(finding):
+                found[rule] = finding
+                continue
+            broken = _told((not_finite,), readings)
+            if rule in _DEAR:
+                found[rule] = finding
+                return (*(found[each] for each in CAUSES if each in found), *broken)
+            others = _told(_EARLY[_EARLY.index(rule) + 1 :], readings)
+            return (finding, *found.values(), *others, *broken)
+    return None
 
 
 def _told(rules: tuple[Rule, ...], readings: Readings) -> tuple[Finding, ...]:

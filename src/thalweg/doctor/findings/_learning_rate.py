@@ -13,6 +13,12 @@ RISE = 0.1
 """The loss rises if it ends above its start by this share of the start, or of a blind answer's
 loss where that is higher: noise around a minimum is no rise."""
 
+OVERSHOOT = 0.5
+"""A loss that rose above its start by this share of it, for a minibatch, was a step too far."""
+
+GAINS_EARLY = 0.3
+"""After an epoch, another learning rate must learn this share of the attainable more in it."""
+
 SLOW = 5.0
 """A larger rate goes this many times as far, where neither gets far yet."""
 
@@ -27,13 +33,18 @@ def lr_too_large(readings: Readings) -> Finding | None:
     """
     if readings.trains_well or readings.watched.error is not None:
         return None
+    if readings.is_early and not _overshoots(readings, OVERSHOOT):
+        return None
     stability = _stability(readings)
     ratio = stability.ratio if stability else 0.0
     is_unstable = ratio > 1 and not readings.trains and (_rises(readings) or _is_broken(readings))
-    helps = readings.slower
+    # A step that never once went too far is not too large: no other trainings need to be paid.
+    helps = readings.slower if ratio > 1 or _overshoots(readings, RISE) else 0.0
     if not is_unstable and helps < HELPFUL:
         return None
     if ratio <= 1 and readings.trains:
+        return None
+    if readings.is_early and helps < GAINS_EARLY:
         return None
     lr = float(readings.optimizer.param_groups[0]["lr"])
     start, end, peak = readings.start, readings.end, readings.watched.peak
@@ -71,6 +82,15 @@ def lr_too_large(readings: Readings) -> Finding | None:
     )
 
 
+def _overshoots(readings: Readings, share: float) -> bool:
+    """Whether a minibatch's loss rose so far above the start and a blind answer's, or broke off."""
+    blind = readings.start if readings.blind_loss is None else readings.blind_loss
+    losses = readings.watched.losses
+    return _is_broken(readings) or max(losses, default=inf) > (1 + share) * max(
+        readings.start, blind
+    )
+
+
 def _stability(readings: Readings) -> Stability | None:
     return readings.card.stability if readings.card else None
 
@@ -93,6 +113,9 @@ def lr_too_small(readings: Readings) -> Finding | None:
     Or a larger rate gets far in the steps in which this one hardly moves.
     """
     if readings.trains or readings.watched.failure or lr_too_large(readings) is not None:
+        return None
+    # A hundred times the rate: a plateau that ends by itself stands no such step.
+    if readings.is_early and (_overshoots(readings, OVERSHOOT) or readings.faster < GAINS_EARLY):
         return None
     stability = _stability(readings)
     rate = float(readings.optimizer.param_groups[0]["lr"])
@@ -144,6 +167,9 @@ def lr_too_small(readings: Readings) -> Finding | None:
 def _crawls(readings: Readings) -> bool:
     """Whether it hardly learns, and a hundred times the rate goes many times as far."""
     start, probe = readings.start, readings.probe
-    own, other = start - probe.of(readings.watched), start - probe.at(100.0)
+    after = probe.at(100.0)
+    if after is None:
+        return False
+    own, other = start - probe.of(readings.watched), start - after
     far = 0.03 * (start if readings.blind_loss is None else readings.blind_loss)
     return readings.learned < HELPFUL and other > far and other > SLOW * max(own, 0.0)
