@@ -14,8 +14,9 @@ from thalweg.doctor._readings import Readings
 from thalweg.doctor._watch import attained, settled, settling, watch
 from thalweg.doctor.remedies import ANSWERS, Remedy
 
-MENDS = 0.3
-"""The remedy learns this share of the attainable more in the very steps that were watched."""
+MENDS = 0.15
+"""The remedy learns this share of the attainable more in the very steps that were watched, and
+twice as much at least."""
 
 NUM_SUSPECTS, NUM_REMEDIES = 2, 2
 """Findings that are confirmed, and remedies of each that are tried for it, at most."""
@@ -29,6 +30,18 @@ AT_THE_POINT = frozenset(
     {Ailment.VANISHING, Ailment.EXPLODING, Ailment.SATURATED, Ailment.DEAD, Ailment.SYMMETRIC}
 )
 """Found of the network as it was handed over, before any training."""
+
+IN_THE_RECIPE = frozenset(
+    {
+        *(Ailment.INPUT_SCALE, Ailment.OUTLIERS, Ailment.CONSTANT_FEATURES, Ailment.TARGET_SCALE),
+        *(Ailment.TARGET_RANGE, Ailment.OUTPUT_LOSS, Ailment.DROPOUT, Ailment.WEIGHT_DECAY),
+        *(Ailment.CLIPPING, Ailment.MOMENTUM, Ailment.EPSILON),
+    }
+)
+"""Found of the data and the settings."""
+
+FAR_PAST = 2.0
+"""Times past its rule, from which on such a finding explains why nothing is learned."""
 
 
 class Suspicion:
@@ -50,12 +63,14 @@ class Suspicion:
         self.readings, self.training, self.seed, self.most = readings, training, seed, most
         self.spent = 0.0
         self.remedy: Remedy | None = None
-        self.is_structural = False
+        self.explains = False
         self._num_suspects = 0
 
     def confirms(self, finding: Finding) -> bool:
         """Whether it is confirmed; its remedy is kept, where it was one that did so."""
-        self.is_structural |= finding.ailment in AT_THE_POINT and not finding.found_after
+        is_far = finding.margin >= FAR_PAST
+        self.explains |= finding.ailment in AT_THE_POINT and not finding.found_after
+        self.explains |= finding.ailment in IN_THE_RECIPE and is_far
         if self.readings.watched.failure or finding.ailment in BY_THEMSELVES:
             return True
         self._num_suspects += 1
@@ -68,8 +83,10 @@ class Suspicion:
             if self.spent + price > self.most:
                 return False
             self.spent += price
-            learned = _learned_with(remedy, self.readings, self.training, self.seed)
-            if learned - max(self.readings.learned, 0.0) > MENDS:
+            steps = self.readings.num_seen
+            learned = learned_with(remedy, self.readings, self.training, self.seed, steps)
+            own = max(self.readings.learned, 0.0)
+            if learned - own > MENDS and learned > 2 * own:
                 self.remedy = remedy
                 return True
         return False
@@ -80,12 +97,14 @@ def _price(readings: Readings, training: Problem) -> float:
     return (readings.num_seen + settling(size) / 3) * size / max(training.num_samples, 1)
 
 
-def _learned_with(remedy: Remedy, readings: Readings, training: Problem, seed: int) -> float:
-    """The share of the attainable that is learned in as many samples with a remedy."""
+def learned_with(
+    remedy: Remedy, readings: Readings, training: Problem, seed: int, num_steps: int
+) -> float:
+    """The share of the attainable that is learned in so many steps' samples with a remedy."""
     try:
         mended = remedy.apply(training.copied(), torch.Generator().manual_seed(seed))
         size = mended.batch_size or readings.plan.batch_size
-        num_steps = max(1, round(readings.num_seen * readings.plan.batch_size / size))
+        num_steps = max(1, round(num_steps * readings.plan.batch_size / size))
         watched = watch(
             mended,
             batch_size=size,

@@ -103,7 +103,7 @@ def contest(
     finalists, dropped = heat.halved(others)
     own: list[TriedRemedy] = []
     for remedy, screening in finalists:
-        if own and not heat.has_time:
+        if (own or tried) and not heat.has_time:
             late.append(_untried(remedy, screening, UP))
             continue
         own.append(heat.proved(remedy, screening, len(finalists)))
@@ -145,6 +145,12 @@ class _Heat:
             and self.ledger.gradients_left >= price
         )
 
+    def can_screen(self, length: Plan) -> bool:
+        """Whether a short run fits beside the proof of one remedy."""
+        share = LOOKS[-1][0] + length.num_steps / self.plan.num_steps
+        price = share * max(each.cost for each in self.control) / self.readings.problem.num_samples
+        return self.ledger.gradients_left >= price
+
     def run(self, what: str, remedy: Remedy, length: Plan, seed: int) -> tuple[Run, Problem]:
         """One training with a remedy, and what was trained."""
         first, last = self.shares
@@ -177,6 +183,9 @@ class _Heat:
             length = replace(self.plan, num_steps=max(1, self.plan.num_steps // shorter))
             entered = []
             for remedy in remaining:
+                if (entered or self.done) and not self.can_screen(length):
+                    dropped.append(_untried(remedy, None, UP))
+                    continue
                 try:
                     entered.append(self.screened(remedy, length))
                 except Exception as error:

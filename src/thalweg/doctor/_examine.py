@@ -228,7 +228,7 @@ def _watched(
 
     Where something was confirmed its fate is sealed, and the training is not watched to the end.
     """
-    begun, fraction, is_suspect = readings.watched.num_steps, watching.fraction, False
+    begun, fraction, is_explained = readings.watched.num_steps, watching.fraction, False
     with ledger.measuring("first epoch, and what it confirms", 0.1) as gradients:
         observed = watching.first_epoch()
         if observed is not None:
@@ -240,9 +240,9 @@ def _watched(
             gradients.append(suspicion.spent + early.cost)
             if findings is not None:
                 return early, findings, suspicion.remedy
-            begun, is_suspect = observed.watched.num_steps, suspicion.is_structural
+            begun, is_explained = observed.watched.num_steps, suspicion.explains
     with ledger.measuring("one training, watched", 0.15) as gradients:
-        observed = watching.whole(is_suspect)
+        observed = watching.whole(is_explained)
         forward = settling(watching.size) / 3
         gradients.append(fraction * (observed.watched.num_steps - begun + forward))
     return replace(readings, observed=observed), None, None

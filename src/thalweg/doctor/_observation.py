@@ -53,7 +53,7 @@ PROBED_SHARE = 0.08
 """Of the steps of their training, for a probe."""
 
 EARLY_SHARE = 0.04
-"""Of the steps of their training, that come before the first epoch's look where epochs are short."""
+"""Of the steps of their training, before the look after an epoch where epochs are short."""
 
 
 class Stage(Enum):
@@ -146,13 +146,13 @@ class Watching:
         probe = replace(self.probe, num_steps=self.early, is_settled=True)
         return replace(seen, probe=probe)
 
-    def whole(self, is_suspect: bool = False) -> Observation:
+    def whole(self, is_explained: bool = False) -> Observation:
         """As far as it is to be watched; stops once it is clear that it learns.
 
-        Or that it does not, where there `is_suspect` what shows at the first point.
+        Or that it does not, where that `is_explained` by what is known already.
         """
         sealed = inf
-        if is_suspect and self.problem_steps is not None:
+        if is_explained and self.problem_steps is not None:
             sealed = max(3 * self.per_epoch, SEALED_AFTER * self.problem_steps)
 
         def is_enough(losses: Sequence[float]) -> bool:

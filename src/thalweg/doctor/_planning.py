@@ -35,7 +35,7 @@ healthy networks look stuck."""
 SHORTER = (30, 20, 10, 5)
 """And of a trial where they name their epochs: what the training is like is watched by then."""
 
-LEAST, LEAST_SHARE = 20, 0.3
+LEAST, LEAST_SHARE = 20, 0.25
 """Steps that a remedy is proved in at least, or so much of an epoch where that is less, also where
 less than that is left of the budget."""
 

@@ -63,14 +63,13 @@ class Probe:
             )
         return self._end(self.runs[key], larger * self.batch_size)
 
-    def of(self, watched: Watched, larger: int = 1) -> float:
+    def of(self, watched: Watched) -> float:
         """The loss of the watched training after as many steps."""
-        num_steps = self.num_steps if larger == 1 else min(self.num_steps, LARGER_STEPS)
-        losses = watched.losses[:num_steps]
-        is_broken = watched.failure and len(losses) < num_steps
+        losses = watched.losses[: self.num_steps]
+        is_broken = watched.failure and len(losses) < self.num_steps
         if is_broken or not losses:
             return inf
-        is_now = len(watched.losses) == num_steps
+        is_now = len(watched.losses) == self.num_steps
         return self._end(watched, self.batch_size) if is_now else tail(losses)
 
     def _end(self, watched: Watched, batch_size: int) -> float:

@@ -8,6 +8,7 @@ from math import inf, nan
 
 import torch
 from scipy.stats import linregress
+from torch import nn
 
 from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
@@ -21,7 +22,7 @@ from thalweg.doctor._sample import Sample
 from thalweg.doctor._trial import Plan, Run
 from thalweg.doctor._watch import Watched, attained
 from thalweg.passes import Pass
-from thalweg.signal import Signal
+from thalweg.signal import Signal, TimeSignal, along_time
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Readings:
         constant_loss: the loss of the best answer that ignores the input, None where not known.
         shuffled_loss: the loss against the targets in random order, None where there are none.
         observed: the data, the head and a watched training; None where only remedies are tried.
+        is_frugal: whether rules pay for nothing that is not measured yet.
     """
 
     problem: Problem
@@ -51,6 +53,7 @@ class Readings:
     constant_loss: float | None
     shuffled_loss: float | None
     observed: Observation | None = None
+    is_frugal: bool = False
 
     @property
     def _seen(self) -> Observation:
@@ -145,10 +148,25 @@ class Readings:
             # A training that broke down leaves parameters with no finite loss; the finding says so.
             return None
 
+    @cached_property
+    def in_time(self) -> tuple[TimeSignal, ...]:
+        """Signal through the steps of recurrent layers, on some of the samples. Cost: 2 of them."""
+        if not any(isinstance(module, nn.RNNBase) for module in self.problem.model.modules()):
+            return ()
+        try:
+            part = self.problem.in_eval_mode()
+            if part.num_samples > READ_IN_TIME:
+                part = part.subsampled(READ_IN_TIME, torch.Generator().manual_seed(0))
+            return tuple(TimeSignal.of(found) for found in along_time(part))
+        except ThalwegError:
+            return ()
+
     @property
     def cost(self) -> float:
         """Gradients over all data that rules asked for, beside the probes."""
-        return 1.0 if "signal_after" in vars(self) else 0.0
+        after = 1.0 if "signal_after" in vars(self) else 0.0
+        read = min(1.0, READ_IN_TIME / self.problem.num_samples)
+        return after + (2 * read if vars(self).get("in_time") else 0.0)
 
     @cached_property
     def learned(self) -> float:
@@ -181,6 +199,9 @@ class Readings:
         late = losses[len(losses) * 3 // 5 :]
         if self.watched.failure or len(late) < 10:
             return False
+        if self.is_early and self.learned < CONSTANT:
+            # On the way to a constant answer, so far.
+            return False
         fit = linregress(range(len(late)), late)
         if not fit.slope < -SURE * fit.stderr:
             return False
@@ -202,6 +223,15 @@ class Readings:
     def may_train_well(self) -> bool:
         """The same of training well."""
         return self._seen.stage is Stage.FIRST_STEPS or self.trains_well
+
+    @property
+    def generalises(self) -> bool:
+        """Whether what was held out is answered nearly as well as can be, where that is known."""
+        above = self.blind_loss
+        if self.held_out is None or above is None:
+            return True
+        reach = self.levels.explained * (above - self.levels.floor)
+        return above - self.held_out.loss >= MOST * reach
 
     @property
     def trains_well_in_training(self) -> bool:
@@ -232,9 +262,13 @@ class Readings:
 
         0 where it breaks off, or where finding out would cost more than may be spent.
 
-        Over as many steps with the same data order, minibatches `larger` times as large.
+        Over as many steps with the same data order; or fewer, on minibatches `larger` times as
+        large, against the end of the watched training.
         """
-        other, own = self.probe.at(factor, larger), self.probe.of(self.watched, larger)
+        other, own = self.probe.at(factor, larger), self.probe.of(self.watched)
+        if larger > 1:
+            # Few steps on many samples each against all that were watched.
+            own = attained(self.watched, self.settled)
         above = self.start if self.blind_loss is None else self.blind_loss
         reach = self.levels.explained * (above - self.levels.floor)
         if other is None or other == inf or not reach > 0:
@@ -242,6 +276,12 @@ class Readings:
         # A training that is worse than a blind answer is no further from it than its start was.
         return (min(own, max(above, self.start)) - other) / reach
 
+
+READ_IN_TIME = 128
+"""Samples that a gradient along time is read on."""
+
+CONSTANT = 0.02
+"""After an epoch, learning less than this share is no more than finding the constant answer."""
 
 SURE = 4.0
 """Standard errors of a slope that is no chance."""

@@ -1,6 +1,8 @@
 """The rules: each reads what was measured and says what is wrong, or nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf
 
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._observation import Stage
@@ -10,7 +12,7 @@ from thalweg.doctor.findings._conditioning import ill_conditioned
 from thalweg.doctor.findings._data import data_not_finite
 from thalweg.doctor.findings._gradients import exploding, vanishing
 from thalweg.doctor.findings._inputs import constant_features, input_scale, outliers
-from thalweg.doctor.findings._learning_rate import lr_too_large, lr_too_small
+from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large, lr_too_small
 from thalweg.doctor.findings._modes import batch_of_one, too_much_dropout, wrong_mode
 from thalweg.doctor.findings._no_signal import no_signal
 from thalweg.doctor.findings._noise import noise
@@ -23,6 +25,7 @@ from thalweg.doctor.findings._step import accumulated, clipping, weight_decay
 from thalweg.doctor.findings._stuck import gradient_flat, stuck
 from thalweg.doctor.findings._symmetric import symmetric
 from thalweg.doctor.findings._targets import target_range, target_scale, target_shape
+from thalweg.doctor.findings._time import exploding_in_time, vanishing_in_time
 from thalweg.doctor.findings._units import dead, saturated
 
 Rule = Callable[[Readings], Finding | None]
@@ -37,13 +40,14 @@ CAUSES: tuple[Rule, ...] = (
     *(*CERTAIN, symmetric),
     *(no_signal, outliers, input_scale, constant_features, target_scale, wrong_reduction),
     *(too_much_dropout, weight_decay, clipping, momentum, epsilon, noise),
-    *(vanishing, exploding, lr_too_large, saturated, bottleneck, dead, lr_too_small),
+    *(vanishing, exploding, vanishing_in_time, exploding_in_time),
+    *(lr_too_large, saturated, bottleneck, dead, lr_too_small),
 )
 """What explains itself: in the data, the step, the settings, the network, in this order."""
 
 _DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small)
 
-_EARLY = tuple(rule for rule in CAUSES if rule not in (*_DEAR, no_signal, bottleneck))
+_EARLY = tuple(rule for rule in CAUSES if rule not in (*_DEAR, no_signal))
 
 SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 """What has a cause, named or not."""
@@ -60,7 +64,16 @@ def find(readings: Readings) -> tuple[Finding, ...]:
     After first steps that were enough, only of the rules that they are enough for.
     """
     if readings.observed is None or readings.observed.stage is not Stage.FIRST_STEPS:
-        return _told(RULES, readings)
+        if readings.observed is None or readings.probe.most == inf:
+            return _told(RULES, readings)
+        # Where the budget is small, other trainings are paid only if no cause is known without.
+        frugal = replace(readings, is_frugal=True)
+        found = {rule: _told((rule,), frugal) for rule in CAUSES if rule not in _DEAR}
+        if not any(found.values()):
+            rules = (*_DEAR, saturated, dead)
+            found |= {rule: _told((rule,), readings) for rule in rules}
+        causes = tuple(finding for rule in CAUSES for finding in found.get(rule, ()))
+        return (*causes, *_told(SYMPTOMS, readings))
     causes = _told(CERTAIN, readings)
     return (*causes, *(_told((not_finite,), readings) if causes else ()))
 
@@ -75,6 +88,9 @@ def suspected(
     """
     found: dict[Rule, Finding] = {}
     for rule in (*_EARLY, *_DEAR):
+        if found and rule in (lr_too_large, lr_too_small) and not is_thrown(readings):
+            # Other trainings are for what nothing else explains.
+            break
         for finding in _told((rule,), readings):
             if not is_confirmed(finding):
                 found[rule] = finding

@@ -16,6 +16,12 @@ loss where that is higher: noise around a minimum is no rise."""
 OVERSHOOT = 0.5
 """A loss that rose above its start by this share of it, for a minibatch, was a step too far."""
 
+THROWN = 2.0
+"""And by this share, where nothing was learned afterwards, was thrown far off."""
+
+NOTHING = 0.1
+"""Learning less than this share of the attainable is learning nothing."""
+
 GAINS_EARLY = 0.3
 """After an epoch, another learning rate must learn this share of the attainable more in it."""
 
@@ -38,13 +44,13 @@ def lr_too_large(readings: Readings) -> Finding | None:
     stability = _stability(readings)
     ratio = stability.ratio if stability else 0.0
     is_unstable = ratio > 1 and not readings.trains and (_rises(readings) or _is_broken(readings))
-    # A step that never once went too far is not too large: no other trainings need to be paid.
-    helps = readings.slower if ratio > 1 or _overshoots(readings, RISE) else 0.0
-    if not is_unstable and helps < HELPFUL:
+    thrown = is_thrown(readings)
+    # Where a step went much too far no other trainings need to be paid, nor where none ever did.
+    is_asked = not thrown and (ratio > 1 or _overshoots(readings, RISE))
+    helps = readings.slower if is_asked else 0.0
+    if not (is_unstable or thrown) and helps < (GAINS_EARLY if readings.is_early else HELPFUL):
         return None
     if ratio <= 1 and readings.trains:
-        return None
-    if readings.is_early and helps < GAINS_EARLY:
         return None
     lr = float(readings.optimizer.param_groups[0]["lr"])
     start, end, peak = readings.start, readings.end, readings.watched.peak
@@ -75,11 +81,17 @@ def lr_too_large(readings: Readings) -> Finding | None:
         evidence,
         f"the sharpness is above the optimizer's stability limit, and the training loss ends "
         f"{RISE:.0%} above where it began at least, or rises so far and ends no better than an "
-        f"answer that ignores the input; or a smaller learning rate learns {HELPFUL:.0%} of the "
+        f"answer that ignores the input; or a minibatch's loss rises to {1 + THROWN:g} times that "
+        f"and nothing is learned; or a smaller learning rate learns {HELPFUL:.0%} of the "
         f"attainable more in the same steps (a run above the limit that converges is no finding)",
         max(ratio, helps / HELPFUL, 1.0),
         readings.num_seen,
     )
+
+
+def is_thrown(readings: Readings) -> bool:
+    """Whether a step went so far that nothing was learned afterwards."""
+    return _overshoots(readings, THROWN) and readings.learned < NOTHING
 
 
 def _overshoots(readings: Readings, share: float) -> bool:
