@@ -147,7 +147,31 @@ def tanh(*sizes):
     return dense(*sizes, activation=nn.Tanh)
 
 
+class Echo(nn.Module):
+    """Reads a sequence to its end and tells what stood at its begin."""
+
+    def __init__(self, gain):
+        super().__init__()
+        self.rnn = nn.RNN(8, 24, batch_first=True)
+        self.head = nn.Linear(24, 3)
+        nn.init.orthogonal_(self.rnn.weight_hh_l0, gain)
+
+    def forward(self, x):
+        silence = x.new_zeros(len(x), 11, 8)
+        return self.head(self.rnn(torch.cat([x[:, None], silence], 1))[0][:, -1])
+
+
+def echo(gain, lr=0.05):
+    return classify(seeded(lambda: Echo(gain)), sgd(lr, 0.9))
+
+
 PATIENTS = {
+    "a recurrent network that forgets": (lambda: echo(0.2), Ailment.VANISHING, ["rnn"]),
+    "a recurrent network that resounds": (
+        lambda: echo(6.0, 0.5),
+        Ailment.EXPLODING,
+        ["rnn"],
+    ),
     "deep sigmoid": (
         lambda: classify(dense(*WIDE[:9], 3, activation=nn.Sigmoid), sgd(0.1, 0.9)),
         Ailment.VANISHING,
@@ -284,6 +308,8 @@ PATIENTS = {
 }  # fmt: skip
 
 TWINS = {
+    "a recurrent network that forgets": lambda: echo(1.0),
+    "a recurrent network that resounds": lambda: echo(1.0, 0.1),
     "deep sigmoid": lambda: classify(dense(8, 24, 3, activation=nn.Sigmoid), sgd(0.3, 0.9)),
     "deep tanh, small weights": lambda: classify(gaussian(tanh(*WIDE), 1.0), sgd(0.1, 0.9)),
     "deep rectifiers, large weights": lambda: classify(
@@ -508,7 +534,7 @@ def test_a_step_at_the_edge_of_stability_is_no_ailment():
 def test_there_is_a_patient_for_every_rule():
     elsewhere = {Ailment.ILL_CONDITIONED, Ailment.GRADIENT_FLAT}  # consequences, below
     assert {ailment for _, ailment, _ in PATIENTS.values()} == set(Ailment) - elsewhere
-    assert len(RULES) == len(Ailment)
+    assert len(RULES) == len(Ailment) + 2  # gradients vanish and explode in depth and in time
     assert set(TWINS) == set(PATIENTS)
 
 

@@ -184,7 +184,7 @@ def examine(
     run = tolerant if may_raise else train
     is_tight = not budget.is_seconds and problem.epochs is not None
     number = LOOKS[0][0] if is_tight else NUM_SEEDS
-    plan, control = _control(training, plan, number, seed, ledger, run)
+    plan, control = _control(training, plan, number, problem.num_samples, seed, ledger, run)
     readings = replace(readings, plan=plan, control=tuple(control))
 
     def more() -> Run:
@@ -387,6 +387,7 @@ def _control(
     training: Problem,
     plan: Plan,
     number: int,
+    total: int,
     seed: int,
     ledger: Ledger,
     run: Callable[[Problem, Plan, int, Score | None], Run],
@@ -399,13 +400,13 @@ def _control(
         runs = [run(training.copied(), plan, seed, None)]
         excess = NUM_RUNS * runs[0].seconds / max(ledger.seconds_left, 1e-3)
         if excess > TOLERATED_EXCESS and (shorter := shortened(plan, excess)) != plan:
-            gradients.append(runs[0].cost / training.num_samples)
+            gradients.append(runs[0].cost / total)
             plan = shorter
             runs = [run(training.copied(), plan, seed, runs[0].before)]
         for k in range(1, number):
             ledger.progress("training as it is", 0.4 + 0.1 * k / number)
             runs.append(run(training.copied(), plan, seed + k, runs[0].before))
-        gradients.append(sum(each.cost for each in runs) / training.num_samples)
+        gradients.append(sum(each.cost for each in runs) / total)
     return plan, runs
 
 

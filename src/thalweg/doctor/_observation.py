@@ -160,7 +160,9 @@ class Watching:
                 return True
             # One epoch may be lucky; a second confirms it.
             recent = losses[-max(self.per_epoch, 20) :]
-            is_long = len(losses) >= max(2 * self.per_epoch, SURELY * self.most)
+            # What averages over many steps may overshoot as late.
+            long = max(2 * self.per_epoch, SURELY * self.most, horizon(self.watch.optimizer))
+            is_long = len(losses) >= long
             return is_long and tail(recent) <= self.levels.at(MOST, losses[0])
 
         watched = self.watch.until(self.most, self.most, is_enough)
@@ -173,6 +175,15 @@ class Watching:
         return Observation(
             self.sample, self.head, self.levels, watched, end, held_out, self.probe, stage
         )
+
+
+def horizon(optimizer: torch.optim.Optimizer) -> float:
+    """Steps that momentum averages over, 1/(1 − β)."""
+    betas = [
+        float(group["betas"][0]) if "betas" in group else float(group.get("momentum", 0) or 0)
+        for group in optimizer.param_groups
+    ]
+    return 1 / max(1 - max(betas, default=0.0), 1e-9)
 
 
 def _held_out(watched: Watched, plan: Plan) -> Score | None:

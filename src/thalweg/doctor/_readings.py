@@ -253,9 +253,27 @@ class Readings:
         """Share of the attainable that ten or a hundred times the learning rate gains."""
         if self.is_early:
             # Within an epoch ten times the rate is ahead of many a sound one.
-            return self.gain(100.0)
+            gain = self.gain(100.0)
+            for share in (0.3, 0.03):
+                # At the pace at which an epoch moves the parameters by a share of their size.
+                factor = share * self.total_steps / self.num_seen / max(self.moves, 1e-9)
+                if gain < HELPFUL and 300 < factor < inf:
+                    gain = max(gain, self.gain(float(round(factor))))
+            return gain
         gain = self.gain(10.0)
         return gain if gain >= HELPFUL else max(gain, self.gain(100.0))
+
+    @cached_property
+    def moves(self) -> float:
+        """How far the whole training takes the parameters at this pace, straight on: ‖Δθ‖/‖θ‖."""
+        before = dict(self.problem.model.named_parameters())
+        moved = size = 0.0
+        for name, after in self.watched.problem.model.named_parameters():
+            first = before[name].detach().double()
+            moved += float((after.detach().double() - first).square().sum())
+            size += float(first.square().sum())
+        ahead = self.total_steps / max(self.num_seen, 1)
+        return ahead * (moved / size) ** 0.5 if size else inf
 
     def gain(self, factor: float, larger: int = 1) -> float:
         """Share of the attainable that a factor of the learning rate gains.

@@ -8,6 +8,7 @@ from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HELPFUL
 from thalweg.doctor._readings import UNTRAINED, Readings
+from thalweg.doctor.findings._units import are_driven_off
 
 RISE = 0.1
 """The loss rises if it ends above its start by this share of the start, or of a blind answer's
@@ -24,6 +25,13 @@ NOTHING = 0.1
 
 GAINS_EARLY = 0.3
 """After an epoch, another learning rate must learn this share of the attainable more in it."""
+
+MOVES = 0.5
+"""After an epoch, a rate is too small only if the whole training will move the parameters by less
+than this share of their size, however straight they go."""
+
+RESTS, GAINS_AT_REST = 0.02, 0.05
+"""Where it will move them by so little, any learning at another rate tells enough."""
 
 SLOW = 5.0
 """A larger rate goes this many times as far, where neither gets far yet."""
@@ -45,6 +53,8 @@ def lr_too_large(readings: Readings) -> Finding | None:
     ratio = stability.ratio if stability else 0.0
     is_unstable = ratio > 1 and not readings.trains and (_rises(readings) or _is_broken(readings))
     thrown = is_thrown(readings)
+    if not (readings.is_early or readings.trains or thrown) and _overshoots(readings, RISE):
+        thrown = are_driven_off(readings)
     # Where a step went much too far no other trainings need to be paid, nor where none ever did.
     is_asked = not thrown and (ratio > 1 or _overshoots(readings, RISE))
     helps = readings.slower if is_asked else 0.0
@@ -82,7 +92,8 @@ def lr_too_large(readings: Readings) -> Finding | None:
         f"the sharpness is above the optimizer's stability limit, and the training loss ends "
         f"{RISE:.0%} above where it began at least, or rises so far and ends no better than an "
         f"answer that ignores the input; or a minibatch's loss rises to {1 + THROWN:g} times that "
-        f"and nothing is learned; or a smaller learning rate learns {HELPFUL:.0%} of the "
+        f"and nothing is learned; or rises by {RISE:.0%} while half of a layer's units are driven "
+        f"to where they no longer answer; or a smaller learning rate learns {HELPFUL:.0%} of the "
         f"attainable more in the same steps (a run above the limit that converges is no finding)",
         max(ratio, helps / HELPFUL, 1.0),
         readings.num_seen,
@@ -126,8 +137,10 @@ def lr_too_small(readings: Readings) -> Finding | None:
     """
     if readings.trains or readings.watched.failure or lr_too_large(readings) is not None:
         return None
-    # A hundred times the rate: a plateau that ends by itself stands no such step.
-    if readings.is_early and (_overshoots(readings, OVERSHOOT) or readings.faster < GAINS_EARLY):
+    least = GAINS_EARLY if readings.moves > RESTS else GAINS_AT_REST
+    if readings.is_early and (
+        _overshoots(readings, OVERSHOOT) or readings.moves > MOVES or readings.faster < least
+    ):
         return None
     stability = _stability(readings)
     rate = float(readings.optimizer.param_groups[0]["lr"])
@@ -138,7 +151,9 @@ def lr_too_small(readings: Readings) -> Finding | None:
     most = max(readings.total_steps, PATIENCE)
     if steps == inf or steps <= most:
         helps = readings.faster
-        if readings.learned > 0.4 or (helps < HELPFUL and not _crawls(readings)):
+        if not readings.is_early and (
+            readings.learned > 0.4 or (helps < HELPFUL and not _crawls(readings))
+        ):
             return None
         if stability is not None and stability.ratio > 1:
             return None

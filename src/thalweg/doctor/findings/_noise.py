@@ -35,7 +35,8 @@ def noise(readings: Readings) -> Finding | None:
     size = readings.plan.batch_size
     if readings.trains_well or readings.watched.error or size > SMALL:
         return None
-    ratio = NOISY if readings.watched.failure else _noise_to_signal(readings)
+    is_far_off = readings.watched.failure or is_thrown(readings)
+    ratio = NOISY if is_far_off else _noise_to_signal(readings)
     stability = readings.card.stability if readings.card else None
     if ratio is None or ratio < NOISY or (stability is not None and stability.ratio > 1):
         return None
@@ -53,8 +54,8 @@ def noise(readings: Readings) -> Finding | None:
          "gain by larger minibatches": gain, "samples of a minibatch": float(size)},
         f"minibatches of {SMALL} samples at most; at the end of the training the variance of their "
         f"gradients is more than {NOISY:g} times the square of the mean, {LARGER} times larger "
-        f"ones learn {GAIN:.0%} of the attainable more in as many steps or fewer, or stand a step that "
-        f"throws small ones far off, and {NOT_WELL}",
+        f"ones learn {GAIN:.0%} of the attainable more in as many steps or fewer, or stand a step "
+        f"that throws small ones far off, and {NOT_WELL}",
         ratio / NOISY,
         readings.num_seen,
     )  # fmt: skip

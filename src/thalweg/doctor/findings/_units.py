@@ -12,7 +12,7 @@ BOUNDED = frozenset({"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign"})
 """Activations that saturate at both ends."""
 
 NEARLY_ALL = 0.97
-"""Slopes of a rectified layer that are zero: what a unit still answers now and then is too little."""
+"""Share of slopes of a rectified layer: where so many are zero, the few answers are too little."""
 
 SHARE = 0.5
 """Half of a layer's units must have stopped answering."""
@@ -35,7 +35,8 @@ def saturated(readings: Readings) -> Finding | None:
         names,
         {f"saturated after {row.name}": row.saturated for row in rows},
         f"more than {SHARE:.0%} of the slopes of a layer are below 1 % of the activation's "
-        f"steepest, and {UNTRAINED}, or held-out samples are answered less than 80 % as well as can be",
+        f"steepest, and {UNTRAINED}, or held-out samples are answered less than 80 % as well as "
+        f"can be",
         share / SHARE,
         num_steps,
     )
@@ -64,6 +65,19 @@ def dead(readings: Readings) -> Finding | None:
         share / SHARE,
         num_steps,
     )
+
+
+def are_driven_off(readings: Readings) -> bool:
+    """Whether half of a layer's units stopped answering in training, of which few had before."""
+    before, after = readings.signal, readings.signal_after
+    if after is None:
+        return False
+    was = {row.name: _off(row) for row in before.rows}
+    return any(_off(row) > SHARE > 2 * was.get(row.name, 1.0) for row in after.rows)
+
+
+def _off(row: DepthRow) -> float:
+    return row.saturated if row.activation in BOUNDED else _silent(row)
 
 
 def _silent(row: DepthRow) -> float:

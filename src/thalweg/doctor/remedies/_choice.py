@@ -58,7 +58,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.TARGET_SHAPE: (reshaped_targets,),
     Ailment.TARGET_RANGE: (without_last_activation, standardised_targets, loss_of_logits),
     Ailment.OUTPUT_LOSS: (without_last_activation, loss_of_logits),
-    Ailment.REDUCTION: (mean_reduction, lr_divided, lr_divided_more),
+    Ailment.REDUCTION: (mean_reduction, lr_of_range_test, lr_divided, lr_divided_more),
     Ailment.TARGET_SCALE: (standardised_targets, lr_divided, adam),
     Ailment.INPUT_SCALE: (standardised_inputs, batch_norm),
     Ailment.OUTLIERS: (clipped_inputs, standardised_inputs),
