@@ -5,7 +5,7 @@ RUN_TIME := $(BIN)/.installed
 DEVELOPMENT := $(BIN)/.installed-dev
 PEERS := $(BIN)/.installed-peers
 
-.PHONY: help demo test check bench bench-faults bench-gpt2 bench-race docs notebooks format clean
+.PHONY: help demo test check bench bench-faults bench-gpt2 bench-race docs notebooks schemas format clean
 help:
 	@echo "make demo    set up, examine a network that does not train, write report.html"
 	@echo "make test    set up, run the tests"
@@ -53,6 +53,11 @@ bench-faults: $(RUN_TIME)
 # The same readings of a transformer of GPT-2's size on an accelerator, small where there is none.
 bench-gpt2: $(RUN_TIME)
 	$(BIN)/python -m benchmarks.gpt2
+
+# The published schemas, from the types of the results; a test compares them.
+schemas: $(RUN_TIME)
+	for command in examine spectrum signal critical escape landscape compare flow worked derive check; do \
+	  $(BIN)/thalweg schema $$command > src/thalweg/schemas/$$command.json || exit 1; done
 
 format: $(DEVELOPMENT)
 	$(BIN)/ruff format .

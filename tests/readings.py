@@ -17,6 +17,7 @@ from thalweg import (
     eigenpairs,
     find_critical,
     landscape,
+    propagation,
     spectrum,
     trace,
 )
@@ -96,6 +97,13 @@ def passed(problem: Problem, generator: torch.Generator) -> Tensor:
     result = Pass.of(problem)
     numbers = [(row.output_square, row.gradient_norm) for row in result.layers]
     return torch.tensor([result.value, *sum(numbers, ())], dtype=torch.float64)
+
+
+def propagated(problem: Problem, generator: torch.Generator) -> Tensor:
+    found = propagation(problem, generator=generator, k=1)
+    assert found.signal is not None
+    numbers = [(row.scale, row.gradient_norm, row.dead) for row in found.signal.rows]
+    return torch.tensor([found.value, *sum(numbers, ())], dtype=torch.float64)
 
 
 def traced(problem: Problem, generator: torch.Generator) -> Tensor:
@@ -179,6 +187,7 @@ READINGS: dict[str, Reading] = {
     "underflow": lost_to_float16,
     "jacobians": singular,
     "rank": ranks,
+    "propagation": propagated,
     "edge initialisation": initialised_anew,
     "eigenpairs": lambda p, g: eigenpairs(Surface(p).here().ggn(), k=2, generator=g).values,
     "trace": traced,
@@ -211,6 +220,7 @@ OF_OPERATORS = {
     "flow",
     "jacobians",
     "rank",
+    "propagation",
     "edge initialisation",
     "sharpness",
     "eigenpairs",

@@ -35,6 +35,7 @@ from thalweg._errors import (
     UntapedError,
 )
 from thalweg._problem import Problem
+from thalweg._version import __version__ as __version__
 from thalweg.critical import escape, find_critical
 from thalweg.curvature import critical_point, spectrum
 from thalweg.doctor import examine
@@ -54,10 +55,9 @@ from thalweg.passes import Pass
 from thalweg.pictures import landscape
 from thalweg.race import compare
 from thalweg.sheet import WorkedPass, check, worked
+from thalweg.signal import propagation
 from thalweg.surface import Point, Surface
 from thalweg.symbolic import Derivation, derive
-
-__version__ = "0.1.0"
 
 __all__ = [
     "BudgetError",
@@ -105,6 +105,7 @@ __all__ = [
     "passes",
     "pictures",
     "problems",
+    "propagation",
     "race",
     "report",
     "save",

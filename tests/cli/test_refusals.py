@@ -37,6 +37,7 @@ def examine(*arguments):
 COMMANDS = {
     "examine": ("--budget", "5000g"),
     "spectrum": (),
+    "signal": (),
     "compare": ("--budget", "3g", "--trials", "1"),
 }
 EXAMINED = {
@@ -51,6 +52,7 @@ EXAMINED = {
 FOREIGN = {
     "examine": set(EXAMINED),
     "spectrum": {"greedy_optimizer"},
+    "signal": {"greedy_optimizer", "not_finite", "no_second_derivative"},
     "compare": {"greedy_optimizer", "dropout", "batch_statistics", "no_second_derivative"},
 }
 """What a command never meets: without training, or with training in training mode."""

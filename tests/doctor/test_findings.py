@@ -592,18 +592,21 @@ def pass_by_hand(problem):
 
 @pytest.mark.parametrize("name", [n for n, p in PATIENTS.items() if "deep" in n])
 def test_gradients_through_depth_are_those_of_autograd(name):
-    """Norms by retain_grad; the factor by numpy's polyfit; its interval by the textbook."""
+    """Norms by retain_grad; the factor by numpy's polyfit; its interval by what the fit does with
+    each step of the logarithms, of which the later values are sums."""
     norms = {k: float(z.grad.norm()) for k, z in pass_by_hand(PATIENTS[name][0]()).items()}
     evidence = finding(name).evidence
     values = list(norms.values())
     assert evidence["gradient norm at the first layer"] == pytest.approx(values[0], rel=1e-4)
     assert evidence["gradient norm at the last layer"] == pytest.approx(values[-1], rel=1e-4)
     depth, logs = np.arange(len(values)), np.log(values)
-    slope, offset = np.polyfit(depth, logs, 1)
+    slope = np.polyfit(depth, logs, 1)[0]
     assert evidence["factor per layer"] == pytest.approx(math.exp(-slope), rel=1e-4)
-    spread = np.sum((logs - offset - slope * depth) ** 2) / (len(values) - 2)
-    error = math.sqrt(spread / np.sum((depth - depth.mean()) ** 2))
-    reach = stats.t.ppf(0.975, len(values) - 2) * error
+    sums = np.tri(len(values), len(values) - 1, -1)
+    share = sums.T @ (depth - depth.mean()) / np.sum((depth - depth.mean()) ** 2)
+    spread = np.average((np.diff(logs) - slope) ** 2, weights=share)
+    spread *= (len(values) - 1) / (len(values) - 2)
+    reach = stats.t.ppf(0.975, len(values) - 2) * math.sqrt(spread * np.sum(share**2))
     assert evidence["factor per layer, low"] == pytest.approx(math.exp(-slope - reach), rel=1e-3)
     assert evidence["factor per layer, high"] == pytest.approx(math.exp(-slope + reach), rel=1e-3)
 

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from problems import SHELF, draw, initialised, mlp_model
 from readings import READINGS, pairs
-from thalweg import Problem, ProblemError, Surface
+from thalweg import Problem, ProblemError, Surface, propagation
 from traces import assert_no_trace, trace_of
 
 
@@ -101,7 +101,10 @@ def test_what_is_made_in_inference_mode_can_be_used_outside():
     assert not point.gradient_vector.is_inference()
 
 
-@pytest.mark.parametrize("reading", [name for name in READINGS if name != "minibatches"])
+REFUSING = [name for name in READINGS if name not in {"minibatches", "propagation"}]
+
+
+@pytest.mark.parametrize("reading", REFUSING)
 def test_a_refusal_leaves_no_trace_either(reading, unchecked):
     """Hooks that look for the birthplace of a NaN are taken off again."""
     data = (draw(7, 3) * torch.nan, draw(7, 2))
@@ -109,4 +112,13 @@ def test_a_refusal_leaves_no_trace_either(reading, unchecked):
     before = trace_of(problem.model, data)
     with pytest.raises(ProblemError, match="born in the data itself"):
         read(reading, problem)
+    assert_no_trace(before, problem.model, data)
+
+
+def test_to_say_where_a_nan_is_born_leaves_none_either(unchecked):
+    data = (draw(7, 3) * torch.nan, draw(7, 2))
+    problem = lived_in(Problem(initialised(mlp_model()), F.mse_loss, data))
+    before = trace_of(problem.model, data)
+    found = propagation(problem, generator=torch.Generator())
+    assert str(found.births) == "21 of 21 numbers of the data are nan"
     assert_no_trace(before, problem.model, data)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch import nn
 from thalweg import Problem
 from thalweg.passes import Pass
 from thalweg.signal import Signal
+from thalweg.signal._depth import trend
 
 
 def deep(activation, depth, width, variance, seed=0):
@@ -101,3 +103,34 @@ def test_a_convolutional_chain_is_predicted():
     signal = Signal.of(Pass.of(Problem(model, nn.functional.mse_loss, data)))
     assert signal.predicted_factor is not None
     assert signal.gradient.factor == pytest.approx(signal.predicted_factor, rel=0.1)
+
+
+@pytest.mark.parametrize("depth", [5, 20])
+def test_the_interval_of_a_trend_holds_what_it_says(depth):
+    """ln values walk at random about a line, as gradients do from layer to layer. Of 400 draws
+    95 % hold, ± 4 standard deviations of a share, 4.4 %."""
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(400):
+        steps = math.log(0.8) + 0.1 * rng.standard_normal(depth - 1)
+        found = trend(np.exp(np.concatenate([[0.0], np.cumsum(steps)])).tolist())
+        held += found.low <= 1 / 0.8 <= found.high
+    assert held / 400 == pytest.approx(0.95, abs=0.044)
+
+
+def test_units_are_channels_after_a_convolution_normalised_or_not():
+    """One channel of two is shut by its bias on every sample."""
+    norm = nn.BatchNorm2d(2)
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3, padding=1), norm, nn.ReLU(), nn.Conv2d(2, 4, 3), nn.ReLU(),
+        nn.Flatten(), nn.Linear(4 * 3 * 3, 2),
+    ).eval()  # fmt: skip
+    with torch.no_grad():
+        norm.bias[1] = -100
+        model[3].bias.copy_(torch.tensor([100.0, 100, -100, 100]))
+    data = (torch.randn(6, 1, 5, 5), torch.zeros(6, 2))
+    passed = Pass.of(Problem(model, nn.functional.mse_loss, data))
+    assert [a.num_units for a in passed.activations] == [2, 4]
+    assert [a.dead for a in passed.activations] == [1 / 2, 1 / 4]
+    rows = Signal.of(passed).rows
+    assert [(row.activation, row.dead) for row in rows] == [("relu", 0.5), ("relu", 0.25), ("", 0)]

@@ -11,6 +11,7 @@ import typer
 import thalweg
 from thalweg.cli._check import check_command
 from thalweg.cli._compare import compare_command
+from thalweg.cli._configuration import Command, configurable
 from thalweg.cli._critical import critical_command
 from thalweg.cli._derive import derive_command
 from thalweg.cli._escape import escape_command
@@ -29,6 +30,8 @@ from thalweg.cli._running import (
     refusals,
     show,
 )
+from thalweg.cli._schema import schema_command
+from thalweg.cli._signal import signal_command
 from thalweg.cli._spectrum import spectrum_command
 from thalweg.cli._worked import worked_command
 from thalweg.doctor import Budget, examine
@@ -37,9 +40,28 @@ from thalweg.report import check_writable
 HEALTHY, FINDINGS = 0, 1
 """Exit codes of `examine`: nothing found; something found."""
 
+EPILOG = r"""
+Exit codes. 0: done, and nothing is wrong. 1: something is: findings of examine, a wrong step of
+check, a flow that did not get to its end. 2: it could not be done; stderr says in one sentence
+what, where, and the way out. 130: interrupted; what was finished is written, and says that it is
+partial.
+
+Configuration. Options may stand in pyproject.toml, in the current folder or above it, or in a TOML
+file that --config names: under \[tool.thalweg] those of every command that has them, under
+\[tool.thalweg.examine] those of one. Keys are the options without dashes in front, such as
+budget = "2m". What is typed wins. In a file of another name the tables are \[examine] and so on.
+
+Answers go to stdout, everything else to stderr. NO_COLOR=1 takes the colours away; a pipe gets
+neither colours nor progress. --json prints one document; thalweg schema COMMAND prints what it
+looks like.
+
+Example: thalweg examine thalweg.problems:deep_sigmoid_digits
+"""
+
 app = typer.Typer(
     name="thalweg",
     help="Reads the loss surface under a neural network, and says why it does not train.",
+    epilog="\n\n".join(" ".join(part.splitlines()) for part in EPILOG.strip().split("\n\n")),
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -69,7 +91,6 @@ def root(
     """Reads the loss surface under a neural network, and says why it does not train."""
 
 
-@app.command("examine")
 def examine_command(
     target: Target,
     out: Out = Path("report.html"),
@@ -105,12 +126,21 @@ def examine_command(
     raise typer.Exit(HEALTHY if examination.is_healthy else FINDINGS)
 
 
-app.command("spectrum")(spectrum_command)
-app.command("critical")(critical_command)
-app.command("escape")(escape_command)
-app.command("landscape")(landscape_command)
-app.command("compare")(compare_command)
-app.command("flow")(flow_command)
-app.command("worked")(worked_command)
-app.command("derive")(derive_command)
-app.command("check")(check_command)
+COMMANDS: dict[str, Command] = {
+    "examine": examine_command,
+    "spectrum": spectrum_command,
+    "signal": signal_command,
+    "critical": critical_command,
+    "escape": escape_command,
+    "landscape": landscape_command,
+    "compare": compare_command,
+    "flow": flow_command,
+    "worked": worked_command,
+    "derive": derive_command,
+    "check": check_command,
+}
+"""In the order of `thalweg --help`."""
+
+for _name in COMMANDS:
+    app.command(_name)(configurable(_name, COMMANDS))
+app.command("schema")(schema_command)

@@ -74,7 +74,8 @@ def critical_command(
         float, typer.Option(help="Noise on every second start, as a share of the parameters.")
     ] = 0.05,
     is_random: Annotated[
-        bool, typer.Option("--random-starts", help="Start at parameters drawn anew.")
+        bool,
+        typer.Option("--random-starts/--no-random-starts", help="Start at parameters drawn anew."),
     ] = False,
     tol: Annotated[float, typer.Option(help="|gradient|² that counts as zero.")] = 1e-20,
     max_gradients: Annotated[

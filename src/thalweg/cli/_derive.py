@@ -10,9 +10,9 @@ import typer
 from rich.console import Console
 
 from thalweg._errors import FormulaError
-from thalweg.cli._running import Debug, refusals
+from thalweg._writing import check_writable, write_text
+from thalweg.cli._running import AsJson, Debug, refusals
 from thalweg.cli._worked import Format, FormatOption, OutOption, format_of
-from thalweg.cli._writing import check_free, write_text
 from thalweg.report import print_page
 from thalweg.symbolic import Derivation, derive
 
@@ -39,6 +39,7 @@ def derive_command(
     ] = None,
     format_: FormatOption = None,
     out: OutOption = None,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Derive a formula, with the rules, each result compared with autograd.
@@ -48,9 +49,9 @@ def derive_command(
     Example: thalweg derive "(x-1)(x-3)" --at x=4
     """
     with refusals(debug, "derive it"):
-        chosen = format_of(format_, out)
+        chosen = format_of(format_, out, as_json)
         if chosen is not Format.HTML and out is not None:
-            check_free(out)
+            check_writable(out)
         values = dict(_named(value) for value in at or ())
         found = derive(formula, wrt, at=values, order=order, symmetric=tuple(symmetric or ()))
         if chosen is Format.HTML:

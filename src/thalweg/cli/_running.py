@@ -40,7 +40,10 @@ Params = Annotated[
     list[str] | None,
     typer.Option(help="Read the curvature of these parameters only (globs; repeatable)."),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else.")]
+AsJson = Annotated[
+    bool,
+    typer.Option("--json/--no-json", help="Print the result as JSON, and nothing else."),
+]
 Debug = Annotated[bool, typer.Option(help="Show tracebacks.")]
 
 

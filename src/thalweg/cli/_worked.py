@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from thalweg._errors import FormulaError, ProblemError, ThalwegError
 from thalweg._problem import Problem
+from thalweg._writing import check_writable, write_text
 from thalweg.cli._factory import value_from
-from thalweg.cli._running import Debug, refusals
-from thalweg.cli._writing import check_free, write_text
+from thalweg.cli._running import AsJson, Debug, refusals
 from thalweg.report import print_page
 from thalweg.sheet import WorkedPass, worked
 
@@ -66,6 +66,7 @@ def worked_command(
     loss: Annotated[
         str | None, typer.Option(help="The quantity to derive.", show_default="L, or the last line")
     ] = None,
+    as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
     """Work out a small network by hand: values, local derivatives and gradients side by side.
@@ -77,9 +78,9 @@ def worked_command(
     with refusals(debug, "work it out"):
         if not 2 <= digits <= MAX_DIGITS:
             raise ThalwegError(f"--digits {digits}; give a whole number from 2 to {MAX_DIGITS}")
-        chosen = format_of(format_, out)
+        chosen = format_of(format_, out, as_json)
         if chosen is not Format.HTML and out is not None:
-            check_free(out)
+            check_writable(out)
         sheet = _worked(source, loss)
         if chosen is Format.HTML:
             written = sheet.page(digits).save(out or Path("worked.html"))
@@ -93,8 +94,16 @@ def worked_command(
             sys.stdout.write(_text(sheet, chosen, digits).rstrip("\n") + "\n")
 
 
-def format_of(format_: Format | None, out: Path | None) -> Format:
-    """The format asked for, or that of the file's ending."""
+def format_of(format_: Format | None, out: Path | None, as_json: bool) -> Format:
+    """The format asked for, or that of the file's ending.
+
+    Raises:
+        ThalwegError: if JSON and another are asked for.
+    """
+    if as_json:
+        if format_ not in (None, Format.JSON):
+            raise ThalwegError(f"--json and --format {format_.value}; leave one of them out")
+        return Format.JSON
     if format_ is not None:
         return format_
     return Format.TABLE if out is None else _BY_SUFFIX.get(out.suffix.lower(), Format.TABLE)

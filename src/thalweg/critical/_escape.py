@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
-from os import PathLike
-from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -20,10 +18,8 @@ from thalweg._reading import reading, unwrapped
 from thalweg.critical._escape_methods import EscapeMethod, escape_methods
 from thalweg.critical._escape_run import EscapeRun, run_from
 from thalweg.critical._escape_saddle import settled
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult
 from thalweg.surface import Point
-
-SCHEMA = "thalweg/escape/1"
 
 DISTANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
 
@@ -44,7 +40,7 @@ class InterruptedEscape(KeyboardInterrupt):
 
 
 @dataclass(frozen=True, eq=False)
-class Escape:
+class Escape(PagedResult):
     """Methods that start near a saddle, at several distances.
 
     Args:
@@ -64,6 +60,9 @@ class Escape:
         seed: that the generator was seeded with.
         machine: versions, device, dtype and threads.
     """
+
+    schema = "thalweg/escape/1"
+    _also = ("headline", "index")
 
     title: str
     value: float
@@ -126,28 +125,11 @@ class Escape:
             lines.append(f"{run.method} from {run.distance:.0e}: {out}")
         return "\n".join(lines)
 
-    def _repr_html_(self) -> str:
-        return self.page().frame()
-
     def page(self) -> Page:
         """The escapes as a page."""
         from thalweg.critical._escape_page import page_of
 
         return page_of(self)
-
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
-        """
-        return self.page().save(path)
-
-    def to_json(self) -> str:
-        """The escapes as JSON; coordinates of long runs are summarised."""
-        told = {"schema": SCHEMA, "headline": self.headline, "index": self.index}
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return to_json(told | fields)
 
 
 def escape(

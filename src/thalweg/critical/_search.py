@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from os import PathLike
-from pathlib import Path
 
 from thalweg.critical._found_point import FoundPoint, Status
-from thalweg.report import Page, to_json
-
-SCHEMA = "thalweg/critical/1"
+from thalweg.report import Page, PagedResult
 
 
 @dataclass(frozen=True, eq=False)
-class CriticalSearch:
+class CriticalSearch(PagedResult):
     """What all walks of a search found.
 
     Args:
@@ -30,6 +26,9 @@ class CriticalSearch:
         seed: what everything random was drawn from, for the footer.
         machine: where it was computed.
     """
+
+    schema = "thalweg/critical/1"
+    _also = ("headline", "is_partial")
 
     title: str
     solver: str
@@ -84,27 +83,11 @@ class CriticalSearch:
             )
         return "\n".join([*lines, f"{self.num_gradients:,.0f} gradients, {self.seconds:.1f} s"])
 
-    def _repr_html_(self) -> str:
-        return self.page().frame()
-
     def page(self) -> Page:
         """The search as a page: index against loss, spectra, and the table of all walks."""
         from thalweg.critical._page import page_of
 
         return page_of(self)
-
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
-        """
-        return self.page().save(path)
-
-    def to_json(self) -> str:
-        """The search as JSON; parameters and spectra of more than 1,000 numbers are summarised."""
-        told = {"schema": SCHEMA, "headline": self.headline, "is_partial": self.is_partial}
-        return to_json(told | {name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
 def in_orbits(points: Sequence[FoundPoint]) -> tuple[FoundPoint, ...]:

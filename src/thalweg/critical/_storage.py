@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
 from os import PathLike
@@ -17,6 +15,7 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import ThalwegError
+from thalweg._writing import in_one_move
 from thalweg.critical._certificate import Certificate
 from thalweg.critical._found_point import FoundPoint, Status
 from thalweg.critical._starts import Start
@@ -107,17 +106,13 @@ class Kept:
             tensors |= {f"{number}.{name}": t.cpu().numpy() for name, t in parts.items()}
             told.append(_plain(point) | {"has": {name: name in parts for name in _TENSORS}})
         header = {"mark": _MARK, "key": self._key, "seconds": seconds, "points": told}
-        temporary = self._path.with_name(f".thalweg-{secrets.token_hex(8)}.tmp")
         try:
-            with temporary.open("wb") as file:
+            with in_one_move(self._path) as beside, beside.open("wb") as file:
                 np.savez(file, thalweg=np.array(json.dumps(header)), **tensors)
-            os.replace(temporary, self._path)
         except OSError as error:
             raise ThalwegError(
                 f"cannot keep the search in {self._path}: {error.strerror}; give another file"
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 _TENSORS = ("params", "signature", "eigenvalues")

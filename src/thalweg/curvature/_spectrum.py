@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import ceil, floor, inf
-from os import PathLike
-from pathlib import Path
 from time import perf_counter
 
 import torch
@@ -34,10 +32,8 @@ from thalweg.linalg import (
     inertia,
     trace,
 )
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult
 from thalweg.surface import Point, SurfaceOperator
-
-SCHEMA = "thalweg/spectrum/1"
 
 NULL_SHARE = 1e-3
 """Where eigenvalues are counted by their density, those below this share of max|λ| are null: many
@@ -51,7 +47,7 @@ GRID_SIZE = 512
 
 
 @dataclass(frozen=True, eq=False)
-class Spectrum:
+class Spectrum(PagedResult):
     """The spectrum of a curvature matrix at a point, as far as it was found, with its doubt.
 
     Args:
@@ -79,6 +75,9 @@ class Spectrum:
         seed: that the generator was seeded with.
         machine: versions, device, dtype and threads, in words.
     """
+
+    schema = "thalweg/spectrum/1"
+    _also = ("headline", "index_interval")
 
     title: str
     matrix: str
@@ -140,9 +139,6 @@ class Spectrum:
 
         return headline_of(self)
 
-    def _repr_html_(self) -> str:
-        return self.page().frame()
-
     def __str__(self) -> str:
         top, bottom = self.extremes.top, self.extremes.bottom
         lines = [
@@ -159,22 +155,6 @@ class Spectrum:
         from thalweg.curvature._spectrum_page import page_of
 
         return page_of(self)
-
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
-        """
-        return self.page().save(path)
-
-    def to_json(self) -> str:
-        """The spectrum as JSON, with the name and version of its schema.
-
-        Eigenvectors of more than 1,000 entries in all are summarised; `thalweg.save` keeps them.
-        """
-        told = {"schema": SCHEMA, "headline": self.headline, "index_interval": self.index_interval}
-        return to_json(told | {name: getattr(self, name) for name in self.__dataclass_fields__})
 
 
 def spectrum(

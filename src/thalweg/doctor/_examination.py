@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import torch
 
 from thalweg._budget import Budget
 from thalweg._omission import Omission
 from thalweg._problem import Problem
+from thalweg._untold import UNTOLD
 from thalweg.curvature import CriticalPoint
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._trial import Run
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult
 from thalweg.signal import Signal
-
-SCHEMA = "thalweg/examination/1"
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,7 @@ class TriedRemedy:
     runs: tuple[Run, ...]
     gain: Gain | None
     outcome: str
-    apply: Callable[[Problem, torch.Generator], Problem]
+    apply: Callable[[Problem, torch.Generator], Problem] = field(metadata=UNTOLD)
 
     @property
     def is_proved(self) -> bool:
@@ -85,7 +82,7 @@ class Measurement:
 
 
 @dataclass(frozen=True)
-class Examination:
+class Examination(PagedResult):
     """What was found, tried and measured on a network.
 
     Args:
@@ -109,6 +106,9 @@ class Examination:
         budget: what could be spent.
         machine: versions, device, dtype and threads, in words.
     """
+
+    schema = "thalweg/examination/1"
+    _also = ("is_healthy",)
 
     title: str
     num_parameters: int
@@ -146,26 +146,5 @@ class Examination:
 
         return page_of(self)
 
-    def save(self, path: str | Path) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
-        """
-        return self.page().save(path)
-
     def __str__(self) -> str:
         return self.page().text()
-
-    def _repr_html_(self) -> str:
-        return self.page().frame()
-
-    def to_json(self) -> str:
-        """The examination as JSON, with the name and version of its schema."""
-        told: dict[str, Any] = {"schema": SCHEMA, "is_healthy": self.is_healthy}
-        told |= {name: getattr(self, name) for name in self.__dataclass_fields__}
-        told["remedies"] = [
-            {each.name: getattr(tried, each.name) for each in fields(tried) if each.name != "apply"}
-            for tried in self.remedies
-        ]
-        return to_json(told)

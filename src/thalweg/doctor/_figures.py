@@ -10,61 +10,6 @@ from typing import Any
 from thalweg.doctor._examination import Examination, TriedRemedy
 from thalweg.doctor._trial import Run
 from thalweg.report import Figure, Ink, band, line
-from thalweg.signal import Signal
-
-
-def gradient_figure(signal: Signal) -> Figure:
-    """Gradient norm by layer, measured and predicted."""
-    names = [row.name for row in signal.rows]
-    norms = [row.gradient_norm for row in signal.rows]
-    data = [line(names, norms, name="measured", has_markers=True)]
-    caption = "The norm of the loss's gradient by each layer's output, from input to output."
-    predicted = [row.predicted_gradient_norm for row in signal.rows]
-    if None not in predicted:
-        data.append(_predicted(names, predicted))
-        caption += (
-            " The dashed line is what mean-field theory predicts from the weights' variances and "
-            "the activation alone, starting at the last layer."
-        )
-    if signal.gradient:
-        caption += (
-            f" Each layer towards the input multiplies it by {signal.gradient.factor:.3g} "
-            f"(95 % between {signal.gradient.low:.3g} and {signal.gradient.high:.3g})."
-        )
-    alt = f"Gradient norm from {norms[0]:.2g} at the first layer to {norms[-1]:.2g} at the last"
-    layout = _axes("layer", "‖∂L/∂z‖", {"type": "log", "exponentformat": "power"})
-    layout["xaxis"] |= {"type": "category"}
-    return Figure(data, layout, caption, alt)
-
-
-def scale_figure(signal: Signal) -> Figure:
-    """Activation scale by layer, measured and predicted."""
-    names = [row.name for row in signal.rows]
-    data = [line(names, [row.scale for row in signal.rows], name="measured", has_markers=True)]
-    predicted = [row.predicted_scale for row in signal.rows]
-    caption = "The root mean square of each layer's output, before its activation."
-    if None not in predicted:
-        data.append(_predicted(names, predicted))
-        caption += " Dashed: mean-field theory."
-    layout = _axes("layer", "root mean square of z", {"rangemode": "tozero"})
-    layout["xaxis"] |= {"type": "category"}
-    return Figure(data, layout, caption, "Activation scale by layer")
-
-
-def units_figure(signal: Signal) -> Figure:
-    """Saturated and dead units by layer."""
-    rows = [row for row in signal.rows if row.activation]
-    names = [row.name for row in rows]
-    data = [
-        _bars(
-            "slope under 1 % of its maximum", names, [100 * row.saturated for row in rows], Ink.BLUE
-        ),
-        _bars("units so on every sample", names, [100 * row.dead for row in rows], Ink.VERMILION),
-    ]
-    layout = _axes("layer", "share (%)", {"range": [0, 100]})
-    layout["xaxis"] |= {"type": "category"}
-    caption = "How much of each layer's activation passes hardly any gradient."
-    return Figure(data, layout, caption, "Saturated and dead units by layer")
 
 
 def curves_figure(examination: Examination, shown: Sequence[TriedRemedy]) -> Figure:
@@ -119,14 +64,6 @@ def _columns(runs: Sequence[Run]) -> _Columns:
         if reached:
             columns.append((reached[0].steps[i], [run.losses[i] for run in reached]))
     return columns
-
-
-def _predicted(x: Sequence[Any], y: Sequence[Any]) -> dict[str, Any]:
-    return line(x, y, name="mean-field theory", ink=Ink.PREDICTED, is_dashed=True)
-
-
-def _bars(name: str, x: Sequence[str], y: Sequence[float], ink: Ink) -> dict[str, Any]:
-    return {"type": "bar", "name": name, "x": list(x), "y": list(y), "marker": {"color": ink.value}}
 
 
 def _axes(x: str, y: str, extra: dict[str, Any]) -> dict[str, Any]:

@@ -8,16 +8,12 @@ from statistics import fmean
 
 from thalweg.curvature import CriticalPoint
 from thalweg.doctor._examination import Examination, TriedRemedy
-from thalweg.doctor._figures import (
-    curves_figure,
-    gradient_figure,
-    scale_figure,
-    units_figure,
-)
+from thalweg.doctor._figures import curves_figure
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._trial import Run
 from thalweg.report import Block, Code, Fact, Facts, Page, Section, Table, Text, Tone
 from thalweg.signal import Signal
+from thalweg.signal._figures import gradient_figure, scale_figure, units_figure
 
 
 def page_of(examination: Examination) -> Page:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path as File
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
 
 from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._layout import Layout
+from thalweg._untold import UNTOLD
 from thalweg.gradient_flow._discretisation import DiscretePath
 from thalweg.gradient_flow._events import Occurrence
 from thalweg.gradient_flow._field import Cost
 from thalweg.gradient_flow._path import Path
 from thalweg.gradient_flow._sharpness_reader import SharpnessReading
-from thalweg.report import to_json
-
-if TYPE_CHECKING:
-    from thalweg.report import Page
+from thalweg.report import Page, PagedResult
 
 
 @dataclass(frozen=True)
@@ -63,7 +57,7 @@ class Stiffness:
 
 
 @dataclass(frozen=True, eq=False)
-class Flow:
+class Flow(PagedResult):
     """θ̇ = −∇L(θ) from where the model is.
 
     `flow(t)` is θ at a time, by name. The energy identity L(0) − L(t) = ∫₀ᵗ‖∇L‖² holds for the
@@ -93,13 +87,16 @@ class Flow:
         machine: where it ran.
     """
 
+    schema = "thalweg/flow/1"
+    _also = ("time", "value", "gradient_equivalents")
+
     title: str
     integrator: str
     span: float
     is_finished: bool
     ending: str
-    path: Path
-    layout: Layout
+    path: Path = field(metadata=UNTOLD)
+    layout: Layout = field(metadata=UNTOLD)
     readings: tuple[Reading, ...]
     energy_defect: float
     error_estimate: float
@@ -133,6 +130,11 @@ class Flow:
         return self.readings[-1].value
 
     @property
+    def gradient_equivalents(self) -> float:
+        """What the integrator spent, in gradients over all data."""
+        return self.cost.gradient_equivalents
+
+    @property
     def end(self) -> Float[Tensor, " n"]:
         """θ at the end, as a vector."""
         return self.path.nodes[-1].vector
@@ -140,33 +142,11 @@ class Flow:
     def __str__(self) -> str:
         return self.page().text()
 
-    def _repr_html_(self) -> str:
-        return self.page().frame()
-
     def page(self) -> Page:
         """The page that says all this."""
         from thalweg.gradient_flow._page import page_of
 
         return page_of(self)
-
-    def save(self, path: str | PathLike[str]) -> File:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if it cannot be written there.
-        """
-        return self.page().save(path)
-
-    def to_json(self) -> str:
-        """Everything but the path itself, as strict JSON."""
-        left_out = {"path", "layout"}
-        shown: Mapping[str, Any] = {
-            "time": self.time,
-            "value": self.value,
-            "gradient_equivalents": self.cost.gradient_equivalents,
-            **{key: value for key, value in vars(self).items() if key not in left_out},
-        }
-        return to_json(shown)
 
 
 class InterruptedFlow(KeyboardInterrupt):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 
 import numpy as np
@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import OperatorError
+from thalweg._untold import UNTOLD
 from thalweg.linalg._basis import Basis
 from thalweg.linalg._linear_operator import LinearOperator
 
@@ -28,8 +29,8 @@ class SingularTriplets:
     """
 
     values: Float[Tensor, " k"]
-    left: Float[Tensor, "m k"]
-    right: Float[Tensor, "n k"]
+    left: Float[Tensor, "m k"] = field(metadata=UNTOLD)
+    right: Float[Tensor, "n k"] = field(metadata=UNTOLD)
     residuals: Float[Tensor, " k"]
     is_converged: bool
 

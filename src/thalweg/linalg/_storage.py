@@ -2,8 +2,6 @@
 
 import dataclasses
 import json
-import os
-import secrets
 from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
@@ -14,6 +12,7 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import ThalwegError
+from thalweg._writing import in_one_move, try_writing
 from thalweg.linalg._alignment import Alignment
 from thalweg.linalg._count import Count
 from thalweg.linalg._density import Density
@@ -86,14 +85,11 @@ def save(result: Result, path: str | PathLike[str]) -> Path:
     write, _ = _format("save(result, path)", target)
     tensors: dict[str, Tensor] = {}
     header = {"version": _VERSION, "result": _pack(result, "", tensors)}
-    temporary = _beside(target)
     try:
-        write(temporary, tensors, json.dumps(header))
-        os.replace(temporary, target)
+        with in_one_move(target) as beside:
+            write(beside, tensors, json.dumps(header))
     except OSError as error:
         raise _cannot_write(path, error) from error
-    finally:
-        temporary.unlink(missing_ok=True)
     return target
 
 
@@ -135,13 +131,10 @@ nor in .npz; give a path that does.
                 f"will not overwrite {target}: thalweg did not write it; give another path, or "
                 "move it away."
             ) from error
-    probe = _beside(target)
     try:
-        probe.touch(exist_ok=False)
+        try_writing(target)
     except OSError as error:
         raise _cannot_write(path, error) from error
-    finally:
-        probe.unlink(missing_ok=True)
     return target
 
 
@@ -198,11 +191,6 @@ def load(path: str | PathLike[str]) -> Result:
         f"load({str(path)!r}): the file has version {version}, this thalweg reads up to "
         f"{_VERSION}; install a later thalweg."
     )
-
-
-def _beside(target: Path) -> Path:
-    """A new name in the target's directory, so that the last move stays on one disk."""
-    return target.with_name(f".thalweg-{secrets.token_hex(8)}.tmp")
 
 
 def _cannot_write(path: str | PathLike[str], error: OSError) -> ThalwegError:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from os import PathLike
-from pathlib import Path
 from time import perf_counter
 from types import TracebackType
 from typing import Any
@@ -32,7 +30,7 @@ from thalweg.monitor._record import Alert, Cost, Record
 from thalweg.monitor._rules import Watch
 from thalweg.monitor._sets import ordinary
 from thalweg.monitor._tap import Tap
-from thalweg.report import Page
+from thalweg.report import Page, Paged
 
 _told = logging.getLogger("thalweg.monitor")
 
@@ -43,7 +41,7 @@ MOST_FAILURES = 2
 """So often an instrument may fail before it is left out."""
 
 
-class Monitor:
+class Monitor(Paged):
     """Reads a training while it runs, and tells in a sentence what goes wrong.
 
     It looks on from the optimizer's own hooks: it needs no line in the loop but one, `see(batch)`,
@@ -225,14 +223,6 @@ class Monitor:
         from thalweg.monitor._page import page_of
 
         return page_of(self.history, self.alerts, self.cost, self.notes)
-
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Writes the page as one HTML file.
-
-        Args:
-            path: where; see `Page.save`.
-        """
-        return self.page().save(path)
 
     # -- one step ---------------------------------------------------------------------------
 

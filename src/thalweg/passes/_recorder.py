@@ -198,7 +198,7 @@ class Recorder:
         steepest = seen.steepest if seen else max_slope(phi)
         slopes = slope(phi, expression.root)
         flat = slopes.abs() < SATURATED_BELOW * steepest
-        always = _by_unit(flat, self._is_convolution(layer)).all(0)
+        always = _by_unit(flat, self._has_channels(layer)).all(0)
         if seen is None:
             is_chained = expression.root_identity in self._outputs
             seen = self._activations[key] = _Activation(
@@ -210,10 +210,11 @@ class Recorder:
         seen.flat += int(flat.sum())
         seen.count += flat.numel()
 
-    def _is_convolution(self, layer: int) -> bool:
-        return layer >= 0 and isinstance(
-            self._layers[self._order[layer]].module, nn.modules.conv._ConvNd
-        )
+    def _has_channels(self, layer: int) -> bool:
+        """Whether units are the second dimension: after a convolution, normalised or not."""
+        modules = [self._layers[key].module for key in self._order[: layer + 1]]
+        mixing = (m for m in reversed(modules) if _has_matrix(m))
+        return isinstance(next(mixing, None), nn.modules.conv._ConvNd)
 
     def _numbered(self, name: str) -> str:
         """The name, with #2 at its second call within a pass."""
@@ -289,12 +290,16 @@ def _has_own_parameters(module: nn.Module) -> bool:
     return any(True for _ in module.parameters(recurse=False))
 
 
+def _has_matrix(module: nn.Module) -> bool:
+    return any(p.ndim >= 2 for p in module.parameters(recurse=False))
+
+
 def _norm(tensors: list[Tensor]) -> float:
     return sqrt(sum(float(t.double().square().sum()) for t in tensors))
 
 
-def _by_unit(flat: Tensor, is_convolution: bool) -> Tensor:
-    """(samples and places, units): channels for convolutions, the last dimension otherwise."""
-    if is_convolution and flat.ndim >= 3:
+def _by_unit(flat: Tensor, has_channels: bool) -> Tensor:
+    """(samples and places, units): channels after convolutions, the last dimension otherwise."""
+    if has_channels and flat.ndim >= 3:
         flat = flat.movedim(1, -1)
     return flat.reshape(-1, flat.shape[-1] if flat.ndim > 1 else 1)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import ThalwegError
+from thalweg._untold import UNTOLD
 
 DEPENDENT = 1e-6
 """A direction of which less is left beside the others shows nothing of its own."""
@@ -31,7 +32,7 @@ class Axis:
     """
 
     name: str
-    vector: Float[Tensor, " n"]
+    vector: Float[Tensor, " n"] = field(metadata=UNTOLD)
     said: str
     unit: str = "param"
     is_exact: bool = False

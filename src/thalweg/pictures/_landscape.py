@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path as FilePath
 
 import torch
 from jaxtyping import Float
@@ -12,9 +10,7 @@ from torch import Tensor
 
 from thalweg.pictures._axis import Axis
 from thalweg.pictures._track import Track
-from thalweg.report import Page, to_json
-
-SCHEMA = "thalweg/landscape/1"
+from thalweg.report import Page, PagedResult
 
 CLOSE = 0.1
 """The quadratic model holds as long as it is off by less than this share of the change so far."""
@@ -62,7 +58,7 @@ class Slice:
 
 
 @dataclass(frozen=True, eq=False)
-class Landscape:
+class Landscape(PagedResult):
     """The loss around a point along one, two or three directions.
 
     Args:
@@ -90,6 +86,10 @@ class Landscape:
         seed: that the generator was seeded with.
         machine: versions, device, dtype and threads.
     """
+
+    schema = "thalweg/landscape/1"
+    _also = ("headline", "range", "num_nonfinite")
+    _max_items = 100_000
 
     title: str
     axes: tuple[Axis, ...]
@@ -148,34 +148,8 @@ class Landscape:
             f"evaluations"
         )
 
-    def _repr_html_(self) -> str:
-        return self.page().frame()
-
     def page(self) -> Page:
         """The landscape as a page."""
         from thalweg.pictures._landscape_page import page_of
 
         return page_of(self)
-
-    def save(self, path: str | PathLike[str]) -> FilePath:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
-        """
-        return self.page().save(path)
-
-    def to_json(self) -> str:
-        """The landscape as JSON, grid and paths in full, axes without their long vectors."""
-        told = {
-            "schema": SCHEMA,
-            "headline": self.headline,
-            "range": self.range,
-            "num_nonfinite": self.num_nonfinite,
-        }
-        fields = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        fields["axes"] = [
-            {name: getattr(axis, name) for name in ("name", "said", "unit", "limits")}
-            for axis in self.axes
-        ]
-        return to_json(told | fields, max_items=100_000)

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from pathlib import Path
 from statistics import median
-from typing import Any
 
 from thalweg._budget import Budget
 from thalweg._omission import Omission
 from thalweg.race._trial import Mark, Setting, Trial
-from thalweg.report import Page, to_json
-
-SCHEMA = "thalweg/comparison/1"
+from thalweg.report import Page, PagedResult
 
 
 @dataclass(frozen=True)
@@ -115,7 +111,7 @@ class Recommendation:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(PagedResult):
     """What came of a race.
 
     Args:
@@ -137,6 +133,8 @@ class Comparison:
         is_partial: whether it was interrupted.
         machine: versions, device, dtype and threads, in words.
     """
+
+    schema = "thalweg/comparison/1"
 
     title: str
     num_parameters: int
@@ -175,22 +173,6 @@ class Comparison:
         from thalweg.race._page import page_of
 
         return page_of(self)
-
-    def save(self, path: str | Path) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if the file cannot be written, or is not a page of thalweg's.
-        """
-        return self.page().save(path)
-
-    def to_json(self) -> str:
-        """The comparison as JSON, with the name and version of its schema."""
-        fields: dict[str, Any] = {"schema": SCHEMA}
-        return to_json(fields | {name: getattr(self, name) for name in self.__dataclass_fields__})
-
-    def _repr_html_(self) -> str:
-        return self.page().frame()
 
     def __str__(self) -> str:
         return f"{self.recommendation.sentence} {self.recommendation.doubt}".strip()

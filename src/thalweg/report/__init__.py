@@ -19,7 +19,9 @@ from thalweg.report._blocks import (
 from thalweg.report._ink import Ink
 from thalweg.report._json import to_json, to_jsonable
 from thalweg.report._page import Page, Section
+from thalweg.report._paged import Paged, PagedResult
 from thalweg.report._save import check_writable
+from thalweg.report._schema import schema_of_list
 from thalweg.report._terminal import print_page
 from thalweg.report._tone import Tone
 from thalweg.report._traces import band, line
@@ -35,6 +37,8 @@ __all__ = [
     "Mark",
     "Marked",
     "Page",
+    "Paged",
+    "PagedResult",
     "Section",
     "Table",
     "Text",
@@ -43,6 +47,7 @@ __all__ = [
     "check_writable",
     "line",
     "print_page",
+    "schema_of_list",
     "to_json",
     "to_jsonable",
 ]

@@ -17,9 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from thalweg._untold import is_told
+
 Jsonable: TypeAlias = bool | int | float | str | list[Any] | dict[str, Any] | None
 
-_AS_TEXT = (PurePath, Fraction, Decimal, torch.dtype, torch.device, complex)
+AS_TEXT = (PurePath, Fraction, Decimal, torch.dtype, torch.device, complex)
+"""Told by what str() makes of them."""
 
 
 def to_json(value: Any, max_items: int = 1000) -> str:
@@ -44,9 +47,9 @@ def to_json(value: Any, max_items: int = 1000) -> str:
 def to_jsonable(value: Any, max_items: int = 1000) -> Jsonable:
     """A result as dicts, lists, strings, numbers, booleans and None.
 
-    Dataclasses become dicts of their fields, enums their values, functions, modules and other
-    objects their names. Numbers keep full precision; NaN, Infinity and -Infinity become strings
-    of these names, as in Protocol Buffers' JSON.
+    Dataclasses become dicts of their fields, but for those marked `UNTOLD`, enums their values,
+    functions, modules and other objects their names. Numbers keep full precision; NaN, Infinity
+    and -Infinity become strings of these names, as in Protocol Buffers' JSON.
 
     Args:
         value: anything.
@@ -91,14 +94,15 @@ def _plain(value: Any, max_items: int | None, odd: Callable[[float], str | None]
         if isinstance(value, (Tensor, np.ndarray)):
             return walk(_array(value, max_items))
         if is_dataclass(value) and not isinstance(value, type):
-            return {field.name: walk(getattr(value, field.name)) for field in fields(value)}
+            told = (each.name for each in fields(value) if is_told(each))
+            return {name: walk(getattr(value, name)) for name in told}
         if isinstance(value, Mapping):
             return {_key(key): walk(item) for key, item in value.items()}
         if isinstance(value, (list, tuple, range)):
             return [walk(item) for item in value]
         if isinstance(value, (set, frozenset)):
             return [walk(item) for item in sorted(value, key=str)]
-        return str(value) if isinstance(value, _AS_TEXT) else _name(value)
+        return str(value) if isinstance(value, AS_TEXT) else _name(value)
 
     return walk(value)
 

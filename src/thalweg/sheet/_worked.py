@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from thalweg._errors import FormulaError
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult
 from thalweg.sheet._build import draft_of
 from thalweg.sheet._draft import Draft
 from thalweg.sheet._graph import Graph
 from thalweg.sheet._module import draft_of_module
 from thalweg.sheet._numbers import DIGITS
 from thalweg.sheet._remarks import Alternative, alternatives_of, remarks_of
+from thalweg.sheet._worked_json import WorkedRecord, record_of
 from thalweg.symbolic import Label, parse_program
 
 Loss = Callable[..., Any] | str | None
 
 
 @dataclass(frozen=True)
-class WorkedPass:
+class WorkedPass(PagedResult):
     """A forward and backward pass written out, every number proved by autograd.
 
     Args:
@@ -44,6 +43,9 @@ class WorkedPass:
         ∂L/∂w = -9.148e-06 is small, since ∂h/∂v₁ = h · (1 − h) = 0.002467: it is flat there, at \
 v₁ = 6.
     """
+
+    schema = "thalweg/worked/1"
+    _max_items = 1_000_000
 
     title: str
     text: str
@@ -73,14 +75,6 @@ v₁ = 6.
 
         return page_of(self, digits)
 
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if it cannot be written there.
-        """
-        return self.page().save(path)
-
     def to_latex(self, digits: int = DIGITS, *, is_document: bool = True) -> str:
         """LaTeX that compiles.
 
@@ -102,19 +96,10 @@ v₁ = 6.
 
         return markdown_of(self, digits)
 
-    def to_json(self) -> str:
-        """All numbers in full, as strict JSON."""
-        from thalweg.sheet._worked_json import record_of
-
-        return to_json(record_of(self), max_items=10**6)
-
     def __str__(self) -> str:
         from thalweg.sheet._worked_page import page_of
 
         return page_of(self, DIGITS).text()
-
-    def _repr_html_(self) -> str:
-        return self.page().frame()
 
     def _repr_latex_(self) -> str:
         from thalweg.sheet._lines import backward_lines, forward_lines
@@ -122,6 +107,10 @@ v₁ = 6.
         lines = [*forward_lines(self.graph, 6), *backward_lines(self.graph, 6)]
         rows = r" \\ ".join(line.latex.replace(" = ", " &= ", 1) for line in lines)
         return f"$$\\begin{{aligned}} {rows} \\end{{aligned}}$$"
+
+    def _told(self) -> WorkedRecord:
+        """All numbers in full."""
+        return record_of(self)
 
 
 def worked(

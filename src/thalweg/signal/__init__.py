@@ -37,6 +37,7 @@ from thalweg.signal._mean_field import (
     next_length,
     slope_factor,
 )
+from thalweg.signal._propagation import Propagation, propagation
 from thalweg.signal._rank import LayerRank, NetworkRank, Witness, rank
 from thalweg.signal._time import TimeSignal
 from thalweg.signal._trainability import Trainability
@@ -55,6 +56,7 @@ __all__ = [
     "LayerUnderflow",
     "MeanField",
     "NetworkRank",
+    "Propagation",
     "Range",
     "Signal",
     "StepPass",
@@ -77,6 +79,7 @@ __all__ = [
     "mean_field",
     "next_length",
     "orthogonal",
+    "propagation",
     "rank",
     "slope_factor",
     "stable_edge",

@@ -10,7 +10,7 @@ from math import exp, inf, log, sqrt
 import numpy as np
 from scipy import stats
 
-from thalweg.passes import ActivationPass, Pass
+from thalweg.passes import ActivationPass, LayerPass, Pass
 from thalweg.signal._chain import Link, Pair, fixed_point, links, plain_chain, ratio_stderr
 from thalweg.signal._mean_field import MeanField
 
@@ -23,11 +23,16 @@ class DepthRow:
         name: the layer's module name.
         kind: its class.
         num_units: outputs for one sample.
+        weight_variance: σ_w² = fan_in · mean(W²); None for what has no matrix of its own.
+        bias_variance: σ_b² = mean(b²).
         scale: root mean square of its outputs z.
         predicted_scale: √q of mean-field theory from the data and the weights' variances, None
             where the network is no plain chain up to here.
+        predicted_scale_log_stderr: of its logarithm, over draws of a network of this width, for
+            one input. See `Signal`.
         gradient_norm: ‖∂L/∂z‖ over all samples [loss/output].
         predicted_gradient_norm: the same by theory, from the last layer's measured one.
+        predicted_gradient_log_stderr: of its logarithm, likewise.
         gradient_ratio: ‖∂L/∂z‖ over that of the next layer; None at the last one.
         predicted_gradient_ratio: √χ by theory; None at the last layer, or outside of a chain.
         predicted_ratio_stderr: of the prediction, since the network has finitely many units; for
@@ -44,10 +49,14 @@ class DepthRow:
     name: str
     kind: str
     num_units: int
+    weight_variance: float | None
+    bias_variance: float
     scale: float
     predicted_scale: float | None
+    predicted_scale_log_stderr: float | None
     gradient_norm: float
     predicted_gradient_norm: float | None
+    predicted_gradient_log_stderr: float | None
     gradient_ratio: float | None
     predicted_gradient_ratio: float | None
     predicted_ratio_stderr: float | None
@@ -61,6 +70,11 @@ class DepthRow:
 @dataclass(frozen=True)
 class Trend:
     """A quantity that runs like factor^depth: least squares on its logarithm.
+
+    What one layer multiplies it by, all layers before it inherit: its logarithm walks at random
+    about the line, and the interval is that of a mean of as many steps. That of independent errors
+    about the line, which regressions give, held the true factor in 17 % of draws of a ReLU network
+    of 20 layers, in place of 95 %.
 
     Args:
         factor: from one layer to the layer before it, towards the input.
@@ -104,7 +118,7 @@ class Signal:
     def of(cls, passed: Pass) -> Signal:
         """The signal in a recorded pass. Cost: no further gradient."""
         layers = [(i, layer) for i, layer in enumerate(passed.layers) if layer.has_matrix]
-        after = {i: _activation_after(i, passed) for i, _ in layers}
+        after = _activations_after([i for i, _ in layers], passed)
         norms = [layer.gradient_norm for _, layer in layers]
         pairs = plain_chain(passed)
         chain = links(pairs)
@@ -118,10 +132,18 @@ class Signal:
                 name=layer.name,
                 kind=layer.kind,
                 num_units=layer.num_units,
+                weight_variance=layer.weight_variance,
+                bias_variance=layer.bias_variance,
                 scale=sqrt(layer.output_square),
                 predicted_scale=sqrt(chain[at].length) if chain else None,
+                predicted_scale_log_stderr=_scale_doubt(layer, activation, chain[at])
+                if chain
+                else None,
                 gradient_norm=layer.gradient_norm,
                 predicted_gradient_norm=gradients[at] if gradients else None,
+                predicted_gradient_log_stderr=(
+                    sqrt(sum(link.factor_variance for link in hidden[at:])) / 2 if chain else None
+                ),
                 gradient_ratio=ratios[at],
                 predicted_gradient_ratio=sqrt(hidden[at].factor) if at < len(hidden) else None,
                 predicted_ratio_stderr=ratio_stderr(hidden[at]) if at < len(hidden) else None,
@@ -144,8 +166,20 @@ class Signal:
         )
 
 
-def _activation_after(index: int, passed: Pass) -> ActivationPass | None:
-    return next((a for a in passed.activations if a.layer == index), None)
+def _activations_after(layers: Sequence[int], passed: Pass) -> dict[int, ActivationPass | None]:
+    """The first activation after each layer, be there a normalisation between them or not."""
+    found: dict[int, ActivationPass | None] = dict.fromkeys(layers)
+    for activation in passed.activations:
+        owner = max((i for i in layers if i <= activation.layer), default=None)
+        if owner is not None and found[owner] is None:
+            found[owner] = activation
+    return found
+
+
+def _scale_doubt(layer: LayerPass, activation: ActivationPass | None, link: Link) -> float:
+    """Of ln √(mean z²): that of q, and 2/N since N normal numbers are averaged."""
+    units = activation.num_units if activation else layer.num_units
+    return sqrt(link.length_variance + 2 / max(units, 1)) / 2
 
 
 def _ratios(norms: Sequence[float]) -> list[float | None]:
@@ -182,9 +216,19 @@ def _prediction(factors: Sequence[Link]) -> Trend | None:
 
 
 def trend(values: Sequence[float]) -> Trend | None:
-    """Least squares of ln value on depth, with Student's t for the interval."""
+    """Least squares of ln value on depth, as the weighted mean of its steps that it is.
+
+    With n places Σ_i (i − ī)(y_i − ȳ)/Σ(i − ī)² = Σ_j w_j (y_j − y_{j−1}), Σ w_j = 1; the steps are
+    independent where the values are not, and their weighted variance s² makes a variance s² Σ w_j²,
+    with Student's t of n − 2 degrees of freedom.
+    """
     if len(values) < 3 or min(values) <= 0 or max(values) == inf:
         return None
-    fit = stats.linregress(range(len(values)), np.log(values))
-    width = stats.t.ppf(0.975, len(values) - 2) * fit.stderr
-    return Trend(exp(-fit.slope), exp(-fit.slope - width), exp(-fit.slope + width))
+    n = len(values)
+    steps = np.diff(np.log(values))
+    after = np.arange(1, n)
+    w = 6 * after * (n - after) / (n * (n**2 - 1))
+    slope = float(w @ steps)
+    variance = float(w @ (steps - slope) ** 2) * (n - 1) / (n - 2)
+    width = float(stats.t.ppf(0.975, n - 2)) * sqrt(variance * float(w @ w))
+    return Trend(exp(-slope), exp(-slope - width), exp(-slope + width))

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from os import PathLike
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from thalweg._errors import FormulaError
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult
+from thalweg.symbolic._derivation_json import DerivationRecord, record_of
 from thalweg.symbolic._evaluation import value_of
 from thalweg.symbolic._expression import (
     Array,
@@ -52,7 +51,7 @@ _CONSTANTS = {"pi", "e"}
 
 
 @dataclass(frozen=True)
-class Derivation:
+class Derivation(PagedResult):
     """What follows from a formula, with the rules, each beside autograd.
 
     Args:
@@ -70,6 +69,8 @@ class Derivation:
         >>> print(found["Newton step"].verification.said)
         agrees with autograd at this point, to the last digit
     """
+
+    schema = "thalweg/derivation/1"
 
     formula: Label
     variables: tuple[str, ...]
@@ -95,14 +96,6 @@ class Derivation:
 
         return page_of(self)
 
-    def save(self, path: str | PathLike[str]) -> Path:
-        """Writes the page as one HTML file.
-
-        Raises:
-            ThalwegError: if it cannot be written there.
-        """
-        return self.page().save(path)
-
     def to_latex(self, *, is_document: bool = True) -> str:
         """LaTeX that compiles.
 
@@ -119,21 +112,17 @@ class Derivation:
 
         return markdown_of(self)
 
-    def to_json(self) -> str:
-        """Strict JSON."""
-        return to_json({"generator": "thalweg", **_record(self)})
-
     def __str__(self) -> str:
         return self.page().text()
-
-    def _repr_html_(self) -> str:
-        return self.page().frame()
 
     def _repr_latex_(self) -> str:
         from thalweg.symbolic._derivation_text import equation_of
 
         rows = r" \\ ".join(equation_of(f).replace(" = ", " &= ", 1) for f in self.findings)
         return f"$$\\begin{{aligned}} {rows} \\end{{aligned}}$$"
+
+    def _told(self) -> DerivationRecord:
+        return record_of(self)
 
 
 def derive(
@@ -417,25 +406,3 @@ def _check_sizes(at: Mapping[str, Tensor], kinds: Mapping[str, Kind]) -> None:
         raise FormulaError(
             f"the sizes do not fit: {said}; give vectors and square matrices of one size"
         )
-
-
-def _record(derivation: Derivation) -> dict[str, Any]:
-    return {
-        "formula": derivation.formula,
-        "variables": derivation.variables,
-        "kinds": derivation.kinds,
-        "findings": [
-            {
-                "title": finding.title,
-                "symbol": finding.symbol,
-                "formula": finding.formula,
-                "value": finding.value,
-                "verification": finding.verification and finding.verification.said,
-                "num_points": finding.verification.num_points if finding.verification else 0,
-                "deviation": finding.verification.deviation if finding.verification else None,
-                "note": finding.note,
-            }
-            for finding in derivation.findings
-        ],
-        "rules": derivation.rules,
-    }

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from thalweg._errors import FormulaError
-from thalweg.report import Page, to_json
+from thalweg.report import Page, PagedResult, schema_of_list, to_json
 from thalweg.sheet.marking._digits import display_of
 from thalweg.sheet.marking._judge import Judge
 from thalweg.sheet.marking._ledger import Ledger, Quantity
@@ -24,7 +25,7 @@ MAX_STEPS = 1500
 
 
 @dataclass(frozen=True)
-class CheckedSolution:
+class CheckedSolution(PagedResult):
     """A page with what was found about every step on it.
 
     Attributes:
@@ -32,6 +33,8 @@ class CheckedSolution:
         steps: one for each link of each chain, in the order of the page.
         title: what the page is called.
     """
+
+    schema = "thalweg/check/1"
 
     text: str
     steps: tuple[Step, ...]
@@ -69,14 +72,16 @@ class CheckedSolution:
         """The steps as a list in JSON."""
         return to_json(list(self.steps), max_items=1_000_000)
 
+    @classmethod
+    def json_schema(cls) -> dict[str, Any]:
+        """The JSON schema, draft 2020-12, of that list."""
+        return schema_of_list(Step, cls.schema)
+
     def page(self) -> Page:
         """The page with verdicts beside the lines."""
         from thalweg.sheet.marking._check_page import page_of
 
         return page_of(self)
-
-    def _repr_html_(self) -> str:
-        return self.page().frame()
 
     def __str__(self) -> str:
         return self.total

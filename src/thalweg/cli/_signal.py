@@ -1,0 +1,59 @@
+"""thalweg signal: how scale and gradient run through a network, beside what theory predicts."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from thalweg.cli._running import (
+    AsJson,
+    Debug,
+    Device,
+    Out,
+    Seed,
+    Target,
+    generator_of,
+    problem_at,
+    progress_bar,
+    refusals,
+    show,
+)
+from thalweg.report import check_writable
+from thalweg.signal import propagation
+
+
+def signal_command(
+    target: Target,
+    out: Out = Path("signal.html"),
+    sample: Annotated[
+        int, typer.Option(help="Which sample of the data the Jacobians are taken at.")
+    ] = 0,
+    top: Annotated[int, typer.Option(help="How many singular values at either end.")] = 3,
+    seed: Seed = 0,
+    device: Device = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Read how scale and gradient run through the layers, beside mean-field theory.
+
+    Exit code 0: read. 2: could not be read.
+
+    Example: thalweg signal thalweg.problems:vanishing_tanh_digits
+    """
+    with refusals(debug, "read the signal"):
+        generator = generator_of(seed)
+        check_writable(out)
+        with progress_bar(is_silent=as_json) as progress:
+            progress("model and data", 0.0)
+            problem = problem_at(target, device)
+            found = propagation(
+                problem, generator=generator, sample=sample, k=top, progress=progress
+            )
+        written = found.save(out)
+        if as_json:
+            sys.stdout.write(found.to_json() + "\n")
+        else:
+            show(found.page(), written)
