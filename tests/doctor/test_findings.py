@@ -150,9 +150,9 @@ def tanh(*sizes):
 class Echo(nn.Module):
     """Reads a sequence to its end and tells what stood at its begin."""
 
-    def __init__(self, gain):
+    def __init__(self, gain, phi):
         super().__init__()
-        self.rnn = nn.RNN(8, 24, batch_first=True)
+        self.rnn = nn.RNN(8, 24, nonlinearity=phi, batch_first=True)
         self.head = nn.Linear(24, 3)
         nn.init.orthogonal_(self.rnn.weight_hh_l0, gain)
 
@@ -161,14 +161,18 @@ class Echo(nn.Module):
         return self.head(self.rnn(torch.cat([x[:, None], silence], 1))[0][:, -1])
 
 
-def echo(gain, lr=0.05):
-    return classify(seeded(lambda: Echo(gain)), sgd(lr, 0.9))
+def echo(gain, phi, lr):
+    return classify(seeded(lambda: Echo(gain, phi)), sgd(lr, 0.9))
 
 
 PATIENTS = {
-    "a recurrent network that forgets": (lambda: echo(0.2), Ailment.VANISHING, ["rnn"]),
+    "a recurrent network that forgets": (
+        lambda: echo(0.2, "tanh", 0.05),
+        Ailment.VANISHING,
+        ["rnn"],
+    ),
     "a recurrent network that resounds": (
-        lambda: echo(6.0, 0.5),
+        lambda: echo(4.0, "relu", 0.05),
         Ailment.EXPLODING,
         ["rnn"],
     ),
@@ -308,8 +312,8 @@ PATIENTS = {
 }  # fmt: skip
 
 TWINS = {
-    "a recurrent network that forgets": lambda: echo(1.0),
-    "a recurrent network that resounds": lambda: echo(1.0, 0.1),
+    "a recurrent network that forgets": lambda: echo(1.0, "tanh", 0.05),
+    "a recurrent network that resounds": lambda: echo(1.4, "relu", 0.02),
     "deep sigmoid": lambda: classify(dense(8, 24, 3, activation=nn.Sigmoid), sgd(0.3, 0.9)),
     "deep tanh, small weights": lambda: classify(gaussian(tanh(*WIDE), 1.0), sgd(0.1, 0.9)),
     "deep rectifiers, large weights": lambda: classify(
