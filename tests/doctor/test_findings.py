@@ -165,7 +165,29 @@ def echo(gain, phi, lr):
     return classify(seeded(lambda: Echo(gain, phi)), sgd(lr, 0.9))
 
 
+def with_test_data(change_x=None, change_y=None):
+    """Test data of the same kind, changed or not."""
+    x, y = clusters()
+    x_test, y_test = x[:80], y[:80]
+    x_test = change_x(x_test) if change_x else x_test
+    y_test = change_y(y_test) if change_y else y_test
+    return Problem(
+        dense(8, 24, 3), F.cross_entropy, (x[80:], y[80:]), test=(x_test, y_test),
+        optimizer=sgd(0.3), batch_size=BATCH,
+    )  # fmt: skip
+
+
 PATIENTS = {
+    "test data scaled otherwise": (
+        lambda: with_test_data(lambda x: 10 * x + 20),
+        Ailment.UNLIKE_HELD_OUT,
+        [],
+    ),
+    "test labels shifted": (
+        lambda: with_test_data(None, lambda y: (y + 1) % 3),
+        Ailment.UNLIKE_HELD_OUT,
+        [],
+    ),
     "a recurrent network that forgets": (
         lambda: echo(0.2, "tanh", 0.05),
         Ailment.VANISHING,
@@ -312,6 +334,8 @@ PATIENTS = {
 }  # fmt: skip
 
 TWINS = {
+    "test data scaled otherwise": with_test_data,
+    "test labels shifted": with_test_data,
     "a recurrent network that forgets": lambda: echo(1.0, "tanh", 0.05),
     "a recurrent network that resounds": lambda: echo(1.4, "relu", 0.02),
     "deep sigmoid": lambda: classify(dense(8, 24, 3, activation=nn.Sigmoid), sgd(0.3, 0.9)),

@@ -11,6 +11,7 @@ from thalweg.doctor.findings._bottleneck import bottleneck
 from thalweg.doctor.findings._conditioning import ill_conditioned
 from thalweg.doctor.findings._data import data_not_finite
 from thalweg.doctor.findings._gradients import exploding, vanishing
+from thalweg.doctor.findings._held_out import unlike_held_out
 from thalweg.doctor.findings._inputs import constant_features, input_scale, outliers
 from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large, lr_too_small
 from thalweg.doctor.findings._modes import batch_of_one, too_much_dropout, wrong_mode
@@ -38,7 +39,15 @@ CERTAIN: tuple[Rule, ...] = (
 
 CAUSES: tuple[Rule, ...] = (
     *(*CERTAIN, symmetric),
-    *(no_signal, outliers, input_scale, constant_features, target_scale, wrong_reduction),
+    *(
+        no_signal,
+        unlike_held_out,
+        outliers,
+        input_scale,
+        constant_features,
+        target_scale,
+        wrong_reduction,
+    ),
     *(too_much_dropout, weight_decay, clipping, momentum, epsilon, noise),
     *(vanishing, exploding, vanishing_in_time, exploding_in_time),
     *(lr_too_large, saturated, bottleneck, dead, lr_too_small),
@@ -47,7 +56,7 @@ CAUSES: tuple[Rule, ...] = (
 
 _DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small)
 
-_EARLY = tuple(rule for rule in CAUSES if rule not in (*_DEAR, no_signal))
+_EARLY = tuple(rule for rule in CAUSES if rule not in (*_DEAR, no_signal, unlike_held_out))
 
 SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 """What has a cause, named or not."""

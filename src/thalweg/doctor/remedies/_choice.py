@@ -64,6 +64,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.OUTLIERS: (clipped_inputs, standardised_inputs),
     Ailment.CONSTANT_FEATURES: (standardised_inputs,),
     Ailment.NO_SIGNAL: (),
+    Ailment.UNLIKE_HELD_OUT: (),
     Ailment.CANNOT_LEARN: (unfrozen, given),
     Ailment.ACCUMULATED: (zeroed,),
     Ailment.WRONG_MODE: (in_training_mode,),
