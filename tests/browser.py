@@ -17,7 +17,12 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 WIDTHS = (360, 1440)
-SCHEMES = ("light", "dark")
+VIEWS = (("light", 360), ("light", 1440), ("dark", 1440), ("dark", 360))
+"""Each needs one change from the one before."""
+LEAST_CONTRAST = 4.5
+"""WCAG 2.2, 1.4.3, for small letters; large ones get no discount here."""
+LEAST_LETTER = 10
+"""In CSS pixels; words of the page itself have 13 and more."""
 MOST_BYTES = 6_000_000
 
 _ARGUMENTS = [
@@ -76,28 +81,32 @@ def browser_page(chromium: Browser) -> Iterator[Page]:
 
 
 def check_page(path: Path) -> None:
-    """What must hold for every page: small, whole, offline, drawn, readable on phone and desk."""
+    """What must hold for every page.
+
+    Small, whole, offline, drawn; nothing sticks out on a phone or a desk; words that can be read in
+    light and in dark; headings, names and keys in order.
+    """
     size = path.stat().st_size
     assert size < MOST_BYTES, f"{path} has {size:,} bytes, more than {MOST_BYTES:,}"
     with open_chromium() as browser:
-        for scheme in SCHEMES:
-            context = browser.new_context(offline=True, color_scheme=scheme)
-            _check_views(context.new_page(), path, scheme)
-            context.close()
-
-
-def _check_views(page: Page, path: Path, scheme: str) -> None:
-    complaints = listen(page)
-    page.set_viewport_size({"width": WIDTHS[0], "height": 900})
-    page.goto(path.as_uri())
-    for width in WIDTHS:
-        page.set_viewport_size({"width": width, "height": 900})
-        open_all(page)
-        where = f"{path.name} at {width} px, {scheme}"
-        faults = [*complaints, *overflowing(page), *undrawn(page)]
-        assert faults == [], f"{where}: {faults}"
-        assert first_text(page) == page.locator("h1").inner_text(), where
-        assert page.evaluate("parseFloat(getComputedStyle(document.body).fontSize)") >= 14, where
+        context = browser.new_context(offline=True, viewport={"width": WIDTHS[0], "height": 900})
+        page = context.new_page()
+        complaints = listen(page)
+        page.goto(path.as_uri())
+        faults = [*misnamed(page), *misordered(page)]
+        assert faults == [], f"{path.name}: {faults}"
+        for scheme, width in VIEWS:
+            page.emulate_media(color_scheme=scheme)
+            page.set_viewport_size({"width": width, "height": 900})
+            open_all(page)
+            where = f"{path.name} at {width} px, {scheme}"
+            faults = [*complaints, *overflowing(page), *undrawn(page), *faint(page)]
+            assert faults == [], f"{where}: {faults}"
+            assert first_text(page) == page.locator("h1").inner_text(), where
+        # Last: with sections unfolded, all that takes keys is there.
+        faults = astray(page)
+        assert faults == [], f"{path.name}: {faults}"
+        context.close()
 
 
 def listen(page: Page) -> list[str]:
@@ -131,7 +140,8 @@ def open_all(page: Page) -> None:
         """() => {
           if (!window.thalweg || thalweg.errors.length) return window.thalweg;
           const fits = (plot) =>
-            plot.querySelector('.main-svg')?.getBoundingClientRect().width === plot.clientWidth;
+            plot.querySelector('.main-svg')?.getBoundingClientRect().width === plot.clientWidth
+            && plot.drawnScheme === matchMedia('(prefers-color-scheme: dark)').matches;
           return thalweg.drawn === thalweg.figures
             && [...document.querySelectorAll('.plot')].every(fits);
         }"""
@@ -169,6 +179,156 @@ def undrawn(page: Page) -> list[str]:
           if (box.left < 0 || box.right > innerWidth) return [`${name}: outside`];
           return [];
         })"""
+    )
+
+
+def misnamed(page: Page) -> list[str]:
+    """What a screen reader could not say: language, title, names of pictures, keys and tables."""
+    return page.evaluate(
+        """() => {
+          const out = [];
+          if (!document.documentElement.lang) out.push('the page names no language');
+          if (!document.title.trim()) out.push('the page has no title');
+          const named = (e) => (e.getAttribute('aria-label') || e.textContent || '').trim();
+          const pictures = document.querySelectorAll('img, svg, canvas, [role=img]');
+          for (const e of pictures) {
+            if (e.closest('[aria-hidden=true]')) continue;
+            const holder = e.closest('[role=img]') ?? e;
+            const words = holder.getAttribute('aria-label') || holder.getAttribute('alt') || '';
+            if (words.trim().length < 10) out.push(`a picture without words: ${e.outerHTML}`);
+          }
+          for (const e of document.querySelectorAll('a, button, [tabindex], summary')) {
+            if (!named(e) && e.id !== 'evidence') out.push(`keys without a name: ${e.outerHTML}`);
+          }
+          for (const e of document.querySelectorAll('th')) {
+            if (!e.textContent.trim()) {
+              const table = e.closest('figure').querySelector('figcaption')?.textContent;
+              out.push(`a heading without a word in the table ${table}`);
+            }
+          }
+          const ids = [...document.querySelectorAll('[id]')].map((e) => e.id);
+          if (new Set(ids).size !== ids.length) out.push('an id stands twice');
+          return out;
+        }"""
+    )
+
+
+def misordered(page: Page) -> list[str]:
+    """Headings that skip a level, and sections that are not called by their heading."""
+    return page.evaluate(
+        """() => {
+          const headings = [...document.querySelectorAll('h1, h2, h3, h4, h5, h6')];
+          const levels = headings.map((e) => +e.tagName[1]);
+          const out = [];
+          if (levels[0] !== 1 || levels.filter((n) => n === 1).length !== 1)
+            out.push(`headings do not begin with one h1: ${levels}`);
+          if (levels.some((n, i) => i && n > levels[i - 1] + 1))
+            out.push(`headings skip a level: ${levels}`);
+          if (headings.some((e) => !e.textContent.trim())) out.push('a heading says nothing');
+          for (const link of document.querySelectorAll('nav a')) {
+            const section = document.querySelector(link.getAttribute('href'));
+            const title = section?.querySelector('h2')?.textContent.trim();
+            if (!title || !link.textContent.trim().startsWith(title))
+              out.push(`the link ${link.textContent} leads to ${title}`);
+          }
+          return out;
+        }"""
+    )
+
+
+def astray(page: Page) -> list[str]:
+    """What the tab key skips, reaches out of order, or reaches without showing where it is."""
+    takers = page.evaluate(
+        """() => {
+          const isThere = (e) => e.getClientRects().length && !e.disabled && e.tabIndex >= 0;
+          const all = document.querySelectorAll('a[href], button, summary, [tabindex]');
+          window.takers = [...all].filter((e) => isThere(e));
+          document.activeElement.blur();
+          window.scrollTo(0, 0);
+          return takers.map((e) => `${e.tagName} ${e.getAttribute('aria-label') ?? e.innerText}`);
+        }"""
+    )
+    faults = []
+    for number, name in enumerate(takers):
+        page.keyboard.press("Tab")
+        at, is_shown = page.evaluate(
+            """() => {
+              const e = document.activeElement, style = getComputedStyle(e);
+              return [window.takers.indexOf(e),
+                style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) > 0];
+            }"""
+        )
+        if at != number:
+            return [*faults, f"the tab key goes to {at} instead of {number}, {name}"]
+        if not is_shown:
+            faults.append(f"nothing shows that the keys are at {name}")
+    return faults
+
+
+def faint(page: Page) -> list[str]:
+    """Words whose contrast with what lies behind them is too low, or whose letters are too small.
+
+    A half-transparent colour is laid over what is behind it; of a gradient the worst colour counts.
+    Letters within a picture are held against the page, of which they are the foreground.
+    """
+    return page.evaluate(
+        """([least, smallest]) => {
+          const parse = (color) => {
+            const [r, g, b, a = 1] = color.match(/[\\d.]+/g).map(Number);
+            return [r, g, b, a];
+          };
+          const over = (top, below) =>
+            [0, 1, 2].map((i) => top[3] * top[i] + (1 - top[3]) * below[i]).concat(1);
+          const light = (c) => {
+            const [r, g, b] = c.slice(0, 3).map((v) => v / 255)
+              .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+          };
+          const contrast = (a, b) => {
+            const [high, low] = [light(a), light(b)].sort((x, y) => y - x);
+            return (high + 0.05) / (low + 0.05);
+          };
+          const ground = parse(getComputedStyle(document.body).backgroundColor);
+          const behind = (element) => {
+            let found = [ground];
+            const line = [];
+            for (let e = element; e && e !== document.body; e = e.parentElement) line.unshift(e);
+            for (const e of line) {
+              const style = getComputedStyle(e);
+              const flat = parse(style.backgroundColor);
+              found = found.map((below) => over(flat, below));
+              if (style.backgroundImage.includes('gradient') && !e.matches('.scroll')) {
+                const colors = style.backgroundImage.match(/rgba?\\([^)]*\\)/g).map(parse);
+                found = found.flatMap((below) => colors.map((c) => over(c, below)));
+              }
+            }
+            return found;
+          };
+          const seen = new Map();
+          const words = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+          while (words.nextNode()) {
+            const node = words.currentNode, holder = node.parentElement;
+            if (!node.data.trim() || holder.closest('script, style, noscript, .skip, .unseen'))
+              continue;
+            if (!holder.getClientRects().length) continue;
+            const style = getComputedStyle(holder);
+            if (style.visibility === 'hidden') continue;
+            const isDrawn = holder.closest('svg') !== null;
+            const ink = parse(isDrawn ? style.fill : style.color);
+            const alpha = +style.opacity * (isDrawn ? +style.fillOpacity : 1);
+            const grounds = isDrawn ? [ground] : behind(holder);
+            const worst = Math.min(...grounds.map((g) =>
+              contrast(over([...ink.slice(0, 3), ink[3] * alpha], g), g)));
+            const said = node.data.trim().slice(0, 40);
+            if (worst < least) seen.set(said, `contrast ${worst.toFixed(2)} of ${said}`);
+            // Of a power, the exponent is smaller than the letters around it, as in print.
+            const size = parseFloat(style.fontSize) / (holder.matches('sup, sub, tspan') ? 0.7 : 1);
+            if (size < smallest && !holder.closest('math'))
+              seen.set(said, `letters of ${size} px in ${said}`);
+          }
+          return [...seen.values()];
+        }""",
+        [LEAST_CONTRAST, LEAST_LETTER],
     )
 
 

@@ -3,7 +3,19 @@
 import pytest
 from sample import sample_page
 
-from browser import check_page, first_text, listen, missing_browser, open_all, overflowing, undrawn
+from browser import (
+    astray,
+    check_page,
+    faint,
+    first_text,
+    listen,
+    misnamed,
+    misordered,
+    missing_browser,
+    open_all,
+    overflowing,
+    undrawn,
+)
 from thalweg.report import Code, Figure, Page, Section, Table, Text, Tone, band, line
 
 HOSTILE = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
@@ -288,6 +300,50 @@ def test_an_empty_picture_is_found(opened):
     page = opened(page_of(figure([{"type": "scatter", "x": [], "y": []}])))
     open_all(page)
     assert undrawn(page) == ["a line: no trace"]
+
+
+FAULTY = {
+    "names no language": "<h1>verdict</h1>",
+    "without words": "<h1>verdict</h1><svg></svg>",
+    "without a name": "<h1>verdict</h1><button></button>",
+    "stands twice": "<h1 id=a>verdict</h1><p id=a>again</p>",
+}
+
+
+@pytest.mark.parametrize("said", FAULTY)
+def test_what_a_screen_reader_cannot_say_is_found(browser_page, said):
+    browser_page.set_content(FAULTY[said])
+    assert any(said in fault for fault in misnamed(browser_page))
+
+
+def test_headings_out_of_order_are_found(browser_page):
+    browser_page.set_content("<h1>verdict</h1><h3>evidence</h3><nav><a href='#a'>b</a></nav>")
+    assert misordered(browser_page) == [
+        "headings skip a level: 1,3", "the link b leads to undefined",
+    ]  # fmt: skip
+
+
+def test_keys_out_of_order_or_out_of_sight_are_found(browser_page):
+    browser_page.set_content("<button>a</button><button tabindex=1>b</button>")
+    assert astray(browser_page) == ["the tab key goes to 1 instead of 0, BUTTON a"]
+    browser_page.set_content("<style>a { outline: none !important }</style><a href=#>a</a>")
+    assert astray(browser_page) == ["nothing shows that the keys are at A a"]
+
+
+@pytest.mark.parametrize(
+    ("style", "said"),
+    [
+        ("color: #777", "contrast 4.48 of word"),
+        ("opacity: 0.5", "contrast 3.98 of word"),
+        ("background-image: linear-gradient(white, #333)", "contrast 1.66 of word"),
+        ("background: rgb(0 0 0 / 60%)", "contrast 3.66 of word"),
+        ("font-size: 9px", "letters of 9 px in word"),
+    ],
+)
+def test_words_that_can_hardly_be_read_are_found(browser_page, style, said):
+    """4.48 : 1 is known of #777 on white; the others by the formula of WCAG 2.2."""
+    browser_page.set_content(f"<body style='background: white'><p style='{style}'>word</p>")
+    assert faint(browser_page) == [said]
 
 
 def test_the_first_words_are_those_on_top(browser_page):

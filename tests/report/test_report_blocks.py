@@ -53,3 +53,8 @@ def test_band_runs_there_and_back_and_belongs_to_its_line():
     assert (edge["x"], edge["y"]) == ([1, 2, 2, 1], [0.1, 0.2, 0.4, 0.3])
     assert edge["legendgroup"] == through["legendgroup"]
     assert edge["fillcolor"] == Ink.GREEN.faint
+
+
+def test_column_without_a_name_is_refused():
+    with pytest.raises(ThalwegError, match=r"'costs' has a column without a name among 'a', ''"):
+        Table(("a", ""), (("1", "2"),), "costs")

@@ -105,8 +105,8 @@ def steps_figure(found: Escape) -> Figure | None:
         f"dots measured, dashes theory. What never leaves has no dot."
     )
     layout = {
-        "xaxis": {"title": {"text": "distance of the start"}, "type": "log", "dtick": 1},
-        "yaxis": {"title": {"text": "steps"}, "type": "log", "dtick": "D2"},
+        "xaxis": {"title": {"text": "distance of the start"}, "type": "log"},
+        "yaxis": {"title": {"text": "steps"}, "type": "log"},
     }
     return Figure(data, layout, caption, "Steps to escape by distance of the start", height=340)
 

@@ -179,13 +179,18 @@ def _facts(found: Escape) -> Facts:
     return Facts(
         (
             Fact("loss", f"{found.value:.6g}"),
-            Fact("gradient norm", f"{found.gradient_norm:.2g}"),
-            Fact("its place is known to", f"{found.saddle_error:.2g}", "", "the next Newton step"),
+            Fact("gradient norm", f"{found.gradient_norm:.2g}", "", "loss/param"),
+            Fact(
+                "its place is known to",
+                f"{found.saddle_error:.2g}",
+                "",
+                "param, the next Newton step",
+            ),
             Fact("index", f"{found.index:,}", f"of {len(values):,}", f"{found.num_null:,} null"),
-            Fact("lowest curvature", number_in_words(float(values[0]))),
-            Fact("highest curvature", number_in_words(float(values[-1]))),
-            Fact("learning rate", f"{found.lr:.3g}", "", "of gradient descent"),
-            Fact("Newton's way to it", f"{found.moved:.3g}", "", "from the point given"),
+            Fact("lowest curvature", number_in_words(float(values[0])), "", "loss/param²"),
+            Fact("highest curvature", number_in_words(float(values[-1])), "", "loss/param²"),
+            Fact("learning rate", f"{found.lr:.3g}", "", "param²/loss, of gradient descent"),
+            Fact("Newton's way to it", f"{found.moved:.3g}", "", "param, from the point given"),
         )
     )
 

@@ -167,6 +167,8 @@ def _lead(search: CriticalSearch) -> str:
 
 
 def _orbits_sentence(search: CriticalSearch) -> str:
+    if len(search.orbits) == 1:
+        return "Every certified point is this one or a mirror image of it."
     return (
         f"{len(search.orbits)} of the certified points differ in what the network computes or in "
         f"their index; the others are mirror images of these."

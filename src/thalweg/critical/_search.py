@@ -66,7 +66,8 @@ class CriticalSearch(PagedResult):
         if certified:
             indices = [point.index for point in self.points if point.is_certified]
             low, high = min(indices), max(indices)
-            said += f", {len(self.orbits)} different ones, "
+            number = len(self.orbits)
+            said += f", {number} different {'one' if number == 1 else 'ones'}, "
             said += f"of index {low}" if low == high else f"of index {low} to {high}"
         return said + (
             f"; partial: {self.num_asked - len(self.points)} of {self.num_asked} walks are missing"

@@ -178,7 +178,7 @@ def _facts(spectrum: Spectrum) -> Facts:
     null = _null(spectrum)
     rows = [
         Fact("loss", f"{spectrum.value:.6g}"),
-        Fact("gradient norm", f"{spectrum.gradient_norm:.4g}"),
+        Fact("gradient norm", f"{spectrum.gradient_norm:.4g}", "", "loss/param"),
         Fact(
             "negative eigenvalues",
             _index(spectrum),

@@ -227,9 +227,19 @@ def _surface_facts(card: CriticalPoint) -> Facts:
     null = f"{_number(*card.null_interval)} within {card.inertia.null_tol:.1g} of zero"
     facts = [
         Fact("loss", f"{card.value:.6g}"),
-        Fact("gradient norm", f"{card.gradient_norm:.3g}", f"zero below {card.gradient_tol:.2g}"),
-        Fact("λ_max, sharpness", f"{card.sharpness:.4g}", _bounds(top.bounds[0].tolist())),
-        Fact("λ_min", f"{card.lowest:.4g}", _bounds(bottom.bounds[0].tolist())),
+        Fact(
+            "gradient norm",
+            f"{card.gradient_norm:.3g}",
+            f"zero below {card.gradient_tol:.2g}",
+            "loss/param",
+        ),
+        Fact(
+            "λ_max, sharpness",
+            f"{card.sharpness:.4g}",
+            _bounds(top.bounds[0].tolist()),
+            "loss/param²",
+        ),
+        Fact("λ_min", f"{card.lowest:.4g}", _bounds(bottom.bounds[0].tolist()), "loss/param²"),
         Fact("negative eigenvalues", negative, f"of {card.num_parameters:,}", null),
         Fact("gradient-flatness r", f"{card.flatness:.3f}", "", "near 1: no critical point near"),
     ]

@@ -119,11 +119,11 @@ def _event_section(flow: Flow) -> Section | None:
             event.said,
             f"{event.time:.6g}",
             "upwards" if event.is_upwards else "downwards",
-            "ends the flow" if event.ended_flow else "",
+            "ends here" if event.ended_flow else "goes on",
         )
         for event in flow.occurrences
     ]
-    table = Table(("event", "time [param²/loss]", "crossed", ""), rows, "")
+    table = Table(("event", "time [param²/loss]", "crossed", "the flow"), rows)
     return Section("Events", "", (table,))
 
 

@@ -164,7 +164,7 @@ def _figure(
         {
             "xref": "x", "yref": "paper", "x": alert.step, "y": 1, "text": alert.ailment,
             "showarrow": False, "textangle": -90, "xanchor": "right", "yanchor": "top",
-            "font": {"color": Ink.VERMILION.value, "size": 11},
+            "font": {"color": Ink.TEXT.value, "size": 11},
         }
         for alert in alerts
     ]  # fmt: skip

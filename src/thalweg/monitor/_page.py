@@ -88,7 +88,9 @@ def _alert_section(alerts: Sequence[Alert]) -> Section:
         (f"{alert.step:,}", alert.ailment, alert.sentence, _evidence(alert), alert.rule)
         for alert in alerts
     ]
-    table = Table(("step", "what", "", "evidence", "rule"), rows, "Each is told when it begins.")
+    table = Table(
+        ("step", "alert", "in words", "evidence", "rule"), rows, "Each is told when it begins."
+    )
     return Section("Alerts", alerts[0].sentence, (table,), Tone.BAD)
 
 
@@ -107,9 +109,7 @@ def _section(title: str, sentence: str, *blocks: Block | None) -> Section | None
 def _cost_section(records: Sequence[Record], cost: Cost, notes: Sequence[str]) -> Section:
     facts = Facts(
         (
-            Fact(
-                "time", f"{100 * cost.share:.2g} % of the training's", "", f"{cost.seconds:.3g} s"
-            ),
+            Fact("time", cost.percent, "of the training's", f"{cost.seconds:.3g} s"),
             Fact("gradients", f"{cost.gradient_share:.2g} a step", "", f"{cost.num_gradients:.3g}"),
             Fact("readings", f"{cost.num_readings:,}", "", f"in {cost.num_steps:,} steps"),
         )

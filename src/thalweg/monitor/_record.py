@@ -74,6 +74,11 @@ class Cost:
         return self.seconds / self.training_seconds if self.training_seconds > 0 else 0.0
 
     @property
+    def percent(self) -> str:
+        """The same in words."""
+        return f"{100 * self.share:,.0f} %" if self.share >= 1 else f"{100 * self.share:.2g} %"
+
+    @property
     def gradient_share(self) -> float:
         """The monitor's gradients a step of the training."""
         return self.num_gradients / self.num_steps if self.num_steps else 0.0
@@ -81,5 +86,5 @@ class Cost:
     def __str__(self) -> str:
         return (
             f"{self.num_readings} readings in {self.num_steps} steps: {self.seconds:.3g} s and "
-            f"{self.num_gradients:.3g} gradients, {100 * self.share:.2g} % of the training's time"
+            f"{self.num_gradients:.3g} gradients, {self.percent} of the training's time"
         )

@@ -71,6 +71,11 @@ class Table:
     caption: str = ""
 
     def __post_init__(self) -> None:
+        if not all(name.strip() for name in self.header):
+            raise ThalwegError(
+                f"the table {self.caption!r} has a column without a name among "
+                f"{', '.join(map(repr, self.header))}; say what stands in it"
+            )
         for number, row in enumerate(self.rows, 1):
             if len(row) != len(self.header):
                 raise ThalwegError(

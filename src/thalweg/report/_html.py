@@ -16,6 +16,7 @@ from plotly.offline import get_plotlyjs
 from thalweg.report._blocks import Figure
 from thalweg.report._json import to_plottable
 from thalweg.report._mathml import with_formulas
+from thalweg.report._numerals import typeset
 from thalweg.report._page import Page
 
 
@@ -65,12 +66,12 @@ def _version() -> str:
 
 
 def _prose(text: str) -> Markup:
-    """Escaped text, with `code` between backticks set as code."""
+    """Escaped text, its numbers as in print, with `code` between backticks set as code."""
     parts = str(text).split("`")
     if len(parts) % 2 == 0:
-        return escape(text)
+        return escape(typeset(text))
     return Markup("").join(
-        Markup("<code>{}</code>").format(part) if number % 2 else escape(part)
+        Markup("<code>{}</code>").format(part) if number % 2 else escape(typeset(part))
         for number, part in enumerate(parts)
     )
 

@@ -30,5 +30,12 @@ def check_writable(path: str | PathLike[str]) -> Path:
             ordinary file, or if a file that is no page of thalweg's is there.
 
     Cost: an empty file is made in the directory and removed.
+
+    Example:
+        >>> check_writable("nowhere/report.html")
+        Traceback (most recent call last):
+        ...
+        thalweg._errors.ThalwegError: cannot save nowhere/report.html: there is no directory \
+nowhere; create it, or choose another --out
     """
     return _writing.check_writable(path, MARK)

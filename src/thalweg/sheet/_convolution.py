@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from thalweg.sheet._elementwise import Elementwise
 from thalweg.sheet._operation import Form, Operation
 from thalweg.symbolic import Label
 
@@ -84,44 +85,69 @@ class Convolution(Operation):
         return Label("$aᵀ $d, put back and added", r"\left[{$a}^{\top} $d\right]")
 
 
-@dataclass(frozen=True)
-class AddChannels(Operation):
-    """x + b, a number for each channel."""
+@dataclass(frozen=True, eq=False)
+class Channelwise(Operation):
+    """f(x, b, …) entry by entry, where b has one number for each channel.
 
-    title = "sum with a number for each channel"
+    Args:
+        of: f.
+        dim: of x, along which the channels lie.
+    """
+
+    of: Elementwise
+    dim: int = 1
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """With f's."""
+        return f"{self.of.title}, with a number for each channel"
+
+    def _spread(self, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """A vector stands along its dimension."""
+        x, *rest = inputs
+        sizes = [-1 if dim == self.dim % x.ndim else 1 for dim in range(x.ndim)]
+        return (x, *(b.reshape(sizes) for b in rest))
 
     def value(self, *inputs: Tensor) -> Tensor:
-        """A number is added to all of a channel."""
-        x, b = inputs
-        return x + b[None, :, None, None]
+        """A number is used for all of a channel."""
+        return self.of.value(*self._spread(inputs))
 
     def peer(self, *inputs: Tensor) -> Tensor:
         """By torch, of a view."""
-        x, b = inputs
-        return torch.add(x, b.view(1, -1, 1, 1))
+        return self.of.peer(*self._spread(inputs))
 
     def form(self, slot: int) -> Form:
         """Summed over each channel."""
-        return Form.FACTOR
+        return Form.EACH if slot == 0 else Form.FACTOR
 
     def local(self, slot: int, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        """1."""
-        return torch.ones((), dtype=output.dtype)
+        """∂f at each entry."""
+        local = self.of.local(slot, self._spread(inputs), output)
+        return (
+            local.reshape(inputs[1].shape)
+            if local.numel() == inputs[1].numel() != 1 and slot
+            else local
+        )
 
     def pull(self, slot: int, delta: Tensor, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        """δ, or its sum over each channel."""
-        return delta.clone() if slot == 0 else delta.sum((0, 2, 3))
+        """δ ⊙ ∂f, or its sum over each channel."""
+        return self.of.pull(slot, delta, self._spread(inputs), output).reshape(inputs[slot].shape)
 
     def formula(self) -> Label:
-        """x + b."""
-        return Label("$a + $b", "$a + $b")
+        """F."""
+        return self.of.formula()
 
     def local_formula(self, slot: int) -> Label:
-        """1."""
-        return Label("1", "1")
+        """∂f."""
+        return self.of.local_formula(slot)
 
-    def rule(self, slot: int) -> Label:
-        """δ, or its sum over each channel."""
+    def rule(self, slot: int) -> Label | None:
+        """δ ⊙ ∂f, or its sum over each channel."""
         if slot == 0:
-            return Label("$d", "$d")
-        return Label("Σ $d over each channel", r"\textstyle\sum_{\text{channel}} $d")
+            return None
+        text, latex = self.of.written[slot].text, self.of.written[slot].latex
+        each = "" if text == "1" else f" ⊙ ({text})" if " " in text else f" ⊙ {text}"
+        times = "" if text == "1" else f" \\odot {latex}"
+        return Label(
+            f"Σ $d{each} over each channel", f"\\textstyle\\sum_{{\\text{{channel}}}} $d{times}"
+        )

@@ -39,6 +39,8 @@ class Step:
         line: in the text.
         is_constant: towards which nothing is derived.
         is_named: by the text.
+        is_data: given, and nothing that is learnt.
+        is_whole: of whole numbers, towards which nothing is derived.
         origin: of it in a module.
     """
 
@@ -51,7 +53,14 @@ class Step:
     line: int | None = None
     is_constant: bool = False
     is_named: bool = True
+    is_data: bool = False
+    is_whole: bool = False
     origin: str = ""
+
+    @property
+    def takes_gradient(self) -> bool:
+        """Whether anything is derived towards it."""
+        return not (self.is_constant or self.is_whole)
 
     @property
     def formula(self) -> Label:
@@ -60,10 +69,16 @@ class Step:
 
 
 class Draft:
-    """Steps in the order of computing."""
+    """Steps in the order of computing.
 
-    def __init__(self, taken: frozenset[str] = frozenset()) -> None:
+    Args:
+        taken: names that are none to give.
+        max_nodes: steps that it may have.
+    """
+
+    def __init__(self, taken: frozenset[str] = frozenset(), max_nodes: int = MAX_NODES) -> None:
         self.steps: list[Step] = []
+        self.max_nodes = max_nodes
         self._taken = taken
         self._numbers = count(1)
 
@@ -95,9 +110,19 @@ class Draft:
         shown = name or self._free_name()
         step = Step(shown, Label.of_name(shown), value, operation, inputs, line=line)
         step.is_named = name is not None
-        if not bool(torch.isfinite(value).all()):
+        if not self._is_defined(step):
             raise FormulaError(self._said_not_finite(step))
         return self._add(step)
+
+    def _is_defined(self, step: Step) -> bool:
+        """Whether its values are finite; a mask puts −∞ where a softmax takes nothing."""
+        is_finite = torch.isfinite(step.value)
+        if bool(is_finite.all()):
+            return True
+        may_mask = getattr(step.operation, "may_mask", False) or any(
+            bool(torch.isneginf(self.steps[i].value).any()) for i in step.inputs
+        )
+        return may_mask and bool((is_finite | torch.isneginf(step.value)).all())
 
     def rename(self, place: int, name: str) -> None:
         """Gives the text's name to what had none."""
@@ -110,16 +135,31 @@ class Draft:
         Raises:
             FormulaError: if a value is not finite then.
         """
-        draft = Draft(self._taken)
+        draft = Draft(self._taken, self.max_nodes)
         for step in self.steps:
             copy = replace(step)
             if copy.operation is not None:
                 copy.operation = other(copy.operation)
                 copy.value = copy.operation.value(*(draft.steps[i].value for i in copy.inputs))
-                if not bool(torch.isfinite(copy.value).all()):
+                if not draft._is_defined(copy):
                     raise FormulaError(draft._said_not_finite(copy))
             draft._add(copy)
         return draft
+
+    def pruned(self, loss: int) -> tuple[Draft, dict[int, int]]:
+        """Without operations that do not enter the loss, and the new place of each that is kept."""
+        wanted = {loss}
+        for place in reversed(range(loss + 1)):
+            if place in wanted:
+                wanted |= set(self.steps[place].inputs)
+        draft = Draft(self._taken, self.max_nodes)
+        places: dict[int, int] = {}
+        for place, step in enumerate(self.steps):
+            is_given = step.operation is None and not step.is_constant
+            if place in wanted or is_given:
+                inputs = tuple(places[i] for i in step.inputs)
+                places[place] = draft._add(replace(step, inputs=inputs))
+        return draft, places
 
     def formula(self, step: Step) -> Label:
         """The step's operation with the names of its inputs."""
@@ -169,7 +209,7 @@ class Draft:
             values = tuple(steps[i].value for i in step.inputs)
             letters = self._letters(step) | {"y": step.label, "d": _DELTA}
             for slot, source in enumerate(step.inputs):
-                if steps[source].is_constant:
+                if not steps[source].takes_gradient:
                     continue
                 pulled = step.operation.pull(slot, gradients[place], values, step.value)
                 formula = step.operation.local_formula(slot).filled(**letters)
@@ -217,6 +257,8 @@ class Draft:
             is_given=is_given,
             is_constant=step.is_constant,
             is_named=step.is_named,
+            is_data=step.is_data,
+            is_whole=step.is_whole,
             note=step.operation.kink(values) if step.operation else "",
             origin=step.origin,
         )
@@ -245,10 +287,10 @@ class Draft:
                 f"{self._where(step)}{step.label.text or 'a value'} has {step.value.numel():,} "
                 f"entries; what is written out may have {MAX_ENTRIES:,}, so take smaller sizes"
             )
-        if len(self.steps) >= MAX_NODES:
+        if len(self.steps) >= self.max_nodes:
             raise FormulaError(
-                f"the computation has more than {MAX_NODES:,} operations; thalweg writes out small "
-                f"ones, so leave some away"
+                f"the computation has more than {self.max_nodes:,} operations; thalweg writes out "
+                f"small ones, so leave some away"
             )
         self.steps.append(step)
         return len(self.steps) - 1

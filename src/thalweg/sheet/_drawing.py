@@ -109,7 +109,8 @@ def _box(node: Node, place: tuple[float, float], widest: int) -> dict[str, Any]:
     name = node.label.text if node.is_given or widest > 4 else _short(node)
     return {
         "x": place[0], "y": place[1], "showarrow": False, "align": "center",
-        "text": f"<b>{name}</b><br>{_value(node)}<br>∂ {_gradient(node)}",
+        "text": f"<b>{name}</b><br>{_value(node)}"
+        + (f"<br>∂ {_gradient(node)}" if node.takes_gradient else ""),
         "bgcolor": "var(--page)", "bordercolor": ink.value, "borderwidth": 1.5, "borderpad": 3,
         "font": {"size": 11, "color": Ink.TEXT.value},
     }  # fmt: skip

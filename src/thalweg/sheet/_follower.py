@@ -1,363 +1,441 @@
-"""Follower: the forward of a module, traced with torch.fx, as steps of a draft."""
+"""Follower: the forward of a module as it runs, function by function, as steps of a draft."""
 
 from __future__ import annotations
 
-import operator
-from typing import Any
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from thalweg._errors import FormulaError
-from thalweg.sheet._convolution import AddChannels, Convolution
+from thalweg.sheet._activations import STOPPED
 from thalweg.sheet._draft import Draft
-from thalweg.sheet._elementwise import (
-    ABS,
-    ADD,
-    COS,
-    DIVIDE,
-    ELU,
-    EXP,
-    GELU,
-    HADAMARD,
-    LEAKY_RELU,
-    LOG,
-    MULTIPLY,
-    NEGATE,
-    RELU,
-    SIGMOID,
-    SILU,
-    SIN,
-    SOFTPLUS,
-    SQRT,
-    SUBTRACT,
-    TANH,
-    power_by,
-)
 from thalweg.sheet._numbers import shown
 from thalweg.sheet._operation import Operation
-from thalweg.sheet._products import Moved, Product, Shapes
-from thalweg.sheet._reductions import LogSoftmax, Mean, Softmax, Sum
+from thalweg.sheet._placed import Placed
 from thalweg.symbolic import Label
 
-_ACTIVATIONS: dict[Any, Operation] = {
-    nn.Sigmoid: SIGMOID, torch.sigmoid: SIGMOID, F.sigmoid: SIGMOID, "sigmoid": SIGMOID,
-    nn.Tanh: TANH, torch.tanh: TANH, F.tanh: TANH, "tanh": TANH,
-    nn.ReLU: RELU, torch.relu: RELU, F.relu: RELU, "relu": RELU,
-    nn.SiLU: SILU, F.silu: SILU, torch.exp: EXP, "exp": EXP, torch.log: LOG, "log": LOG,
-    torch.sqrt: SQRT, "sqrt": SQRT, torch.abs: ABS, "abs": ABS, torch.sin: SIN, "sin": SIN,
-    torch.cos: COS, "cos": COS, torch.neg: NEGATE, operator.neg: NEGATE, "neg": NEGATE,
-    "sum": Sum(), torch.sum: Sum(), "mean": Mean(), torch.mean: Mean(),
-}  # fmt: skip
-"""By module, function or method; each takes one tensor and nothing else."""
+P = ParamSpec("P")
+R = TypeVar("R")
 
-_ARITHMETIC: dict[Any, Operation] = {
-    operator.add: ADD, torch.add: ADD, "add": ADD, operator.sub: SUBTRACT, torch.sub: SUBTRACT,
-    operator.mul: MULTIPLY, torch.mul: MULTIPLY, operator.truediv: DIVIDE, torch.div: DIVIDE,
-}  # fmt: skip
-
-_MATMUL = (operator.matmul, torch.matmul, torch.mm, torch.mv, "matmul")
-_FLATTEN = (torch.flatten, "flatten", "view", "reshape", torch.reshape)
-
-_KNOWN = (
-    "Linear, Conv2d, Flatten, Sequential, sigmoid, tanh, ReLU, leaky ReLU, ELU, softplus, SiLU, "
-    "GELU, softmax, + - * / @"
+RANDOM = frozenset(
+    [
+        "rand",
+        "randn",
+        "randint",
+        "randperm",
+        "rand_like",
+        "randn_like",
+        "randint_like",
+        "bernoulli",
+        "bernoulli_",
+        "multinomial",
+        "normal",
+        "normal_",
+        "uniform_",
+        "random_",
+        "exponential_",
+        "poisson",
+        "cauchy_",
+        "geometric_",
+        "log_normal_",
+    ]
 )
+"""Functions that draw numbers."""
+
+READERS = frozenset(
+    [
+        "item",
+        "tolist",
+        "numpy",
+        "__bool__",
+        "__int__",
+        "__float__",
+        "__index__",
+        "equal",
+        "allclose",
+        "is_nonzero",
+    ]
+)
+"""Functions that hand a value on as a number of Python."""
+
+CONVERSIONS = frozenset(
+    ["to", "double", "float", "half", "bfloat16", "type", "type_as", "cpu", "requires_grad_"]
+)
+"""What leaves a value as it is, in float64."""
+
+UNCHANGED = frozenset(["contiguous", "positive"])
+"""What leaves a value as it is."""
 
 
-class Follower:
-    """Walks along the traced forward and adds a step or two for each operation."""
+def _off_the_record(method: Callable[P, R]) -> Callable[P, R]:
+    """A method of the follower, which may be called while it follows."""
 
-    def __init__(self, model: nn.Module, given: Tensor) -> None:
-        self.draft = Draft()
-        self.given = given
+    @wraps(method)
+    def run(*args: P.args, **kwargs: P.kwargs) -> R:
+        with torch._C.DisableTorchFunction():
+            return method(*args, **kwargs)
+
+    return run
+
+
+StepsOf = Callable[["Follower", Any, str, tuple[Any, ...], dict[str, Any]], Any]
+"""From a call, with its function and that one's name, to what it returns."""
+
+
+class InFloat64(TorchFunctionMode):
+    """Runs a program in float64, whatever kind of real number it asks for."""
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """The function's result, in float64."""
+        return self.in_float64(func, args, kwargs or {})
+
+    def in_float64(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The same; what only changes the kind of real number hands its argument on."""
+        if name_of(func) in CONVERSIONS and args and _is_real(args[0]):
+            wanted = [a for a in (*args[1:], *kwargs.values()) if isinstance(a, torch.dtype)]
+            if not any(not dtype.is_floating_point for dtype in wanted):
+                return args[0]
+        result = func(*args, **kwargs)
+        if name_of(func).endswith("_"):
+            return result
+        return tree_map(lambda t: t.double() if _is_low(t) else t, result)
+
+
+class Follower(InFloat64):
+    """Runs a module, and adds a step or two for each function of torch that it calls.
+
+    Args:
+        model: in float64; its own hooks run, ours are taken off afterwards.
+        steps_of: adds the steps of one function.
+    """
+
+    def __init__(self, model: nn.Module, steps_of: StepsOf) -> None:
+        super().__init__()
+        self._steps_of = steps_of
+        self.draft = Draft(max_nodes=MAX_NODES)
         self.model = model
         self.parameters: dict[str, int] = {}
+        self.is_frozen = False
+        """Whether the program read a value, so that other values could have led it elsewhere."""
+        self._paths: dict[int, str] = {}
+        self._kept: list[Tensor] = []
+        self._places: dict[int, int] = {}
+        self._outside: dict[int, str] = {}
+        self._layers: list[tuple[str, nn.Module]] = []
         self._num_layers = 0
-        self._num_used: dict[str, int] = {}
+        self._depth = 0
+        self._counts: dict[str, int] = {}
+        self._own = {id(p) for p in model.parameters()}
+        self.know(model, "")
+
+    def know(self, model: nn.Module, before: str) -> None:
+        """Parameters and buffers of a module are given where they are first used.
+
+        Args:
+            model: it.
+            before: of their paths.
+        """
+        for path, buffer in model.named_buffers(remove_duplicate=False):
+            self._paths.setdefault(id(buffer), before + path)
+        for path, parameter in model.named_parameters(remove_duplicate=False):
+            self._paths.setdefault(id(parameter), before + path)
+
+    # -- running ----------------------------------------------------------------------------
+
+    @contextmanager
+    def following(self) -> Iterator[None]:
+        """Within it what is called is followed."""
+        handles = []
+        for path, module in self.model.named_modules():
+
+            def enter(module: nn.Module, args: Any, path: str = path) -> None:
+                self._layers.append((path, module))
+
+            def leave(module: nn.Module, args: Any, output: Any) -> None:
+                self._layers.pop()
+
+            handles.append(module.register_forward_pre_hook(enter, prepend=True))
+            handles.append(module.register_forward_hook(leave))
         try:
-            traced = fx.symbolic_trace(model)
-        except Exception as error:
-            raise FormulaError(
-                f"the forward of {type(model).__name__} cannot be followed "
-                f"({type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}); "
-                f"write it without branches on values, or give the computation as text"
-            ) from error
-        self._modules = dict(traced.named_modules())
-        self._places: dict[fx.Node, Any] = {}
-        self.output = self._run(traced.graph)
+            with self:
+                yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
-    def _run(self, graph: fx.Graph) -> int:
-        inputs = [node for node in graph.nodes if node.op == "placeholder"]
-        required = [node for node in inputs if not node.args]
-        if len(inputs) < 1 or len(required) > 1:
+    @contextmanager
+    def unrolled(self) -> Iterator[None]:
+        """Within it what stands for one function is followed; names are given by `call` alone."""
+        self._depth += 1
+        try:
+            with self:
+                yield
+        finally:
+            self._depth -= 1
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        """Adds the steps of a function, and returns what it gives."""
+        kwargs = kwargs or {}
+        name = name_of(func)
+        leaves = tree_flatten((args, kwargs))[0]
+        if name in RANDOM:
             raise FormulaError(
-                f"{type(self.model).__name__}.forward takes {len(required)} inputs; one is read, "
-                f"so wrap it in a module of one input, or give the computation as text"
+                f"{self.where(name)} draws random numbers; what is written out has to be the same "
+                f"at every call, so give them as an input"
             )
-        for node in graph.nodes:
-            match node.op:
-                case "placeholder":
-                    if node is inputs[0]:
-                        self._places[node] = self._give("x", self.given, "")
-                    else:
-                        self._places[node] = node.args[0]
-                case "get_attr":
-                    self._places[node] = self._parameter(str(node.target))
-                case "call_module":
-                    layer = self._modules[str(node.target)]
-                    self._places[node] = self._layer(layer, str(node.target), self._at(node, 0))
-                case "call_function" | "call_method":
-                    self._places[node] = self._function(node)
-                case "output":
-                    found = self._resolved(node.args[0])
-                    if not isinstance(found, int) or isinstance(node.args[0], int):
-                        raise FormulaError(
-                            f"{type(self.model).__name__} returns "
-                            f"{type(node.args[0]).__name__}, not one tensor; wrap it so that it "
-                            f"does"
-                        )
-                    return found
-        raise FormulaError(f"{type(self.model).__name__} returns nothing")
+        if not any(self._is_followed(leaf) for leaf in leaves):
+            return self.in_float64(func, args, kwargs)
+        if name in CONVERSIONS:
+            return self.in_float64(func, args, kwargs)
+        if name in UNCHANGED:
+            return args[0]
+        if name in READERS:
+            self.is_frozen = True
+            return func(*args, **kwargs)
+        return self._followed(func, name, args, kwargs)
 
-    def _resolved(self, argument: Any) -> Any:
-        return self._places[argument] if isinstance(argument, fx.Node) else argument
+    def _followed(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if name.endswith("_") and not name.endswith("__"):
+            return self._in_place(func, name, args, kwargs)
+        args, kwargs, is_in_place = _out_of_place(func, args, kwargs)
+        result = self._steps_of(self, func, name, args, kwargs)
+        if not torch.is_grad_enabled():
+            result = tree_map(lambda t: self._stopped(t), result)
+        if name == "__setitem__" or is_in_place:
+            return self._overwrite(args[0], result, name)
+        return result
 
-    def _at(self, node: fx.Node, number: int) -> int:
-        found = self._resolved(node.args[number]) if len(node.args) > number else None
-        if not isinstance(found, int) or not isinstance(node.args[number], fx.Node):
-            raise self._unknown(f"{node.target}", "called with something that is no tensor")
-        return found
+    def _stopped(self, tensor: Any) -> Any:
+        if not (isinstance(tensor, Tensor) and id(tensor) in self._places):
+            return tensor
+        return self.apply(STOPPED, tensor)
 
-    def _value(self, place: int) -> Tensor:
-        return self.draft.steps[place].value
+    def _in_place(self, func: Any, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """x.add_(y) as x = x.add(y)."""
+        target = args[0]
+        twin = getattr(torch.Tensor, name.removesuffix("_"), None)
+        if name == "copy_":
+            source = args[1].expand(target.shape)
+            taken = Placed("copy", Label("$a", "$a"), lambda a: a.expand(target.shape))
+            return self._overwrite(target, self.apply(taken, source), name)
+        if twin is None:
+            if not self._is_followed(target):
+                return func(*args, **kwargs)
+            raise FormulaError(
+                f"{self.where(name)} writes into a value; write x = f(x) instead of f_(x)"
+            )
+        return self._overwrite(target, self._steps_of(self, twin, name[:-1], args, kwargs), name)
 
-    def _give(self, name: str, value: Tensor, origin: str) -> int:
-        value = value.detach().clone()
-        place = self.draft.give(name, value, shown(value, 6))
-        self.draft.steps[place].origin = origin
+    def _overwrite(self, target: Tensor, result: Tensor, name: str) -> Tensor:
+        """The target is what was worked out from here on."""
+        if id(target) in self._paths or result.shape != target.shape:
+            raise FormulaError(
+                f"{self.where(name)} writes into a parameter or buffer; give it as a value of its "
+                f"own, x = x.clone()"
+            )
+        with torch.no_grad():
+            target.copy_(result)
+        if id(result) in self._places:
+            self._register(target, self._places[id(result)])
+        return target
+
+    # -- what is on record ------------------------------------------------------------------
+
+    def _is_followed(self, leaf: Any) -> bool:
+        return isinstance(leaf, Tensor) and (
+            id(leaf) in self._places or id(leaf) in self._outside
+            or (id(leaf) in self._paths and leaf.is_floating_point())
+        )  # fmt: skip
+
+    is_followed = _is_followed
+
+    def _is_buffer(self, tensor: Tensor) -> bool:
+        return id(tensor) in self._paths and id(tensor) not in self._own
+
+    def announce(self, tensor: Tensor, name: str) -> None:
+        """What comes from outside, given where it is first used."""
+        self._kept.append(tensor)
+        self._outside[id(tensor)] = name
+
+    @_off_the_record
+    def give(self, tensor: Tensor, name: str, origin: str = "", is_data: bool = True) -> int:
+        """What comes from outside, given here."""
+        value = tensor.detach().clone().double()
+        place = self.draft.give(self._free(name), value, shown(value, 6))
+        step = self.draft.steps[place]
+        step.origin, step.is_data = origin, is_data
+        step.is_whole = not tensor.is_floating_point()
+        self._register(tensor, place)
         return place
 
-    def _parameter(self, path: str, name: str | None = None) -> int:
-        if path in self.parameters:
-            return self.parameters[path]
-        value = self.model
-        for part in path.split("."):
-            value = getattr(value, part)
-        if not isinstance(value, Tensor) or not value.is_floating_point():
-            raise self._unknown(path, "no tensor of real numbers")
-        taken = {step.name for step in self.draft.steps}
-        wanted = name or path.replace(".", "_")
-        self.parameters[path] = self._give(
-            wanted if wanted not in taken else f"{wanted}_p", value, path
-        )
-        return self.parameters[path]
+    def _register(self, tensor: Tensor, place: int) -> None:
+        self._kept.append(tensor)
+        self._places[id(tensor)] = place
 
-    def _named(
-        self, operation: Operation, inputs: tuple[int, ...], letter: str, origin: str
-    ) -> int:
-        """A step with the letter of its layer: z₁, h₁, z₂, and so on; none for other steps."""
-        if letter == "a":
-            place = self.draft.apply(operation, inputs)
-            self.draft.steps[place].origin = origin
+    @_off_the_record
+    def place_of(self, value: Any, name: str = "") -> int:
+        """The step of a tensor, or of a number.
+
+        Args:
+            value: what a function got.
+            name: what a parameter is called where it is given.
+        """
+        if isinstance(value, bool | int | float):
+            return constant(self.draft, float(value))
+        if not isinstance(value, Tensor):
+            raise FormulaError(
+                f"{self.where('an operation')} takes {type(value).__name__} where a number is read"
+            )
+        key = id(value)
+        if key in self._places:
+            return self._places[key]
+        if key in self._outside:
+            return self.give(value, self._outside[key])
+        if key in self._paths:
+            path = self._paths[key]
+            is_own = key in self._own
+            place = self.give(value, name or _letter(path), path, is_data=not is_own)
+            if is_own:
+                self.parameters[path] = place
             return place
-        number = max(self._num_layers, 1)
-        count = self._num_used[f"{letter}{number}"] = self._num_used.get(f"{letter}{number}", 0) + 1
-        name = f"{letter}_{number}" + ("" if count == 1 else f"_{count}")
-        place = self.draft.apply(operation, inputs, name)
-        self.draft.steps[place].origin = origin
-        return place
+        if value.ndim == 0:
+            return constant(self.draft, float(value))
+        return self.give(value, name or "c")
 
-    def _layer(self, layer: nn.Module, path: str, x: int) -> int:
-        said = f"{path}, {type(layer).__name__}"
-        if isinstance(layer, nn.Linear):
-            return self._linear(layer, path, x, said)
-        if isinstance(layer, nn.Conv2d):
-            return self._convolution(layer, path, x, said)
-        if isinstance(layer, nn.Flatten):
-            return self._flatten(x, layer.start_dim, layer.end_dim, said)
-        if isinstance(layer, nn.Identity) or (
-            isinstance(layer, nn.Dropout) and not (layer.training and layer.p)
-        ):
-            return x
-        if isinstance(layer, nn.Dropout):
-            raise FormulaError(
-                f"module {path!r} (Dropout) is random in training; call model.eval() first"
-            )
-        if isinstance(layer, nn.LeakyReLU):
-            return self._sloped(LEAKY_RELU, x, layer.negative_slope, said)
-        if isinstance(layer, nn.ELU):
-            return self._sloped(ELU, x, layer.alpha, said)
-        if isinstance(layer, nn.GELU) and layer.approximate == "none":
-            return self._named(GELU, (x,), "h", said)
-        if isinstance(layer, nn.Softplus) and layer.beta == 1:
-            return self._named(SOFTPLUS, (x,), "h", said)
-        if isinstance(layer, nn.Softmax):
-            return self._softmax(Softmax(), x, layer.dim, said)
-        if isinstance(layer, nn.LogSoftmax):
-            return self._softmax(LogSoftmax(), x, layer.dim, said)
-        if type(layer) in _ACTIVATIONS:
-            return self._named(_ACTIVATIONS[type(layer)], (x,), "h", said)
-        raise self._unknown(f"module {path!r} ({type(layer).__name__})")
+    def place_if_known(self, tensor: Tensor) -> int | None:
+        """The step of a tensor, None where it is none of the record's."""
+        return self.place_of(tensor) if self._is_followed(tensor) else None
 
-    def _linear(self, layer: nn.Linear, path: str, x: int, said: str) -> int:
+    @_off_the_record
+    def tensor_of(self, place: int) -> Tensor:
+        """A tensor that stands for a step in the program."""
+        value = self.draft.steps[place].value.contiguous().clone()
+        self._register(value, place)
+        return value
+
+    # -- adding steps -----------------------------------------------------------------------
+
+    @_off_the_record
+    def apply(self, operation: Operation, *inputs: Any, name: str = "") -> Tensor:
+        """A step.
+
+        Args:
+            operation: of it.
+            inputs: tensors of the program, or numbers.
+            name: a letter, which gets the layer's number; a whole name; none, and it gets one.
+        """
+        places = tuple(self.place_of(value) for value in inputs)
+        named = name if "_" in name else "" if not name or self._depth else self._numbered(name)
+        place = self.draft.apply(operation, places, self._free(named) if named else None)
+        self.draft.steps[place].origin = self.said
+        return self.tensor_of(place)
+
+    @_off_the_record
+    def call(self, name: str, tensor: Tensor) -> Tensor:
+        """Gives a step a name, or what is no step yet the name to be given with."""
+        place = self._places.get(id(tensor))
+        if place is None:
+            self.announce(tensor, name)
+        elif self.draft.steps[place].operation is not None:
+            self.draft.rename(place, self._free(name))
+        return tensor
+
+    def start_layer(self) -> int:
+        """Counts a layer with weights; its number."""
         self._num_layers += 1
-        number = self._num_layers
-        W = self._parameter(f"{path}.weight", f"W_{number}")
-        value = self._value(x)
-        if value.ndim > 2:
-            raise FormulaError(
-                f"module {path!r} (Linear) gets {value.ndim} dimensions; a vector or rows are "
-                f"written out, so flatten them before"
-            )
-        if value.shape[-1:] != (layer.in_features,):
-            raise FormulaError(
-                f"module {path!r} (Linear) takes {layer.in_features} numbers and gets "
-                f"{'×'.join(map(str, value.shape)) or 'one'}; mend the input's size"
-            )
-        if value.ndim == 1:
-            operation, inputs = Product(Shapes.MATRIX_VECTOR), (W, x)
-        else:
-            operation, inputs = Product(Shapes.ROWS), (x, W)
-        if layer.bias is None:
-            return self._named(operation, inputs, "z", said)
-        b = self._parameter(f"{path}.bias", f"b_{number}")
-        return self._named(ADD, (self.draft.apply(operation, inputs), b), "z", said)
+        return self._num_layers
 
-    def _functional_linear(self, node: fx.Node, x: int, name: str) -> int:
-        W = self._at(node, 1)
-        bias = node.kwargs.get("bias", node.args[2] if len(node.args) > 2 else None)
-        if self._value(x).ndim == 2:
-            z = self.draft.apply(Product(Shapes.ROWS), (x, W))
-        else:
-            z = self._matmul(W, x, name)
-        b = self._resolved(bias)
-        return z if b is None else self._arithmetic(ADD, z, b, name)
+    def _numbered(self, letter: str) -> str:
+        return f"{letter}_{max(self._num_layers, 1)}"
 
-    def _convolution(self, layer: nn.Conv2d, path: str, x: int, said: str) -> int:
-        self._num_layers += 1
-        number = self._num_layers
-        value, padding = self._value(x), layer.padding
-        if layer.groups != 1 or layer.padding_mode != "zeros" or isinstance(padding, str):
-            raise self._unknown(f"module {path!r} (Conv2d with groups or a padding by name)")
-        if value.ndim == 3:
-            x = self.draft.apply(Moved("batch of one,", (1, *value.shape)), (x,))
-        if self._value(x).ndim != 4 or self._value(x).shape[1] != layer.in_channels:
-            raise FormulaError(
-                f"module {path!r} (Conv2d) takes (batch, {layer.in_channels}, height, width) and "
-                f"gets {'×'.join(map(str, value.shape))}; mend the input's size"
-            )
-        W = self._parameter(f"{path}.weight", f"W_{number}")
-        operation = Convolution(_pair(layer.stride), _pair(padding), _pair(layer.dilation))
-        if layer.bias is None:
-            return self._named(operation, (W, x), "z", said)
-        b = self._parameter(f"{path}.bias", f"b_{number}")
-        return self._named(AddChannels(), (self.draft.apply(operation, (W, x)), b), "z", said)
+    def _free(self, name: str) -> str:
+        """With a number after it, where it is taken."""
+        taken = {step.name for step in self.draft.steps}
+        if name not in taken and not name.startswith("v_"):
+            return name
+        k = self._counts.get(name, 1)
+        while f"{name}_{k + 1}" in taken:
+            k += 1
+        self._counts[name] = k + 1
+        return f"{name}_{k + 1}"
 
-    def _flatten(self, x: int, start: int, end: int, said: str) -> int:
-        value = self._value(x)
-        flat = value.flatten(start, end) if value.ndim > 1 or start == 0 else value
-        if flat.shape == value.shape:
-            return x
-        return self._named(Moved("entries of", tuple(flat.shape)), (x,), "a", said)
+    def path_of(self, tensor: Tensor) -> str:
+        """Where a parameter or buffer stands in the model; "" of other tensors."""
+        return self._paths.get(id(tensor), "")
 
-    def _sloped(self, operation: Operation, x: int, slope: float, said: str) -> int:
-        return self._named(operation, (x, constant(self.draft, slope)), "h", said)
+    def count(self, what: str) -> int:
+        """How often it was asked for this, this time included."""
+        key = f"{self.said} {what}"
+        self._counts[key] = self._counts.get(key, 0) + 1
+        return self._counts[key]
 
-    def _softmax(self, operation: Operation, x: int, dim: int | None, said: str) -> int:
-        ndim = self._value(x).ndim
-        if dim is None or dim not in (-1, ndim - 1) or ndim > 2:
-            raise self._unknown(f"{said} over dimension {dim}", "over the last one it is")
-        return self._named(operation, (x,), "p", said)
+    # -- what is said -----------------------------------------------------------------------
 
-    def _function(self, node: fx.Node) -> int:
-        target = node.target
-        name = target if isinstance(target, str) else getattr(target, "__name__", str(target))
-        args = [self._resolved(argument) for argument in node.args]
-        is_tensor = [isinstance(argument, fx.Node) for argument in node.args]
-        if target in _ARITHMETIC and len(args) == 2 and not node.kwargs:
-            places = [
-                place if is_place else self._number(name, place)
-                for place, is_place in zip(args, is_tensor, strict=True)
-            ]
-            return self._arithmetic(_ARITHMETIC[target], places[0], places[1], name)
-        x = self._at(node, 0)
-        if target is F.linear:
-            return self._functional_linear(node, x, name)
-        if target in _MATMUL:
-            return self._matmul(x, self._at(node, 1), name)
-        if target in (operator.pow, torch.pow, "pow") and not is_tensor[1]:
-            exponent: Any = args[1]
-            if not isinstance(exponent, int | float):
-                raise self._unknown(f"{name} to the power {exponent}")
-            written = repr(exponent).removesuffix(".0")
-            power = power_by(float(exponent), Label(written, written))
-            return self._named(power, (x,), "a", name)
-        if target in (F.leaky_relu, F.elu):
-            slope: Any = args[1] if len(args) > 1 else None
-            slope = node.kwargs.get("negative_slope", node.kwargs.get("alpha", slope))
-            operation, usual = (LEAKY_RELU, 0.01) if target is F.leaky_relu else (ELU, 1.0)
-            return self._sloped(operation, x, float(usual if slope is None else slope), name)
-        if target in (F.softmax, torch.softmax, "softmax", F.log_softmax, torch.log_softmax):
-            soft = LogSoftmax() if "log" in name else Softmax()
-            dim = node.kwargs.get("dim", args[1] if len(args) > 1 else None)
-            return self._softmax(soft, x, dim if isinstance(dim, int) else None, name)
-        if target in _FLATTEN:
-            return self._reshaped(node, x, args[1:], name)
-        if target is F.dropout:
-            if node.kwargs.get("training", args[2] if len(args) > 2 else True):
-                raise FormulaError("a dropout is random in training; call model.eval() first")
-            return x
-        if target in (F.gelu, F.softplus) and len(args) == 1 and not node.kwargs:
-            return self._named(GELU if target is F.gelu else SOFTPLUS, (x,), "h", name)
-        kwargs = {k: v for k, v in node.kwargs.items() if k != "inplace"}
-        if target in _ACTIVATIONS and not kwargs and len(args) == 1:
-            return self._named(_ACTIVATIONS[target], (x,), "h", name)
-        raise self._unknown(f"{name}(…)")
+    @property
+    def layer(self) -> nn.Module | None:
+        """The innermost module that is running."""
+        return self._layers[-1][1] if self._layers else None
 
-    def _number(self, name: str, value: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise self._unknown(f"{name} with a {type(value).__name__}")
-        return constant(self.draft, float(value))
+    @property
+    def said(self) -> str:
+        """Which module of the model is running."""
+        if not self._layers or not self._layers[-1][0]:
+            return ""
+        path, module = self._layers[-1]
+        return f"{path}, {type(module).__name__}"
 
-    def _arithmetic(self, operation: Operation, a: int, b: int, name: str) -> int:
-        A, B = self._value(a), self._value(b)
-        is_rows = A.ndim == 2 and B.ndim == 1 and A.shape[1:] == B.shape
-        if A.ndim and B.ndim and A.shape != B.shape and not is_rows:
-            raise self._unknown(f"{name} of sizes {tuple(A.shape)} and {tuple(B.shape)}")
-        if operation is MULTIPLY and A.ndim and B.ndim:
-            operation = HADAMARD
-        return self._named(operation, (a, b), "a", name)
+    def where(self, name: str) -> str:
+        """A function, and the module that it is called in."""
+        if not self._layers or not self._layers[-1][0]:
+            return name
+        path, module = self._layers[-1]
+        return f"module {path!r} ({type(module).__name__}), {name},"
 
-    def _matmul(self, a: int, b: int, name: str) -> int:
-        shapes = {
-            (2, 1): Shapes.MATRIX_VECTOR, (2, 2): Shapes.MATRIX_MATRIX,
-            (1, 2): Shapes.ROW_MATRIX, (1, 1): Shapes.ROW_COLUMN,
-        }.get((self._value(a).ndim, self._value(b).ndim))  # fmt: skip
-        if shapes is None:
-            raise self._unknown(f"{name} of more than two dimensions")
-        return self._named(Product(shapes), (a, b), "z", name)
+    def recorded(
+        self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], is_data_kept: bool = True
+    ) -> tuple[list[Tensor], Callable[..., Any]]:
+        """The followed tensors among the arguments, and the function of them alone.
 
-    def _reshaped(self, node: fx.Node, x: int, args: list[Any], name: str) -> int:
-        if "flatten" in name:
-            start = node.kwargs.get("start_dim", args[0] if args else 0)
-            end = node.kwargs.get("end_dim", args[1] if len(args) > 1 else -1)
-            if isinstance(start, int) and isinstance(end, int):
-                return self._flatten(x, start, end, name)
-        sizes = args[0] if len(args) == 1 and isinstance(args[0], list | tuple) else args
-        if not all(isinstance(size, int) for size in sizes) or any(
-            isinstance(argument, fx.Node) for argument in node.args[1:]
-        ):
-            raise self._unknown(f"{name} to sizes that are computed", "flatten(1) is")
-        shape = tuple(self._value(x).reshape(tuple(sizes)).shape)
-        return self._named(Moved("entries of", shape), (x,), "a", name)
+        Args:
+            func: of torch.
+            args: its arguments by place.
+            kwargs: and by name.
+            is_data_kept: whether buffers are among them; otherwise they stay inside the function.
+        """
+        leaves, spec = tree_flatten((args, kwargs))
+        places = [i for i, leaf in enumerate(leaves) if self._is_followed(leaf)]
+        places = [i for i in places if leaves[i].is_floating_point()]
+        if not is_data_kept:
+            places = [i for i in places if not self._is_buffer(leaves[i])]
+        # What is no input is kept as it is now: it may be written into later.
+        held = [
+            t.clone() if isinstance(t, Tensor) and i not in places else t
+            for i, t in enumerate(leaves)
+        ]
 
-    def _unknown(self, what: str, why: str = "") -> FormulaError:
-        return FormulaError(
-            f"{what} is not written out{f' ({why})' if why else ''}; known are {_KNOWN}; replace "
-            f"it, or give the computation as text"
-        )
+        def of_them(*tensors: Tensor) -> Any:
+            filled = list(held)
+            for i, tensor in zip(places, tensors, strict=True):
+                filled[i] = tensor.contiguous()
+            positional, named = tree_unflatten(filled, spec)
+            return func(*positional, **named)
+
+        return [leaves[i] for i in places], of_them
+
+
+MAX_NODES = 2_000
+"""Operations of a module: a recurrent layer has about twenty for each step in time."""
 
 
 def constant(draft: Draft, value: float) -> int:
@@ -367,5 +445,39 @@ def constant(draft: Draft, value: float) -> int:
     return draft.constant(torch.tensor(value, dtype=torch.float64), label)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) else (int(value[0]), int(value[1]))
+def name_of(func: Any) -> str:
+    """A function's own name; of an attribute the attribute's."""
+    name = str(getattr(func, "__name__", func))
+    if name in ("__get__", "__set__"):
+        return str(getattr(getattr(func, "__self__", None), "__name__", name))
+    return name
+
+
+def _letter(path: str) -> str:
+    """What a parameter is called: W and b, or the last two parts of its path."""
+    last = path.split(".")[-1]
+    return {"weight": "W", "bias": "b"}.get(last, last)
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
+
+
+def _is_low(value: Any) -> bool:
+    return (
+        _is_real(value) and value.dtype is not torch.float64 and not isinstance(value, nn.Parameter)
+    )
+
+
+def _out_of_place(
+    func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any], bool]:
+    """Arguments with inplace=False, and whether it was True."""
+    try:
+        bound = inspect.signature(func).bind(*args, **kwargs)
+    except (TypeError, ValueError):
+        return args, kwargs, False
+    if not bound.arguments.get("inplace"):
+        return args, kwargs, False
+    bound.arguments["inplace"] = False
+    return bound.args, bound.kwargs, True

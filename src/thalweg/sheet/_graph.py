@@ -72,6 +72,8 @@ class Node:
         is_given: whether it comes from nowhere: a parameter, an input, a target.
         is_constant: whether it is a number within a formula, towards which nothing is derived.
         is_named: whether the text names it.
+        is_data: whether a module is given it as data, or keeps it without learning it.
+        is_whole: whether it is of whole numbers, towards which nothing is derived.
         note: what is to be said of it, such as a kink.
         origin: where a module keeps it or makes it, such as 0.weight; "" in a text.
     """
@@ -90,8 +92,15 @@ class Node:
     is_given: bool = False
     is_constant: bool = False
     is_named: bool = True
+    is_data: bool = False
+    is_whole: bool = False
     note: str = ""
     origin: str = ""
+
+    @property
+    def takes_gradient(self) -> bool:
+        """Whether anything is derived towards it."""
+        return not (self.is_constant or self.is_whole)
 
     @property
     def shape(self) -> tuple[int, ...]:

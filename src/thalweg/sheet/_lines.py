@@ -71,7 +71,7 @@ def backward_lines(graph: Graph, digits: int) -> list[Line]:
     lines = []
     loss = graph[graph.loss]
     for node in reversed(graph.nodes):
-        if node.is_constant:
+        if not node.takes_gradient:
             continue
         members = [gradient_of(loss, node), *_rule(graph, loss, node, digits)]
         members.append(shown(node.gradient, digits))

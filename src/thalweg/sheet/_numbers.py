@@ -27,6 +27,8 @@ def number(value: float, digits: int = DIGITS) -> Label:
         text = f"{value:.{2 - floor(log10(abs(1 - abs(value))))}g}"
     if text == "-0":
         text = "0"
+    if text == "-inf":
+        return Label("−∞", r"-\infty")
     mantissa, _, exponent = text.partition("e")
     if not exponent:
         return Label(text, text)
@@ -37,7 +39,8 @@ def is_exact(value: Tensor, digits: int = DIGITS) -> bool:
     """Whether nothing is rounded where the value is shown."""
     if value.numel() > MAX_SHOWN:
         return False
-    return all(float(number(v, digits).text) == v for v in value.reshape(-1).tolist())
+    finite = value[torch.isfinite(value)].tolist()
+    return all(float(number(v, digits).text) == v for v in finite)
 
 
 def held(label: Label) -> Label:
@@ -51,7 +54,7 @@ def shown(value: Tensor, digits: int = DIGITS) -> Label:
     """A number, vector or matrix."""
     if value.ndim == 0:
         return number(float(value), digits)
-    if value.numel() > MAX_SHOWN or value.ndim > 2:
+    if value.numel() > MAX_SHOWN or not value.numel():
         size = "×".join(map(str, value.shape))
         norm = number(float(torch.linalg.vector_norm(value)), digits)
         return Label(
@@ -62,6 +65,10 @@ def shown(value: Tensor, digits: int = DIGITS) -> Label:
     if value.ndim == 1:
         labels = [number(v, digits) for v in value.tolist()]
         return _vector(labels)
+    if value.ndim > 2:
+        parts = [shown(part, digits) for part in value]
+        latex = r",\, ".join(part.latex for part in parts)
+        return Label(f"[{', '.join(p.text for p in parts)}]", f"\\left[{latex}\\right]")
     rows = [[number(v, digits) for v in row] for row in value.tolist()]
     text = ", ".join(f"[{', '.join(label.text for label in row)}]" for row in rows)
     latex = r" \\ ".join(" & ".join(label.latex for label in row) for row in rows)

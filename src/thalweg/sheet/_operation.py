@@ -33,6 +33,9 @@ class Operation(ABC):
     title: str
     """What it is called in a sentence."""
 
+    may_mask = False
+    """Whether it may give −∞, which a softmax leaves out."""
+
     @abstractmethod
     def value(self, *inputs: Tensor) -> Tensor:
         """The value, by its formula."""

@@ -50,11 +50,13 @@ class _Tally:
             ThalwegError: if the two differ by more than rounding explains.
         """
         ours, theirs = torch.broadcast_tensors(ours, theirs)
-        difference = (ours - theirs).abs()
+        # −∞ of a mask is the same as −∞.
+        is_equal = ours == theirs
+        difference = torch.where(is_equal, 0.0, (ours - theirs).abs())
         # Entry by entry, or where entries cancel, beside the largest of them.
-        relative = difference / torch.maximum(ours.abs(), theirs.abs()).clamp(min=1e-300)
+        relative = difference / torch.maximum(ours.abs(), theirs.abs()).clamp(min=1e-300, max=1e308)
         is_same = relative <= TOL
-        largest = float(theirs.abs().max()) if theirs.numel() else 0.0
+        largest = _largest(theirs)
         is_rounded = difference <= slack + ROUNDING * largest
         if not bool((is_same | is_rounded).all()):
             raise ThalwegError(
@@ -96,7 +98,7 @@ def _prove_step(
     name = step.label.text
     leaves = [steps[i].value.clone().requires_grad_() for i in step.inputs]
     output = step.operation.peer(*leaves)
-    size = max((float(leaf.detach().abs().max()) for leaf in leaves), default=0.0)
+    size = max((_largest(leaf.detach()) for leaf in leaves), default=0.0)
     tally.compare(name, step.value, output.detach(), ROUNDING * size)
     wanted = list(zip(_derived(step, steps, leaves), found, strict=True))
     if not wanted:
@@ -106,7 +108,7 @@ def _prove_step(
         materialize_grads=True, allow_unused=True,
     )  # fmt: skip
     for (leaf, local), theirs in zip(wanted, pulled, strict=True):
-        lost = ROUNDING * float(delta.abs().max()) * (1 + float(local.value.abs().max()))
+        lost = ROUNDING * float(delta.abs().max()) * (1 + _largest(local.value))
         tally.compare(f"the gradient of {local.towards}", local.gradient, theirs, lost)
         if local.form in (Form.EACH, Form.WHOLE):
             (slope,) = torch.autograd.grad(
@@ -123,7 +125,7 @@ def _derived(step: Step, steps: list[Step], leaves: list[Tensor]) -> list[Tensor
     return [
         leaf
         for leaf, source in zip(leaves, step.inputs, strict=True)
-        if not steps[source].is_constant
+        if steps[source].takes_gradient
     ]
 
 
@@ -138,7 +140,7 @@ def _prove_whole(
     run: list[Tensor] = []
     for step in steps:
         if step.operation is None:
-            run.append(step.value.clone().requires_grad_(not step.is_constant))
+            run.append(step.value.clone().requires_grad_(step.takes_gradient))
         else:
             run.append(step.operation.peer(*(run[i] for i in step.inputs)))
     if not run[loss].requires_grad:
@@ -164,10 +166,17 @@ def _slack(
         delta = float(gradients[place].abs().max())
         for local in locals_[place]:
             spread = gradients[place].numel() if local.value.numel() == 1 else 1
-            gain = float(local.value.abs().sum()) * spread
-            lost = ROUNDING * delta * (1 + float(local.value.abs().max()))
+            J = local.value[torch.isfinite(local.value)].abs()
+            gain = float(J.sum()) * spread
+            lost = ROUNDING * delta * (1 + (float(J.max()) if J.numel() else 0.0))
             slack[places[local.towards]] += gain * slack[place] + lost
     return slack
+
+
+def _largest(values: Tensor) -> float:
+    """Of the finite ones."""
+    finite = values[torch.isfinite(values)]
+    return float(finite.abs().max()) if finite.numel() else 0.0
 
 
 def _said(numbers: Tensor) -> str:

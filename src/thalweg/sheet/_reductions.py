@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import torch
 from torch import Tensor
@@ -74,6 +75,76 @@ class Mean(Sum):
 
 
 @dataclass(frozen=True)
+class SumOver(Operation):
+    """Σ or mean over some dimensions.
+
+    Args:
+        dims: over which.
+        keepdim: whether they stay, with size 1.
+        is_mean: whether it is divided by the number of summands.
+    """
+
+    dims: tuple[int, ...]
+    keepdim: bool
+    is_mean: bool
+
+    @property
+    def title(self) -> str:  # type: ignore[override]
+        """Its name."""
+        over = ", ".join(str(dim) for dim in self.dims)
+        return f"{'mean' if self.is_mean else 'sum'} over dimension {over}, counted from 0"
+
+    def _share(self, a: Tensor) -> float:
+        return 1 / prod(a.shape[dim] for dim in self.dims) if self.is_mean else 1.0
+
+    def value(self, *inputs: Tensor) -> Tensor:
+        """Σ aᵢ, divided by n."""
+        return inputs[0].sum(self.dims, keepdim=self.keepdim) * self._share(inputs[0])
+
+    def peer(self, *inputs: Tensor) -> Tensor:
+        """By torch, or by a product with ones."""
+        (a,) = inputs
+        if self.is_mean:
+            return torch.mean(a, self.dims, self.keepdim)
+        rest = [dim for dim in range(a.ndim) if dim not in self.dims]
+        flat = a.permute(*rest, *self.dims).reshape(*(a.shape[dim] for dim in rest), -1)
+        total = flat @ torch.ones(flat.shape[-1], dtype=a.dtype)
+        sizes = [1 if dim in self.dims else a.shape[dim] for dim in range(a.ndim)]
+        return total.reshape(sizes) if self.keepdim else total
+
+    def form(self, slot: int) -> Form:
+        """By its own rule."""
+        return Form.FACTOR
+
+    def local(self, slot: int, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """1, or 1/n."""
+        return torch.tensor(self._share(inputs[0]), dtype=output.dtype)
+
+    def pull(self, slot: int, delta: Tensor, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        """Each summand gets δ, divided by n."""
+        (a,) = inputs
+        sizes = [1 if dim in self.dims else a.shape[dim] for dim in range(a.ndim)]
+        return (delta.reshape(sizes) * self._share(a)).expand(a.shape).clone()
+
+    def formula(self) -> Label:
+        """Σ or mean."""
+        over = ",".join(str(dim) for dim in self.dims)
+        if self.is_mean:
+            return Label(f"mean($a; dim {over})", f"\\operatorname{{mean}}_{{{over}}} $a")
+        return Label(f"sum($a; dim {over})", f"\\operatorname{{sum}}_{{{over}}} $a")
+
+    def local_formula(self, slot: int) -> Label:
+        """1, or 1/n."""
+        return Label("1/n", r"\tfrac{1}{n}") if self.is_mean else Label("1", "1")
+
+    def rule(self, slot: int) -> Label:
+        """Spread over the summands."""
+        if self.is_mean:
+            return Label("$d/n to each", r"\tfrac{1}{n} $d \text{ to each}")
+        return Label("$d to each", r"$d \text{ to each}")
+
+
+@dataclass(frozen=True)
 class Norm(Sum):
     """‖a‖."""
 
@@ -140,18 +211,23 @@ class SquaredNorm(Sum):
 
 @dataclass(frozen=True)
 class Softmax(Operation):
-    """pᵢ = exp aᵢ / Σⱼ exp aⱼ; of a matrix row by row."""
+    """pᵢ = exp aᵢ / Σⱼ exp aⱼ; of a matrix row by row.
 
+    Args:
+        dim: along which the sum goes.
+    """
+
+    dim: int = -1
     title = "softmax"
 
     def value(self, *inputs: Tensor) -> Tensor:
         """exp aᵢ / Σ exp aⱼ, after taking the largest away."""
-        raised = torch.exp(inputs[0] - inputs[0].amax(-1, keepdim=True))
-        return raised / raised.sum(-1, keepdim=True)
+        raised = torch.exp(inputs[0] - inputs[0].amax(self.dim, keepdim=True))
+        return raised / raised.sum(self.dim, keepdim=True)
 
     def peer(self, *inputs: Tensor) -> Tensor:
         """By torch."""
-        return torch.softmax(inputs[0], -1)
+        return torch.softmax(inputs[0], self.dim)
 
     def form(self, slot: int) -> Form:
         """The Jacobian of a vector is written out; rows go by the rule."""
@@ -165,11 +241,16 @@ class Softmax(Operation):
 
     def pull(self, slot: int, delta: Tensor, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         """p ⊙ (δ − pᵀδ)."""
-        return output * (delta - (output * delta).sum(-1, keepdim=True))
+        return output * (delta - (output * delta).sum(self.dim, keepdim=True))
 
     def formula(self) -> Label:
         """softmax."""
-        return Label("softmax($a)", r"\operatorname{softmax}($a)")
+        over, below = self._over()
+        return Label(f"softmax($a{over})", f"\\operatorname{{softmax}}{below}($a)")
+
+    def _over(self) -> tuple[str, str]:
+        """The dimension, where it is not the last."""
+        return ("", "") if self.dim == -1 else (f"; dim {self.dim}", f"_{{{self.dim}}}")
 
     def local_formula(self, slot: int) -> Label:
         """diag p − p pᵀ."""
@@ -188,12 +269,12 @@ class LogSoftmax(Softmax):
 
     def value(self, *inputs: Tensor) -> Tensor:
         """aᵢ − ln Σ exp aⱼ, after taking the largest away."""
-        moved = inputs[0] - inputs[0].amax(-1, keepdim=True)
-        return moved - torch.exp(moved).sum(-1, keepdim=True).log()
+        moved = inputs[0] - inputs[0].amax(self.dim, keepdim=True)
+        return moved - torch.exp(moved).sum(self.dim, keepdim=True).log()
 
     def peer(self, *inputs: Tensor) -> Tensor:
         """By torch."""
-        return torch.log_softmax(inputs[0], -1)
+        return torch.log_softmax(inputs[0], self.dim)
 
     def local(self, slot: int, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         """I − 1 pᵀ; of rows, or where that is large, p alone."""
@@ -204,11 +285,12 @@ class LogSoftmax(Softmax):
 
     def pull(self, slot: int, delta: Tensor, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         """δ − p Σδ."""
-        return delta - torch.exp(output) * delta.sum(-1, keepdim=True)
+        return delta - torch.exp(output) * delta.sum(self.dim, keepdim=True)
 
     def formula(self) -> Label:
         """ln softmax."""
-        return Label("ln softmax($a)", r"\ln\operatorname{softmax}($a)")
+        over, below = self._over()
+        return Label(f"ln softmax($a{over})", f"\\ln\\operatorname{{softmax}}{below}($a)")
 
     def local_formula(self, slot: int) -> Label:
         """I − 1 pᵀ."""

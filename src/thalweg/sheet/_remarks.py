@@ -49,7 +49,8 @@ class Alternative:
 def learnt(graph: Graph) -> tuple[Node, ...]:
     """What is given and not data; all that is given where that leaves nothing."""
     given = tuple(node for node in graph.nodes if node.is_given)
-    return tuple(n for n in given if n.name.split("_")[0] not in DATA) or given
+    found = tuple(n for n in given if n.name.split("_")[0] not in DATA and not n.is_data)
+    return found or tuple(n for n in given if not n.is_whole)
 
 
 def alternatives_of(draft: Draft, loss: int, graph: Graph) -> tuple[Alternative, ...]:

@@ -13,7 +13,7 @@ from thalweg.report import Page, PagedResult
 from thalweg.sheet._build import draft_of
 from thalweg.sheet._draft import Draft
 from thalweg.sheet._graph import Graph
-from thalweg.sheet._module import draft_of_module
+from thalweg.sheet._module import Input, draft_of_module
 from thalweg.sheet._numbers import DIGITS
 from thalweg.sheet._remarks import Alternative, alternatives_of, remarks_of
 from thalweg.sheet._worked_json import WorkedRecord, record_of
@@ -115,7 +115,7 @@ v₁ = 6.
 
 def worked(
     source: str | nn.Module,
-    input: Tensor | None = None,
+    input: Input | None = None,
     target: Tensor | None = None,
     loss: Loss = None,
 ) -> WorkedPass:
@@ -124,20 +124,23 @@ def worked(
     Args:
         source: a text, one statement a line (`h = sigmoid(theta1 * x)`; `x = 1.5` for what is
             given), or a module.
-        input: of the module: a vector (n,), or rows (batch, n); for a convolution
-            (batch, channels, height, width).
+        input: of the module: a tensor, a tuple of tensors, or a dict of them by name.
         target: what the loss compares the module's output with.
         loss: of a text the name of its loss, L or the last line where none is given; of a module
-            torch's `mse_loss`, `cross_entropy`, `binary_cross_entropy(_with_logits)` or `nll_loss`,
-            as a function or a module. None where the module returns one number.
+            a function of output and target, or a module, such as torch's `mse_loss`. None where
+            the module returns one number.
 
     Returns:
         The worked pass.
 
     Raises:
-        FormulaError: where the text cannot be read or worked out, with the line; or a module has a
-            part that is not written out, with its name and the way out.
+        FormulaError: where the text cannot be read or worked out, with the line; or a module draws
+            random numbers, is complex or too large, with the name of the part and the way out.
         ThalwegError: if a number differs from autograd's.
+
+    A module is run once, in float64 on a copy, and each function of torch that it calls is a step:
+    recurrent layers time step by time step, attention head by head. What has no rule written down
+    here is shown by its Jacobian. Operations that do not enter the loss are left out.
 
     Cost: a few passes over the operations, and the same for each other activation.
 
@@ -169,12 +172,15 @@ def worked(
             f"worked(module, loss={loss!r}): give a function, such as "
             f"loss=torch.nn.functional.mse_loss"
         )
-    draft, place = draft_of_module(source, input, target, loss)
+    draft, place, is_frozen = draft_of_module(source, input, target, loss)
     title = f"a worked pass of {type(source).__name__}"
-    return _written(title, str(source), draft, place)
+    return _written(title, str(source), draft, place, is_frozen)
 
 
-def _written(title: str, text: str, draft: Draft, place: int) -> WorkedPass:
+def _written(
+    title: str, text: str, draft: Draft, place: int, is_frozen: bool = False
+) -> WorkedPass:
     graph = draft.finished(place)
-    others = alternatives_of(draft, place, graph)
+    # Where the program looked at a value, another activation could have led it elsewhere.
+    others = () if is_frozen else alternatives_of(draft, place, graph)
     return WorkedPass(title, text, graph, remarks_of(graph, others), others)

@@ -134,7 +134,7 @@ def _node(node: Node) -> NodeRecord:
         shape=tuple(node.shape),
         value=node.value,
         locals=tuple(map(_local, node.locals)),
-        gradient=None if node.is_constant else node.gradient,
+        gradient=node.gradient if node.takes_gradient else None,
         paths=node.paths,
         line=node.line,
         origin=node.origin,

@@ -94,7 +94,7 @@ def _backward(graph: Graph, digits: int) -> Table:
     loss = graph[graph.loss]
     rows = []
     for node in reversed(graph.nodes):
-        if node.is_constant:
+        if not node.takes_gradient:
             continue
         symbol, total = gradient_of(loss, node).text, shown(node.gradient, digits).text
         users = graph.users(node.name)

@@ -36,7 +36,10 @@ def gradient_figure(signal: Signal) -> Figure:
         )
     alt = f"Gradient norm from {norms[0]:.2g} at the first layer to {norms[-1]:.2g} at the last"
     return Figure(
-        data, _by_layer("‖∂L/∂z‖", {"type": "log", "exponentformat": "power"}), caption, alt
+        data,
+        _by_layer("‖∂L/∂z‖ [loss/output]", {"type": "log", "exponentformat": "power"}),
+        caption,
+        alt,
     )
 
 

@@ -6,6 +6,7 @@
   window.thalweg = state;
   const root = document.documentElement;
   const finger = matchMedia("(pointer: coarse)").matches;
+  const dark = matchMedia("(prefers-color-scheme: dark)");
 
   const COLORWAY = ["--blue", "--vermilion", "--green", "--purple", "--orange", "--grey"];
 
@@ -59,14 +60,33 @@
     plotlyServerURL: "", scrollZoom: false, doubleClick: "reset", responsive: false,
   };
 
-  // Plotly ignores titles that are mere strings, and writes powers of ten a quarter too large.
-  function mendAxes(layout) {
+  // Plotly ignores titles that are mere strings.
+  function mendAxes(layout, data) {
     for (const [key, axis] of Object.entries(layout)) {
       if (!/^[xy]axis\d*$/.test(key)) continue;
       const title = typeof axis.title === "string" ? { text: axis.title } : axis.title;
       if (title) axis.title = { standoff: 8, ...title };
-      if (axis.type === "log") axis.tickfont = { size: 10, ...axis.tickfont };
+      if (axis.type === "log") mendTicks(axis, decadesOf(key, axis, data));
     }
+  }
+
+  // Plotly writes powers of ten a quarter too large, and the digits between them too small to read:
+  // over two decades or more powers stand alone, and below that all numbers are written out.
+  function mendTicks(axis, decades) {
+    const isSet = axis.dtick ?? axis.tickvals ?? axis.tickformat;
+    if (isSet === undefined && decades >= 2) axis.dtick = Math.ceil(decades / 7);
+    else if (isSet === undefined) Object.assign(axis, { tickformat: "~g" }, decades > 1 && { dtick: "D2" });
+    if (typeof axis.dtick === "number") axis.tickfont = { size: 10, ...axis.tickfont };
+  }
+
+  function decadesOf(key, axis, data) {
+    if (axis.range) return Math.abs(axis.range[1] - axis.range[0]);
+    const letter = key[0], name = key.replace("axis", "");
+    const traces = data.filter((trace) => (trace[`${letter}axis`] ?? letter) === name);
+    const values = traces.flatMap((trace) => trace[letter] ?? []).filter((value) => value > 0);
+    const least = values.reduce((a, b) => Math.min(a, b), Infinity);
+    const most = values.reduce((a, b) => Math.max(a, b), 0);
+    return most ? Math.log10(most / least) : 0;
   }
 
   // Titles of a single pair of axes stand in the page, where they wrap as text does.
@@ -125,7 +145,7 @@
   function prepare(plot) {
     const figure = plot.parentElement;
     const { data, layout, height } = JSON.parse(figure.querySelector("script").textContent);
-    mendAxes(layout);
+    mendAxes(layout, data);
     moveTitle(layout, "yaxis", figure.querySelector(".axis-y"));
     moveTitle(layout, "xaxis", figure.querySelector(".axis-x"));
     fillLegend(plot, figure.querySelector(".legend"), data, layout);
@@ -142,7 +162,10 @@
       const fixed = { template: template(), width, height, showlegend: false };
       plot.drawnWidth = width;
       await Plotly.react(plot, visible(plot, data), { ...drag, ...layout, ...fixed }, config);
+      // Plotly measures letters in a drawing off the page, which nobody should be read.
+      document.getElementById("js-plotly-tester")?.setAttribute("aria-hidden", "true");
       if (plot.querySelector(".no-webgl")) throw new Error("this browser has no WebGL");
+      plot.drawnScheme = dark.matches && !root.dataset.paper;
       if (!plot.isDrawn) state.drawn += 1;
       plot.isDrawn = true;
     } catch (error) {
@@ -169,7 +192,7 @@
       }
     });
     plots.forEach((plot) => watcher.observe(plot));
-    matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll());
+    dark.addEventListener("change", () => drawAll());
   }
 
   // On paper: light colours, all sections open, figures as wide as the sheet.
