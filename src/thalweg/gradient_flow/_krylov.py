@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf, log
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -16,6 +18,8 @@ from thalweg.linalg._counted import CountedOperator
 from thalweg.linalg._lanczos import LanczosRun
 
 _GROW_BY = 0.15
+_TRUSTED = 0.5
+"""The share of the products foretold that is taken at once: convergence grows faster."""
 
 
 class KrylovSpace:
@@ -37,6 +41,7 @@ class KrylovSpace:
         self.values = np.zeros(0)
         self._vectors = np.zeros((0, 0))
         self._like = vector
+        self._looked = (0, inf)
 
     @property
     def size(self) -> int:
@@ -65,8 +70,25 @@ class KrylovSpace:
             error = self.error(time, index)
             if error <= tol or self._run is None or self.is_invariant or self.size >= most:
                 return error
-            more = max(2, int(_GROW_BY * self.size))
-            self._run.extend(min(more, most - self.size))
+            self.extend(self.ahead(error, tol), most)
+
+    def ahead(self, error: float, wanted: float) -> int:
+        """How many products to take before the error is looked at again.
+
+        As many as half the way to `wanted` takes at the pace since the last look, and a share of m
+        at most: so few are taken in vain.
+        """
+        most = max(2, int(_GROW_BY * self.size))
+        (size, before), self._looked = self._looked, (self.size, error)
+        if not (0 < size < self.size and 0 < wanted < error < before < inf):
+            return most
+        pace = log(before / error) / (self.size - size)
+        return max(1, min(most, int(_TRUSTED * log(error / wanted) / pace)))
+
+    def extend(self, products: int, most: int) -> None:
+        """Takes so many products, and `most` in all."""
+        if self._run is not None:
+            self._run.extend(min(products, most - self.size))
             self._diagonalise()
 
     def error(self, time: float, index: int) -> float:
@@ -77,21 +99,17 @@ class KrylovSpace:
         """
         if self._run is None:
             return 0.0
-        if not self.size:
-            return float("inf")
-        if self._run.is_invariant:
-            return 0.0
-        z = -time * self.values
-        S = self._vectors
-        last = abs(float(S[-1] @ (phi(z, index + 1)[index + 1] * S[0])))
-        return self.length * time * time * self._run.betas[-1] * last
+        return truncation(self.values, self.residues, time, index) if self.size else inf
 
-    def residual(self) -> float:
-        """‖H x − v‖ of the x in the space that H⁻¹v is approximated by: ‖v‖ β_m |e_mᵀT⁻¹e₁|."""
+    @property
+    def residues(self) -> NDArray[np.float64]:
+        """‖v‖ β_m (e_mᵀsᵢ)(sᵢᵀe₁) of each Ritz vector: what H does to it beyond the space."""
         if self._run is None or self._run.is_invariant:
-            return 0.0
-        last = float(self._vectors[-1] @ (self._vectors[0] / self.values))
-        return self.length * self._run.betas[-1] * abs(last)
+            return np.zeros_like(self.values)
+        found: NDArray[np.float64] = (
+            self.length * self._run.betas[-1] * self._vectors[-1] * self._vectors[0]
+        )
+        return found
 
     def modes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The coordinates of v along the Ritz vectors, and their values."""
@@ -108,3 +126,10 @@ class KrylovSpace:
         assert self._run is not None
         a, b = np.array(self._run.alphas), np.array(self._run.betas[:-1])
         self.values, self._vectors = np.linalg.eigh(np.diag(a) + np.diag(b, 1) + np.diag(b, -1))
+
+
+def truncation(
+    rates: NDArray[np.float64], residues: NDArray[np.float64], time: float, index: int
+) -> float:
+    """τ² |Σ ρᵢ φ_{index+1}(−τλᵢ)|; see `KrylovSpace.error`."""
+    return time * time * abs(float(residues @ phi(-time * rates, index + 1)[index + 1]))
