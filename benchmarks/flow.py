@@ -4,8 +4,8 @@ Every method follows the same flow over the same time, at several tolerances. It
 distance of its end from that of dopri5 at rtol 1e-11 (a closed form for the quadratic). A peer is
 compared with our cheapest run that is at least as exact: "at equal error".
 
-`--courses --products`, without names of courses: how many products with H the exact flow of a quadratic
-takes, beside the least number that any combination of products needs.
+`--courses --products`, without names of courses: how many products with H the exact flow of a
+quadratic takes, beside the least number that any combination of products needs.
 """
 
 from __future__ import annotations
@@ -161,13 +161,13 @@ def products_written(taken: list[Spent]) -> list[str]:
         "",
         f"Condition 1e6, {PRODUCTS_TOL:g} of the way, from a random distance; no time is measured.",
         "“Least”: the smallest m at which any combination of g, Hg, …, H^(m−1)g comes so near: the",
-        "distance of the true θ(t) from that space. Whatever starts from g, multiplies by H as often",
-        "and adds up (restarts in time, deflation by Ritz vectors, Chebyshev, rational Krylov with",
-        "conjugate gradients within) stays above it. In general no polynomial of a degree below a",
-        "constant times √(B ln 1/δ) is within δ of e^(−x) on [0, B], B = λ_max t (Aggarwal and Alman",
-        "2022, “Optimal-degree polynomial approximations for exponentials and Gaussian kernel density",
-        "estimation”); 200 are not enough for n = 1,000 with eigenvalues close everywhere from",
-        "B = 1e4 on, and n are always the end of it.",
+        "distance of the true θ(t) from that space. Whatever starts from g, multiplies by H as",
+        "often and adds up (restarts in time, deflation by Ritz vectors, Chebyshev, rational Krylov",
+        "with conjugate gradients within) stays above it. In general no polynomial of a degree below",
+        "a constant times √(B ln 1/δ) is within δ of e^(−x) on [0, B], B = λ_max t (Aggarwal and",
+        "Alman 2022, “Optimal-degree polynomial approximations for exponentials and Gaussian kernel",
+        "density estimation”); 200 are not enough for n = 1,000 with eigenvalues close everywhere",
+        "from B = 1e4 on, and n are always the end of it.",
         "",
         "| eigenvalues | n | λ_max t | products | least | √(λ_max t ln 1/tol) | error |",
         "|---|---:|---:|---:|---:|---:|---:|",
