@@ -530,7 +530,7 @@ class Problem:
         return Evaluation(_scalar(loss), output)
 
     def check(self) -> None:
-        """Refuses what cannot be read: see Raises. Costs two gradients of a part of a batch.
+        """Refuses what cannot be read: see Raises. Costs 4/3 gradients of a part of a batch.
 
         The model is read as it is from now on: in this mode, with these Python attributes.
 
