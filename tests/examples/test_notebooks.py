@@ -37,4 +37,6 @@ def test_what_is_kept_beside_it_is_of_this_script(script):
     outputs = [output for cell in cells for output in cell["outputs"]]
     assert not any(output["output_type"] == "error" for output in outputs)
     assert any(output["output_type"] != "error" for output in outputs)
+    told = ["".join(output["text"]) for output in outputs if output["output_type"] == "stream"]
+    assert all(text.strip() for text in told), "a card that was printed is not to be seen"
     assert script.with_suffix(".ipynb").stat().st_size < 3_000_000
