@@ -5,7 +5,7 @@ RUN_TIME := $(BIN)/.installed
 DEVELOPMENT := $(BIN)/.installed-dev
 PEERS := $(BIN)/.installed-peers
 
-.PHONY: help demo test check bench bench-faults bench-gpt2 bench-race docs notebooks schemas format clean
+.PHONY: help demo test check bench bench-faults bench-gpt2 bench-race docs notebooks schemas smoke oldest format clean
 help:
 	@echo "make demo    set up, examine a network that does not train, write report.html"
 	@echo "make test    set up, run the tests"
@@ -54,6 +54,18 @@ bench-faults: $(RUN_TIME)
 bench-gpt2: $(RUN_TIME)
 	$(BIN)/python -m benchmarks.gpt2
 
+# Wheel and sdist, built and installed into an empty environment.
+smoke: $(DEVELOPMENT)
+	$(BIN)/python tests/release/smoke.py
+
+# The tests on the oldest versions that are declared, in an environment of its own. Where PyPI's torch
+# would bring CUDA along, say which index has it without:
+# make oldest PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
+oldest: constraints-oldest.txt
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-oldest.txt -e '.[dev]'
+	.venv-oldest/bin/python -m pytest tests
+
 # The published schemas, from the types of the results; a test compares them.
 schemas: $(RUN_TIME)
 	for command in examine spectrum signal critical escape landscape compare flow worked derive check; do \
@@ -64,7 +76,7 @@ format: $(DEVELOPMENT)
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
+	rm -rf .venv .venv-oldest .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis dist build
 
 $(RUN_TIME): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

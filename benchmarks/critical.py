@@ -4,8 +4,9 @@ The linear autoencoder of 16 inputs and 4 hidden units, Σ = diag(1..16): how ma
 below |∇L|² = 1e-20, whether each is the class of critical points that its loss names, with the
 index of the closed formula, and how many classes are covered; then the same for each baseline from
 the same starts, each walk allowed the gradient-equivalents that the default spent on average, and
-again without a limit that binds. Then the autoencoder 16-8-16-16 with swish on pooled digits. Where
-a walk is no certified critical point, its reason is counted.
+again without a limit that binds. Then the autoencoder 16-8-16-16 with swish on pooled digits, with
+a weight decay, which keeps its critical points finite, and without. Where a walk is no certified
+critical point, its reason is counted.
 
 Seconds are processor time of this machine as it is; gradient-equivalents are the same everywhere.
 """
@@ -16,6 +17,7 @@ import argparse
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 from time import process_time
 
 import torch
@@ -44,6 +46,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", choices=("linear", "swish"))
     parser.add_argument("--no-baselines", action="store_true")
+    parser.add_argument(
+        "--weight-decay",
+        type=float,
+        nargs="+",
+        default=[1e-4, 0.0],
+        help="swish, one after another",
+    )
     parser.add_argument("--samples", type=int, help="digits of the swish network; all by default")
     parser.add_argument("--max-gradients", type=float, default=400_000, help="a walk, swish")
     asked = parser.parse_args()
@@ -80,21 +89,22 @@ def swish(asked: argparse.Namespace) -> None:
     """The swish autoencoder: certified, flat, unfinished, and why."""
     problem = swish_autoencoder(asked.samples)
     print(f"\nswish autoencoder 16-8-16-16 on {problem.num_samples:,} digits; {asked.starts} walks")
-    solvers: Sequence[Solver] = (
-        (GradientTrustRegion(),) if asked.no_baselines else (GradientTrustRegion(), *BASELINES)
+    solvers: Sequence[Solver | None] = (
+        (None,) if asked.no_baselines else (None, GradientTrustRegion(), *BASELINES)
     )
-    for solver in solvers:
-        found, seconds = searched(
-            problem, asked, solver, Trajectories(max_steps=2000), asked.max_gradients, False
-        )
+    starts = Trajectories(max_steps=2000)
+    for decay, solver in product(asked.weight_decay, solvers):
+        found, seconds = searched(problem, asked, solver, starts, asked.max_gradients, False, decay)
         below = sum(point.gradient_square < 1e-20 for point in found.points)
+        proved = sum(point.certificate.kind == "proved" for point in found.points)
         print(
-            f"{found.solver}: {found.headline}; {below} below 1e-20; "
-            f"{mean_work(found.points):,.0f} gradients and {seconds / len(found.points):.1f} s a "
-            f"walk"
+            f"weight decay {decay:g}, {found.solver}: {found.headline}; {below} below 1e-20, "
+            f"{proved} proved; {mean_work(found.points):,.0f} gradients and "
+            f"{seconds / len(found.points):.1f} s a walk",
+            flush=True,
         )
         for reason, count in reasons(found.points).most_common():
-            print(f"  {count:>3}  {reason}")
+            print(f"  {count:>3}  {reason}", flush=True)
 
 
 HEADER = (
@@ -140,10 +150,11 @@ def matched(point: FoundPoint, classes: Sequence[CriticalClass]) -> CriticalClas
 def searched(
     problem: Problem,
     asked: argparse.Namespace,
-    solver: Solver,
+    solver: Solver | None,
     starts: Trajectories,
     limit: float,
     is_deflated: bool,
+    weight_decay: float = 0.0,
 ) -> tuple[CriticalSearch, float]:
     """A search, and processor seconds where one process did it all, else wall seconds."""
     begun = process_time()
@@ -153,6 +164,7 @@ def searched(
         generator=torch.Generator().manual_seed(asked.seed),
         starts=starts,
         solver=solver,
+        weight_decay=weight_decay,
         max_gradients=limit,
         is_deflated=is_deflated,
         num_processes=asked.processes,

@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--starts", type=int, default=50)
     parser.add_argument("--samples", type=int, help="digits; all 1,437 by default")
     parser.add_argument("--steps", type=int, default=2000, help="of the trainings")
+    parser.add_argument("--weight-decay", type=float, default=1e-4)
     parser.add_argument("--max-gradients", type=float, default=300_000, help="a walk")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
@@ -44,6 +45,7 @@ def main() -> None:
             asked.starts,
             generator=torch.Generator().manual_seed(asked.seed),
             starts=Trajectories(max_steps=asked.steps),
+            weight_decay=asked.weight_decay,
             max_gradients=asked.max_gradients,
             num_processes=asked.processes,
             resume=kept,

@@ -158,6 +158,6 @@ def _readings(problem: Problem) -> Readings:
     reduction = Reduction(lambda batch, _: float(len(batch)), False, "samples")
     plan = Plan(1, problem.batch_size, problem.test_batches, reduction, 1)
     return Readings(
-        problem, passed, Signal.of(passed), None, None, made_optimizer(problem.copied()), (), plan,
+        problem, passed, Signal.of(passed), None, made_optimizer(problem.copied()), (), plan,
         None, None,
     )  # fmt: skip

@@ -55,8 +55,11 @@ def task(name: str, seed: int) -> Task:
     inputs = torch.as_tensor(x, dtype=torch.float32)
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(seed))
     train, held = order[:num_train], order[num_train:]
-    # Pixels that are always black have no variance.
-    inputs = (inputs - inputs[train].mean(0)) / inputs[train].std(0).clamp_min(1e-3)
+    spread = inputs[train].std(0)
+    # Pixels that are always black in the training data have no variance, and stay as they are: a
+    # single grey one that was held out would outweigh all else.
+    spread = torch.where(spread > 1e-3, spread, 1.0)
+    inputs = (inputs - inputs[train].mean(0)) / spread
     if name in REGRESSION:
         values = torch.as_tensor(y, dtype=torch.float32)[:, None]
         targets = (values - values[train].mean()) / values[train].std()

@@ -7,6 +7,8 @@ import random
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,6 +66,30 @@ def reading() -> Iterator[None]:
     """
     with keeping_random_states(), differentiating():
         yield
+
+
+@dataclass(frozen=True)
+class RandomState:
+    """Every global random state, to be gone on from later."""
+
+    python: Any
+    numpy: Any
+    torch: Tensor
+    cuda: tuple[Tensor, ...]
+
+    @classmethod
+    def now(cls) -> RandomState:
+        """As it is."""
+        cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else []
+        return cls(random.getstate(), np.random.get_state(), torch.get_rng_state(), tuple(cuda))
+
+    def put_back(self) -> None:
+        """Goes on from there: inside of `reading`, which keeps the caller's."""
+        random.setstate(self.python)
+        np.random.set_state(self.numpy)
+        torch.set_rng_state(self.torch)
+        if self.cuda:
+            torch.cuda.set_rng_state_all(list(self.cuda))
 
 
 @contextmanager

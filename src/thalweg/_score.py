@@ -72,6 +72,9 @@ def _hits(problem: Problem, logits: Any, target: Any) -> Tensor | None:
         return None
     # Cross-entropy keeps classes in dimension 1, language models in the last.
     classes = 1 if known or logits.ndim == 2 else -1
+    if logits.shape[classes] == 1:
+        # One output is no choice between classes, whatever a loss of their own makes of it.
+        return None
     counted = target != (known.ignore_index if known else -100)
     met: Tensor = (logits.argmax(classes) == target)[counted]
     return met

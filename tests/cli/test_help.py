@@ -1,5 +1,6 @@
 """What --help, the README and the documentation tell people to type, and completion."""
 
+import inspect
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 def example_of(command):
     """The line after "Example:" in the help of a command."""
-    _, _, example = COMMANDS[command].__doc__.partition("\n    Example: ")
+    _, _, example = inspect.getdoc(COMMANDS[command]).partition("\nExample: ")
     return " ".join(example.split())
 
 

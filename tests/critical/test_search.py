@@ -200,7 +200,7 @@ def test_rank_correlation_against_scipy():
     values = [3.0, 1.0, 1.0, 2.0]
     indices = [2, 1, 0, 0]
     points = [
-        replace(p, value=v, inertia=replace(p.inertia, negative=i))
+        replace(p, data_loss=v, inertia=replace(p.inertia, negative=i))
         for p, v, i in zip(found.points, values, indices, strict=True)
     ]
     assert rank_correlation(points) == pytest.approx(spearmanr(indices, values).statistic)

@@ -13,7 +13,14 @@ from torch import nn
 from networks import BATCH, classify, dense, regress, sgd
 from thalweg import Pass
 from thalweg.doctor import Budget, Plan, Run, Score
-from thalweg.doctor._contest import MIN_GAIN, NUM_FINALISTS, SCREENING, contest, paired_gain
+from thalweg.doctor._contest import (
+    LOOKS,
+    MIN_GAIN,
+    NUM_FINALISTS,
+    SCREENING,
+    contest,
+    paired_gain,
+)
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import made_optimizer, train
@@ -69,6 +76,23 @@ def test_nothing_is_proved_more_often_than_the_level_where_nothing_differs():
         proved = [paired_gain(runs_of(draw()), runs_of(draw())).is_proved for _ in range(1500)]
         assert np.mean(proved) <= 0.07, name
         assert np.mean(proved) > 0.005, name
+
+
+def test_a_look_after_two_pairs_keeps_the_level():
+    """A/A, looked at after two pairs and, if nothing is proved by then and the mean is a gain,
+    after three: as `contest` does. The level is 5 %, its binomial error 0.6 %; a normal one."""
+    generator = np.random.default_rng(2)
+    proved = [0, 0]
+    for _ in range(1500):
+        control, remedied = (runs_of(generator.normal(1, 0.3, 3)) for _ in range(2))
+        for look, (number, share) in enumerate(LOOKS):
+            gain = paired_gain(control[:number], remedied[:number], num_compared=1 / share)
+            proved[look] += gain.is_proved
+            if gain.is_proved or gain.mean <= 0:
+                break
+    assert sum(share for _, share in LOOKS) == pytest.approx(1.0)
+    assert 0.002 < proved[0] / 1500 <= 0.02
+    assert sum(proved) / 1500 <= 0.065
 
 
 def test_a_gain_below_two_percent_is_no_gain():
@@ -135,7 +159,7 @@ def ready(problem, num_seeds=3):
     control = tuple(train(problem.copied(), plan, seed) for seed in range(num_seeds))
     passed = Pass.of(problem)
     return Readings(
-        problem, passed, Signal.of(passed), None, None, made_optimizer(problem.copied()),
+        problem, passed, Signal.of(passed), None, made_optimizer(problem.copied()),
         control, plan, None, None,
     )  # fmt: skip
 
@@ -304,6 +328,29 @@ def test_losses_in_other_units_are_compared_as_shares_of_a_constant_answers(slow
     tried = play([smaller, learns], slow)
     assert not tried["smaller"].is_proved
     assert tried["learns"].is_proved
+
+
+def test_a_huge_effect_is_proved_in_two_pairs_and_a_smaller_one_in_three(slow):
+    two = replace(slow, control=slow.control[:2])
+    rest = list(slow.control[2:])
+    ledger = Ledger(lambda *_: None, Budget(1e6, False))
+
+    def played(lr):
+        asked.clear()
+        remedies = [replace(with_lr("other", lr), is_direct=True)]
+        return contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=more)[0]
+
+    asked = []
+
+    def more():
+        asked.append(1)
+        return rest[0]
+
+    huge, worse, small = played(0.3), played(1e-6), played(1e-3)
+    assert (huge.is_proved, len(huge.runs)) == (True, 2)
+    assert (worse.is_proved, len(worse.runs)) == (False, 2)
+    assert len(small.runs) == 3
+    assert asked == [1]
 
 
 def test_a_remedys_minibatches_take_as_many_samples_in_all(slow):

@@ -147,7 +147,57 @@ def tanh(*sizes):
     return dense(*sizes, activation=nn.Tanh)
 
 
+class Echo(nn.Module):
+    """Reads a sequence to its end and tells what stood at its begin."""
+
+    def __init__(self, gain, phi):
+        super().__init__()
+        self.rnn = nn.RNN(8, 24, nonlinearity=phi, batch_first=True)
+        self.head = nn.Linear(24, 3)
+        nn.init.orthogonal_(self.rnn.weight_hh_l0, gain)
+
+    def forward(self, x):
+        silence = x.new_zeros(len(x), 11, 8)
+        return self.head(self.rnn(torch.cat([x[:, None], silence], 1))[0][:, -1])
+
+
+def echo(gain, phi, lr):
+    return classify(seeded(lambda: Echo(gain, phi)), sgd(lr, 0.9))
+
+
+def with_test_data(change_x=None, change_y=None):
+    """Test data of the same kind, changed or not."""
+    x, y = clusters()
+    x_test, y_test = x[:80], y[:80]
+    x_test = change_x(x_test) if change_x else x_test
+    y_test = change_y(y_test) if change_y else y_test
+    return Problem(
+        dense(8, 24, 3), F.cross_entropy, (x[80:], y[80:]), test=(x_test, y_test),
+        optimizer=sgd(0.3), batch_size=BATCH,
+    )  # fmt: skip
+
+
 PATIENTS = {
+    "test data scaled otherwise": (
+        lambda: with_test_data(lambda x: 10 * x + 20),
+        Ailment.UNLIKE_HELD_OUT,
+        [],
+    ),
+    "test labels shifted": (
+        lambda: with_test_data(None, lambda y: (y + 1) % 3),
+        Ailment.UNLIKE_HELD_OUT,
+        [],
+    ),
+    "a recurrent network that forgets": (
+        lambda: echo(0.2, "tanh", 0.05),
+        Ailment.VANISHING,
+        ["rnn"],
+    ),
+    "a recurrent network that resounds": (
+        lambda: echo(4.0, "relu", 0.05),
+        Ailment.EXPLODING,
+        ["rnn"],
+    ),
     "deep sigmoid": (
         lambda: classify(dense(*WIDE[:9], 3, activation=nn.Sigmoid), sgd(0.1, 0.9)),
         Ailment.VANISHING,
@@ -284,6 +334,10 @@ PATIENTS = {
 }  # fmt: skip
 
 TWINS = {
+    "test data scaled otherwise": with_test_data,
+    "test labels shifted": with_test_data,
+    "a recurrent network that forgets": lambda: echo(1.0, "tanh", 0.05),
+    "a recurrent network that resounds": lambda: echo(1.4, "relu", 0.02),
     "deep sigmoid": lambda: classify(dense(8, 24, 3, activation=nn.Sigmoid), sgd(0.3, 0.9)),
     "deep tanh, small weights": lambda: classify(gaussian(tanh(*WIDE), 1.0), sgd(0.1, 0.9)),
     "deep rectifiers, large weights": lambda: classify(
@@ -508,7 +562,7 @@ def test_a_step_at_the_edge_of_stability_is_no_ailment():
 def test_there_is_a_patient_for_every_rule():
     elsewhere = {Ailment.ILL_CONDITIONED, Ailment.GRADIENT_FLAT}  # consequences, below
     assert {ailment for _, ailment, _ in PATIENTS.values()} == set(Ailment) - elsewhere
-    assert len(RULES) == len(Ailment)
+    assert len(RULES) == len(Ailment) + 2  # gradients vanish and explode in depth and in time
     assert set(TWINS) == set(PATIENTS)
 
 

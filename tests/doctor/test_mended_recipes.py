@@ -62,7 +62,7 @@ def unread(problem):
     plan = Plan(10, problem.batch_size or 8, problem.batches, BY_SAMPLE, 1)
     made = made_optimizer(problem.copied())
     return Readings(
-        problem, passed, Signal.of(passed), None, None, made, (), plan, None, None
+        problem, passed, Signal.of(passed), None, made, (), plan, None, None
     )  # fmt: skip
 
 

@@ -190,16 +190,18 @@ PLANNED = Plan(200, 32, (), Reduction(lambda batch, _: 1.0, False, ""), 1)
 @pytest.mark.parametrize(
     ("left", "num_direct", "num_others", "expected"),
     [
-        # 200 steps of a tenth of the data are 20 gradients: 3 control, 3 × 3 finalists, 4 / 4.
+        # 200 steps of a tenth of the data are 20 gradients: 3 control, 3 × 3 finalists, 4 / 4
+        # screened, and as many again with a smaller step.
         (1000.0, 0, 4, (200, 3)),
-        (13 * 20.0, 0, 4, (200, 3)),
+        (14 * 20.0, 0, 4, (200, 3)),
         (7 * 20.0, 0, 4, (100, 3)),
-        (7 * 10.0, 0, 4, (100, 1)),
+        (8 * 10.0, 0, 4, (100, 1)),
         # Of direct ones, the first alone: 6 runs.
         (6 * 20.0, 2, 4, (200, 1)),
         (6 * 10.0, 2, 4, (100, 1)),
         (6 * 3.0, 1, 0, (30, 1)),
-        (0.0, 1, 0, (20, 1)),
+        (6 * 0.75, 1, 0, (7, 1)),
+        (0.0, 1, 0, (1, 1)),
     ],
 )
 def test_trials_fit_what_is_left(left, num_direct, num_others, expected):
@@ -207,6 +209,20 @@ def test_trials_fit_what_is_left(left, num_direct, num_others, expected):
     remedies = [replace(remedy, is_direct=True)] * num_direct + [remedy] * num_others
     plan, number = fitted(PLANNED, left, 0.1, remedies)
     assert (plan.num_steps, number) == expected
+
+
+def test_scores_are_paid_for():
+    """Six runs of 30 steps, three controls and three remedied, and what their scores cost."""
+    remedy = Remedy("any", "", lambda problem, _: problem, is_direct=True)
+    plan, _ = fitted(PLANNED, 6 * 3.0 + 10 * 0.5, 0.1, [remedy], scoring=0.5)
+    assert plan.num_steps == 30
+
+
+def test_where_they_name_their_epochs_a_proof_takes_a_quarter_of_one_at_least():
+    remedy = Remedy("any", "", lambda problem, _: problem, is_direct=True)
+    for fraction, least in ((0.1, 2), (0.025, 10), (0.001, 20)):
+        plan, _ = fitted(PLANNED, 0.0, fraction, [remedy], num_epochs=10)
+        assert plan.num_steps == least
 
 
 def test_a_budget_in_seconds_keeps_its_plan():

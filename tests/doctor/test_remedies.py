@@ -31,7 +31,7 @@ from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import made_optimizer
 from thalweg.doctor.remedies import ANSWERS, NotApplicable, Remedy, remedies_for, slower
 from thalweg.doctor.remedies._activation import leaky_relu, relu, tanh
-from thalweg.doctor.remedies._initialisation import edge_of_chaos
+from thalweg.doctor.remedies._initialisation import edge_of_chaos, length_preserving
 from thalweg.doctor.remedies._learning_rate import (
     adam as to_adam,
 )
@@ -42,6 +42,7 @@ from thalweg.doctor.remedies._learning_rate import (
     lr_multiplied_more,
 )
 from thalweg.doctor.remedies._normalisation import batch_norm
+from thalweg.doctor.remedies._recurrent import orthogonal_in_time
 from thalweg.signal import Signal
 
 
@@ -54,7 +55,7 @@ def readings_of(problem, batch_size=BATCH, has_card=False):
     )
     plan = Plan(10, batch_size, problem.batches, problem.reduction, 1)
     return Readings(
-        problem, passed, Signal.of(passed), None, card, optimizer, (), plan, None, None
+        problem, passed, Signal.of(passed), card, optimizer, (), plan, None, None
     )  # fmt: skip
 
 
@@ -120,6 +121,45 @@ def test_weights_have_the_variance_of_theory(proposal, activation, variance):
         layer = healed.model.get_submodule(name)
         assert found == pytest.approx(expected[name], rel=5 * math.sqrt(2 / layer.weight.numel()))
         assert not layer.bias.any()
+
+
+def test_lengths_are_kept_where_an_activation_has_no_edge_of_chaos():
+    """GELU: E[φ(z)²] = 0.4252 over z ~ N(0, 1), so that σ_w² = 2.352."""
+    problem = deep(nn.GELU)
+    readings = readings_of(problem)
+    assert "no weight variance" in edge_of_chaos(readings).reason
+    healed = applied(length_preserving(readings), problem)
+    for name in ("2", "4", "6"):
+        weight = healed.model.get_submodule(name).weight
+        expected = pytest.approx(2.352, rel=5 * math.sqrt(2 / weight.numel()))
+        assert second_moments(healed.model)[name] == expected
+    assert "is known" in length_preserving(readings_of(deep(nn.Tanh))).reason
+
+
+class LastState(nn.Module):
+    def __init__(self, kind):
+        super().__init__()
+        self.recurrent, self.head = kind(8, 16, batch_first=True), nn.Linear(16, 3)
+
+    def forward(self, x):
+        return self.head(self.recurrent(x[:, None])[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", [nn.RNN, nn.LSTM, nn.GRU])
+def test_recurrent_matrices_become_orthogonal_gate_by_gate(kind):
+    problem = classify(seeded(lambda: LastState(kind)), sgd(0.1))
+    remedy = orthogonal_in_time(readings_of(problem))
+    for healed in (applied(remedy, problem).model, edited(remedy, problem)["model"]):
+        for name, parameter in healed.recurrent.named_parameters():
+            gates = parameter.detach().split(16)
+            if "weight_hh" in name:
+                for gate in gates:
+                    torch.testing.assert_close(gate @ gate.T, torch.eye(16), atol=1e-5, rtol=0)
+            elif "bias" in name:
+                is_open = kind is nn.LSTM and "bias_ih" in name
+                means = [float(gate.mean()) for gate in gates]
+                assert means == [float(is_open and at == 1) for at in range(len(gates))]
+    assert "no recurrent layer" in orthogonal_in_time(readings_of(deep(nn.Tanh))).reason
 
 
 def test_the_first_layer_brings_the_data_to_unit_length():

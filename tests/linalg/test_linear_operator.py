@@ -87,7 +87,7 @@ def test_products_record_no_graph():
     [
         (torch.ones(3), r"shape \(3,\).*takes \(4,\).*give v with 4 rows"),
         (torch.ones(4, 1, 1), r"shape \(4, 1, 1\)"),
-        (torch.ones(4, dtype=F64), r"float64.*takes torch\.float32.*v\.to\(A\.device, A\.dtype\)"),
+        (torch.ones(4, dtype=F64), r"float64.*takes torch\.float32.*v\.to\(op\.dtype\)"),
         (np.ones(4), r"v is a ndarray.*to_scipy"),
     ],
 )
@@ -101,7 +101,7 @@ def test_what_is_no_operator_or_does_not_fit_is_refused():
         Matrix(torch.ones(0, 2))
     with pytest.raises(OperatorError, match="floating"):
         Matrix(torch.ones(2, 2, dtype=torch.int64))
-    with pytest.raises(OperatorError, match=r"max_bytes=31.*takes 32 bytes.*A\.T @ u"):
+    with pytest.raises(OperatorError, match=r"max_bytes=31.*takes 32 bytes.*op\.T @ u"):
         Matrix(torch.ones(2, 4)).to_dense(max_bytes=31)
     with pytest.raises(OperatorError, match="chunk_size=0"):
         Matrix(torch.ones(2, 4)).to_dense(chunk_size=0)

@@ -26,7 +26,7 @@ class Kept:
         self.steps.append(step)
 
 
-def train(rank, given, is_watched=True, **how):
+def train(rank, given, is_watched=True, first_seen=0, **how):
     """What a rank has at the end: its half of each batch, whole gradients."""
     model, kept = network(), Kept()
     wrapped = nn.parallel.DistributedDataParallel(model)
@@ -35,8 +35,8 @@ def train(rank, given, is_watched=True, **how):
     watch = None
     if is_watched:
         watch = Monitor(wrapped, F.cross_entropy, optimizer, loggers=[kept], **how)
-    for x, y in given:
-        if watch:
+    for at, (x, y) in enumerate(given):
+        if watch and at >= first_seen:
             watch.see((x[part], y[part]))
         step(wrapped, optimizer, (x[part], y[part]))
     if watch:
@@ -71,6 +71,9 @@ def work(rank, folder):
         "all": train(rank, given, instruments=monitor.full(), **every),
         # Planned by the clock, on which the ranks have to agree.
         "by the clock": train(rank, given * 60, instruments=monitor.full(), every=2, overhead=0.5),
+        "nan, all": train(rank, nan_on_the_last(given), instruments=monitor.full(), **every),
+        # One rank alone has seen no batch at the first step.
+        "late": train(rank, given, first_seen=rank, instruments=monitor.full(), **every),
         "nan": train(rank, nan_on_the_last(given), instruments=monitor.cheap(), **every),
     }
     torch.save(found, f"{folder}/{rank}.pt")

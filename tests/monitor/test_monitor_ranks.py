@@ -48,11 +48,25 @@ def test_the_numbers_are_those_of_one_process(ranks):
             assert step == record.step
             for name in ("loss", "gradient_norm", "gradient_norm/0", "update_ratio", "lr"):
                 assert values[name] == pytest.approx(record.values[name], rel=1e-9)
-            # Of each rank's own half, averaged: near those of the whole.
-            assert values["sharpness"] == pytest.approx(record.values["sharpness"], rel=0.5)
+            # Curvature is that of both halves together, whose mean is that of the whole batch.
+            for name in ("sharpness", "stability_ratio", "alignment", "trace", "trace_error"):
+                assert values[name] == pytest.approx(record.values[name], rel=1e-5), name
 
 
-@pytest.mark.parametrize("run", ["all", "by the clock", "nan"])
+def test_where_one_rank_has_no_data_no_rank_waits_for_it(ranks):
+    for found in ranks:
+        steps = [step for step, values in found["late"]["records"] if "sharpness" in values]
+        assert steps == [2, 3, 4]
+        assert any("rank 1: no batch was seen" in note for note in found["late"]["notes"])
+
+
+def test_a_nan_on_one_rank_leaves_curvature_unread_on_all(ranks):
+    for found in ranks:
+        read = ["sharpness" in values for _, values in found["nan, all"]["records"]]
+        assert read == [True, False, False, False]
+
+
+@pytest.mark.parametrize("run", ["all", "by the clock", "nan", "nan, all", "late"])
 def test_ranks_agree_and_one_of_them_logs(ranks, run):
     first, second = (found[run] for found in ranks)
     assert repr(first["records"]) == repr(second["records"])

@@ -61,6 +61,13 @@ def test_what_cannot_be_read_is_said():
     assert checked.is_right
 
 
+def test_a_case_whose_condition_is_not_sure_is_not_checked():
+    h = r"\begin{cases} z & z > 0 \\ 0 & z \le 0 \end{cases}"
+    checked = thalweg.check(f"$z = (1, -2)$. $$h = {h} = (1, 1)$$")
+    assert checked.is_right
+    assert checked.count(thalweg.sheet.Verdict.UNREAD) == 1
+
+
 def test_the_size_of_a_vector_may_be_raised_as_one_sign():
     assert thalweg.check("$x = (1, 2)$ and $x ∈ ℝ²$").is_right
     assert thalweg.check("$x = (1, 2)$ and $x ∈ ℝ³$").first_wrong.kind == "shape"

@@ -30,8 +30,10 @@ from thalweg.critical import (
     GradientNormDescent,
     GradientTrustRegion,
     Initialisations,
+    MergedUnits,
     NewtonMR,
     Solver,
+    SymmetricDescent,
     Trajectories,
     check_resumable,
     find_critical,
@@ -45,13 +47,17 @@ MAX_SEED = 2**32 - 1
 class Method(Enum):
     """Which solver walks."""
 
+    AUTO = "auto"
+    EQUAL_UNITS = "equal-units"
     TRUST_REGION = "trust-region"
     NEWTON_MR = "newton-mr"
     DAMPED_NEWTON = "damped-newton"
     GRADIENT_NORM = "gradient-norm"
 
 
-_SOLVERS: dict[Method, Solver] = {
+_SOLVERS: dict[Method, Solver | None] = {
+    Method.AUTO: None,
+    Method.EQUAL_UNITS: SymmetricDescent(),
     Method.TRUST_REGION: GradientTrustRegion(),
     Method.NEWTON_MR: NewtonMR(),
     Method.DAMPED_NEWTON: DampedNewton(),
@@ -66,9 +72,15 @@ def critical_command(
     method: Annotated[
         Method,
         typer.Option(
-            help="trust-region, newton-mr, damped-newton or gradient-norm.", metavar="NAME"
+            help="auto: equal-units where hidden units may change places, else trust-region; "
+            "newton-mr, damped-newton, gradient-norm.",
+            metavar="NAME",
         ),
-    ] = Method.TRUST_REGION,
+    ] = Method.AUTO,
+    weight_decay: Annotated[
+        float,
+        typer.Option(help="c of ½ c |parameters|² in the loss; 1e-4 keeps critical points finite."),
+    ] = 0.0,
     steps: Annotated[int, typer.Option(help="Training steps that starts are drawn along.")] = 1000,
     noise: Annotated[
         float, typer.Option(help="Noise on every second start, as a share of the parameters.")
@@ -106,6 +118,7 @@ def critical_command(
             raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
         check_writable(out)
         file = _file(kept, resume)
+        starts = Initialisations() if is_random else Trajectories(max_steps=steps, noise=noise)
         with progress_bar(is_silent=as_json) as progress:
             progress("model and data", 0.0)
             found = find_critical(
@@ -113,10 +126,9 @@ def critical_command(
                 num_starts,
                 generator=torch.Generator().manual_seed(seed),
                 params=tuple(params) if params else "*",
-                starts=Initialisations()
-                if is_random
-                else Trajectories(max_steps=steps, noise=noise),
+                starts=MergedUnits(starts) if method is Method.EQUAL_UNITS else starts,
                 solver=_SOLVERS[method],
+                weight_decay=weight_decay,
                 tol=tol,
                 max_gradients=max_gradients,
                 num_processes=processes,

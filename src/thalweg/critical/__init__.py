@@ -23,8 +23,9 @@ from thalweg.critical._newton_mr import NewtonMR
 from thalweg.critical._page import index_against_error
 from thalweg.critical._search import CriticalSearch
 from thalweg.critical._solver import Solver, Stride
-from thalweg.critical._starts import Initialisations, Start, Starts, Trajectories
+from thalweg.critical._starts import Initialisations, MergedUnits, Start, Starts, Trajectories
 from thalweg.critical._storage import check_resumable
+from thalweg.critical._symmetric_descent import SymmetricDescent
 
 __all__ = [
     "Attracted",
@@ -43,6 +44,7 @@ __all__ = [
     "Initialisations",
     "InterruptedEscape",
     "LongStep",
+    "MergedUnits",
     "Mirrored",
     "NewtonMR",
     "Penalised",
@@ -52,6 +54,7 @@ __all__ = [
     "Starts",
     "Status",
     "Stride",
+    "SymmetricDescent",
     "Trajectories",
     "check_resumable",
     "escape",

@@ -57,13 +57,14 @@ class Deflation:
             for known in self.signatures
         )
 
-    def kicked(
+    def kick(
         self, ground: Ground, place: Place, number: int, generator: torch.Generator
-    ) -> Place:
-        """Away from there, farther each time."""
+    ) -> Float[Tensor, " n"]:
+        """A move away from there, farther each time."""
         drawn = torch.randn(ground.size, generator=generator, dtype=torch.float64)
         size = float(place.vector.square().mean().sqrt()) or 1.0
-        return ground.at(place.vector + 0.2 * 2**number * size * drawn.to(place.vector.device))
+        move: Tensor = 0.2 * 2**number * size * drawn.to(place.vector.device)
+        return move
 
 
 def _floor(signature: Tensor) -> float:

@@ -32,7 +32,7 @@ def index_figure(searches: Sequence[CriticalSearch]) -> Figure:
             shape = symbol if status is not Status.CERTIFIED else SYMBOLS[number % len(SYMBOLS)]
             data.append(_points(points, name, ink, shape))
     layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": "loss"}},
+        "xaxis": {"title": {"text": "loss on the data"}},
         "yaxis": {"title": {"text": "negative eigenvalues (% of n)"}, "rangemode": "tozero"},
     }
     caption = (
@@ -49,7 +49,7 @@ def _points(points: Sequence[FoundPoint], name: str, ink: Ink, symbol: str) -> d
     ends = [point.inertia.interval for point in points]
     trace: dict[str, Any] = {
         "type": "scatter", "mode": "markers", "name": name,
-        "x": [point.value for point in points], "y": shares,
+        "x": [point.data_loss for point in points], "y": shares,
         "marker": {"color": ink.value, "symbol": symbol, "size": 8},
         "error_y": {
             "type": "data", "symmetric": False, "color": ink.value, "thickness": 1, "width": 0,
@@ -104,8 +104,8 @@ def spectra_figure(points: Sequence[tuple[str, FoundPoint]]) -> Figure | None:
 def low_middle_high(points: Sequence[FoundPoint]) -> list[tuple[str, FoundPoint]]:
     """The certified points of least, middle and greatest loss, or of all if none is certified."""
     certified = [point for point in points if point.is_certified]
-    ranked = sorted(certified or points, key=lambda point: point.value)
+    ranked = sorted(certified or points, key=lambda point: point.data_loss)
     if not ranked:
         return []
     places = sorted({0, len(ranked) // 2, len(ranked) - 1})
-    return [(f"loss {ranked[i].value:.4g}, index {ranked[i].index}", ranked[i]) for i in places]
+    return [(f"loss {ranked[i].data_loss:.4g}, index {ranked[i].index}", ranked[i]) for i in places]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from os import PathLike
 from time import perf_counter
 
@@ -17,10 +18,13 @@ from thalweg.critical._deflation import Deflation
 from thalweg.critical._found_point import FoundPoint
 from thalweg.critical._gradient_trust_region import GradientTrustRegion
 from thalweg.critical._ground import DENSE_UP_TO, Ground
+from thalweg.critical._hidden_units import exchangeable
+from thalweg.critical._linear_network import linear_network
 from thalweg.critical._search import CriticalSearch, in_orbits
 from thalweg.critical._solver import Solver
-from thalweg.critical._starts import Starts, Trajectories
+from thalweg.critical._starts import MergedUnits, Starts, Trajectories
 from thalweg.critical._storage import Kept, check_resumable
+from thalweg.critical._symmetric_descent import SymmetricDescent
 from thalweg.critical._walks import Walks, taking
 
 PER_ROUND = 10
@@ -39,6 +43,7 @@ def find_critical(
     params: str | tuple[str, ...] = "*",
     starts: Starts | None = None,
     solver: Solver | None = None,
+    weight_decay: float = 0.0,
     tol: float = 1e-20,
     max_gradients: float = 200_000,
     is_deflated: bool = True,
@@ -49,13 +54,18 @@ def find_critical(
 ) -> CriticalSearch:
     """Finds critical points of any index, and says of each how surely it is one.
 
-        ∇L(θ) = 0,   index = #{λᵢ(∇²L) < 0}
+        ∇L(θ) = 0,   index = #{λᵢ(∇²L) < 0},   L = loss on the data + ½ c ‖θ‖²
 
-    Starts are drawn along training trajectories; from each a solver that does not descend goes to
-    where the gradient vanishes, and is sent off again from points that are known. Every point gets
-    its index, r and r_H, and a Newton–Kantorovich certificate; what is none is said to be flat or
-    unfinished, and why. All is computed in float64. Ctrl-C ends the search early with what is
-    finished.
+    Starts are drawn along training trajectories; from each a solver goes to where the gradient
+    vanishes, and is sent off again from points that are known. Where the network has hidden units
+    that may change places, and is not linear, some units are made equal and the loss is lowered
+    among equal units, which ends at saddles of every index; elsewhere the solver climbs as well.
+    Without weight decay most networks have critical points at infinity only: a walk that runs off
+    says so, and c > 0 keeps all of them within reach.
+
+    Every point gets its index, r and r_H, and a Newton–Kantorovich certificate; what is none is
+    said to be flat or unfinished, and why. All is computed in float64. Ctrl-C ends the search early
+    with what is finished.
 
     Args:
         problem: what is searched.
@@ -63,7 +73,10 @@ def find_critical(
         generator: of everything random; seeded with 0 when left out.
         params: globs for the parameters that move.
         starts: where walks begin; `Trajectories()` when left out.
-        solver: the method; `GradientTrustRegion()` when left out.
+        solver: the method; when left out `SymmetricDescent()`, from the starts in `MergedUnits`,
+            where hidden units may change places, `GradientTrustRegion()` for linear networks and
+            the rest.
+        weight_decay: c, as in `torch.optim.SGD` [loss/param²].
         tol: ‖∇L‖² below which the gradient counts as zero [loss²/param²].
         max_gradients: what each walk may spend, in gradient-equivalents.
         is_deflated: whether walks are sent off again from points of earlier rounds of ten.
@@ -95,22 +108,21 @@ def find_critical(
         ['proved', 'proved', 'proved', 'proved']
     """
     begun = perf_counter()
-    _check(num_starts, tol, max_gradients, num_processes)
-    solver = solver or GradientTrustRegion()
-    starts = starts or Trajectories()
+    _check(num_starts, tol, max_gradients, weight_decay, num_processes)
     progress = progress or (lambda stage, share: None)
     generator = generator or torch.Generator().manual_seed(0)
     seed = generator.initial_seed()
     own = int(torch.randint(2**62, (), generator=generator))
     with reading(), threads(1):
-        ground = Ground(problem, params, dense_up_to=dense_up_to)
+        ground = Ground(problem, params, weight_decay=weight_decay, dense_up_to=dense_up_to)
+        starts, solver = _chosen(ground, starts, solver)
         told = progress
         drawn = starts.draw(
             ground, num_starts, generator, lambda share: told("starts", 0.1 * share)
         )
     setting = (
         f"{solver!r}, {starts!r}, tol={tol!r}, max_gradients={max_gradients!r}, "
-        f"is_deflated={is_deflated!r}, dense_up_to={dense_up_to!r}"
+        f"is_deflated={is_deflated!r}, dense_up_to={dense_up_to!r}, weight_decay={weight_decay!r}"
     )
     kept = None
     if resume is not None:
@@ -143,6 +155,7 @@ def find_critical(
         num_parameters=ground.size,
         num_asked=num_starts,
         points=points,
+        weight_decay=weight_decay,
         tol=tol,
         max_gradients=max_gradients,
         num_gradients=drawing + sum(point.num_gradients for point in points),
@@ -152,6 +165,24 @@ def find_critical(
     )
 
 
+def _chosen(ground: Ground, starts: Starts | None, solver: Solver | None) -> tuple[Starts, Solver]:
+    """What was asked for, and for the rest what suits the network and the other."""
+    if solver is None and _has_units(ground):
+        merged = (
+            starts if isinstance(starts, MergedUnits) else MergedUnits(starts or Trajectories())
+        )
+        return merged, SymmetricDescent()
+    if starts is None:
+        merges = isinstance(solver, SymmetricDescent) and exchangeable(ground)
+        starts = MergedUnits() if merges else Trajectories()
+    return starts, solver or GradientTrustRegion()
+
+
+def _has_units(ground: Ground) -> bool:
+    """Whether units may change places, and there is more to the network than linear layers."""
+    return linear_network(ground.here()) is None and bool(exchangeable(ground))
+
+
 def _known(done: dict[int, FoundPoint], first: int) -> Deflation:
     """What earlier rounds found, for walks to be sent off from."""
     earlier = in_orbits([point for number, point in done.items() if number < first])
@@ -159,7 +190,9 @@ def _known(done: dict[int, FoundPoint], first: int) -> Deflation:
     return Deflation(tuple(orbits[-MOST_KNOWN:]))
 
 
-def _check(num_starts: int, tol: float, max_gradients: float, num_processes: int) -> None:
+def _check(
+    num_starts: int, tol: float, max_gradients: float, weight_decay: float, num_processes: int
+) -> None:
     if num_starts < 1 or num_processes < 1:
         raise ThalwegError(
             f"find_critical(num_starts={num_starts}, num_processes={num_processes}); give at least "
@@ -169,4 +202,9 @@ def _check(num_starts: int, tol: float, max_gradients: float, num_processes: int
         raise ThalwegError(
             f"find_critical(tol={tol}, max_gradients={max_gradients}); give positive numbers, "
             f"tol=1e-20 for instance"
+        )
+    if not (weight_decay >= 0 and isfinite(weight_decay)):
+        raise ThalwegError(
+            f"find_critical(weight_decay={weight_decay}); give 0, or a small positive number such "
+            f"as 1e-4"
         )

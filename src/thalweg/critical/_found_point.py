@@ -41,7 +41,8 @@ class FoundPoint:
         status: certified, flat or unfinished.
         reason: why, in a sentence.
         params: θ (n,), in the layout's order.
-        value: L [loss].
+        value: L, weight decay included [loss].
+        data_loss: the loss on the data alone [loss].
         gradient_square: ‖∇L‖² [loss²/param²].
         flatness: r of Newton's step over eigenvalues beyond 10⁻⁴ max|λ|.
         kernel_flatness: r_H of the same step.
@@ -63,6 +64,7 @@ class FoundPoint:
     reason: str
     params: Float[Tensor, " n"]
     value: float
+    data_loss: float
     gradient_square: float
     flatness: float
     kernel_flatness: float
@@ -128,7 +130,7 @@ def judged(
     c = basis.inside(place.gradient)
     r, r_h = flatness(basis.values, c, place.slope, basis.frobenius, NULL * basis.largest)
     proof = certificate(ground, place, basis, generator)
-    status, reason = _status(place, start, walk, proof, basis, r, tol)
+    status, reason = _status(ground, place, start, walk, proof, basis, r, tol)
     negative, null, positive = split(basis, proof.null_tol)
     return FoundPoint(
         number=number,
@@ -136,6 +138,7 @@ def judged(
         reason=reason,
         params=place.vector,
         value=place.value,
+        data_loss=place.point.value,
         gradient_square=place.slope**2,
         flatness=r,
         kernel_flatness=r_h,
@@ -190,6 +193,7 @@ def _polished(ground: Ground, place: Place, basis: Eigenbasis) -> tuple[Place, E
 
 
 def _status(
+    ground: Ground,
     place: Place,
     start: Start,
     walk: Approach,
@@ -199,19 +203,26 @@ def _status(
     tol: float,
 ) -> tuple[Status, str]:
     square = place.slope**2
+    before, after = float(start.vector.norm()), float(place.vector.norm())
+    has_grown = after > RUN_OFF * max(before, 1.0)
+    far = f"‖θ‖ grew from {before:.2g} to {after:.2g}"
+    way_out = (
+        "" if ground.weight_decay
+        else "; a weight decay, of 1e-4 for instance, keeps critical points finite"
+    )  # fmt: skip
     if square > tol:
         said = walk.why or "the walk ended"
+        if has_grown and not ground.weight_decay:
+            return Status.FLAT, f"the walk runs off: {far}, with |∇L|² = {square:.1e}{way_out}"
         if r > FLAT:
             return Status.FLAT, (
                 f"|∇L|² = {square:.1e}, and r = {r:.2f}: the gradient lies where the Hessian has "
                 f"no curvature, so no critical point is near; {said}"
             )
         return Status.UNFINISHED, f"|∇L|² = {square:.1e} is above {tol:.0e}; {said}"
-    before, after = float(start.vector.norm()), float(place.vector.norm())
-    if proof.null_dimension and not proof.is_proved and after > RUN_OFF * max(before, 1.0):
+    if has_grown and not proof.is_proved and (proof.null_dimension or not proof.holds):
         return Status.FLAT, (
-            f"the gradient dies out towards infinity: ‖θ‖ grew from {before:.2g} to {after:.2g}, "
-            f"and {proof.null_dimension} directions have no curvature left"
+            f"the gradient dies out towards infinity: {far}, and the curvature with it{way_out}"
         )
     if proof.holds:
         along = (

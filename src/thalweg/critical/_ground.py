@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from math import inf
 
@@ -48,8 +49,27 @@ class Place:
         return float(self.gradient.norm())
 
 
+class Subspace(ABC):
+    """Orthonormal coordinates z of some of the directions: θ = B z."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """The number of coordinates, d."""
+
+    @abstractmethod
+    def inside(self, vector: Float[Tensor, "n *k"]) -> Float[Tensor, "d *k"]:
+        """Bᵀv."""
+
+    @abstractmethod
+    def outside(self, coordinates: Float[Tensor, "d *k"]) -> Float[Tensor, "n *k"]:
+        """B z."""
+
+
 class Ground:
     """A surface on which solvers walk; it counts what they spend.
+
+        L(θ) = loss on the data + ½ c ‖θ‖²
 
     Products take one route always, since a route chosen by timing would round otherwise from one
     process to the next.
@@ -57,6 +77,7 @@ class Ground:
     Args:
         problem: what is searched.
         params: globs for the parameters that move; the others are held.
+        weight_decay: c, as in `torch.optim.SGD` [loss/param²].
         dense_up_to: n up to which the whole Hessian is taken.
         krylov_steps: Lanczos steps for larger ones.
     """
@@ -66,10 +87,12 @@ class Ground:
         problem: Problem,
         params: str | tuple[str, ...] = "*",
         *,
+        weight_decay: float = 0.0,
         dense_up_to: int = DENSE_UP_TO,
         krylov_steps: int = 200,
     ) -> None:
         self._surface = Surface(problem, params, dtype=torch.float64)
+        self.weight_decay = weight_decay
         self._dense_up_to, self._krylov_steps = dense_up_to, krylov_steps
         self.num_gradients = 0.0
         self.num_hessians = 0
@@ -103,7 +126,9 @@ class Ground:
 
     def _read(self, point: Point) -> Place:
         self.num_gradients += 1
-        return Place(point, point.value, point.gradient_vector)
+        vector, decay = point.vector, self.weight_decay
+        value = point.value + decay / 2 * float(vector @ vector)
+        return Place(point, value, point.gradient_vector + decay * vector)
 
     def hessian(self, place: Place) -> SymmetricOperator:
         """H, every product of which is counted."""
@@ -111,20 +136,31 @@ class Ground:
 
         def product(v: Tensor) -> Tensor:
             self.num_gradients += H.gradients_per_product
-            return H @ v
+            return H @ v + self.weight_decay * v
 
         return MatvecOperator(product, self.size, dtype=H.dtype, device=H.device)
 
-    def basis(self, place: Place) -> Eigenbasis:
-        """The eigenvectors of H, or of what a Krylov space of the gradient holds of it."""
+    def basis(self, place: Place, within: Subspace | None = None) -> Eigenbasis:
+        """The eigenvectors of H, or of what a Krylov space of the gradient holds of it.
+
+        Args:
+            place: where.
+            within: a subspace; of BᵀHB then, in its coordinates, for d products.
+        """
         self.num_hessians += 1
-        if self.is_dense:
-            H = place.point.hessian(RetainedGraph())
-            self.num_gradients += self.size * H.gradients_per_product
-            return Eigenbasis.whole(H.to_dense())
-        # Where the gradient is zero to the last bit, any direction serves.
-        start = place.gradient if place.slope else torch.ones_like(place.gradient)
-        return Eigenbasis.krylov(self.hessian(place), start, self._krylov_steps)
+        if within is None and not self.is_dense:
+            # Where the gradient is zero to the last bit, any direction serves.
+            start = place.gradient if place.slope else torch.ones_like(place.gradient)
+            return Eigenbasis.krylov(self.hessian(place), start, self._krylov_steps)
+        H = place.point.hessian(RetainedGraph())
+        if within is None:
+            dense = H.to_dense()
+        else:
+            blocks = torch.eye(within.dimension, dtype=H.dtype, device=H.device).split(64, dim=1)
+            dense = torch.cat([within.inside(H @ within.outside(block)) for block in blocks], 1)
+        self.num_gradients += len(dense) * H.gradients_per_product
+        dense.diagonal().add_(self.weight_decay)
+        return Eigenbasis.whole(dense)
 
     def signature(self, place: Place) -> Float[Tensor, " s"]:
         """What the network computes there, which no symmetry of its parameters changes.

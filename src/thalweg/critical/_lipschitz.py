@@ -1,17 +1,15 @@
-"""How fast the Hessian may change: bounded for linear networks, estimated for others."""
+"""How fast the Hessian may change: bounded where a bound is known, estimated elsewhere."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
-from math import prod, sqrt
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from thalweg.critical._ground import Ground, Place
-from thalweg.problems._linear_networks import half_squares
+from thalweg.critical._linear_network import linear_network
+from thalweg.critical._smooth_network import smooth_network
 
 SAFETY = 2.0
 """An estimate is the largest change seen, times this."""
@@ -30,28 +28,35 @@ class Lipschitz:
     is_proved: bool
 
 
-def lipschitz(
-    ground: Ground, place: Place, radius: float, way: Tensor, generator: torch.Generator
-) -> Lipschitz:
-    """K in the ball of that radius.
+def bounded(place: Place, radius: float) -> Lipschitz | None:
+    """K in the ball of that radius, proved; None where no bound is known for the network.
 
         K ≤ 12 c (a₀a₃ + a₁a₂),   aⱼ ≤ ‖X‖₂ Σ_{|S|=j} j^{−j/2} Π_{l∉S} (‖W_l‖₂ + ρ)
 
     for a network of linear layers and L = c ‖Y − W_d…W₁X‖², whose residual along a direction is a
-    polynomial with coefficients of norm aⱼ (a₀ also grows with the ball). For other networks, the
-    largest ‖(H(θ + hv) − H(θ))w‖/h over Newton's direction and two random ones, by power
-    iteration, times 2: an estimate.
+    polynomial with coefficients of norm aⱼ (a₀ also grows with the ball); for dense networks with
+    smooth activations see `SmoothNetwork.bound`. Weight decay changes no third derivative.
+
+    Args:
+        place: the middle of the ball.
+        radius: ρ.
+    """
+    network = linear_network(place) or smooth_network(place)
+    return None if network is None else Lipschitz(network.bound(radius), True)
+
+
+def estimated(
+    ground: Ground, place: Place, radius: float, way: Tensor, generator: torch.Generator
+) -> Lipschitz:
+    """The largest ‖(H(θ + hv) − H(θ))w‖/h seen, times 2, over Newton's direction and random ones.
 
     Args:
         ground: the surface.
-        place: the middle of the ball.
-        radius: ρ.
+        place: where.
+        radius: ρ; h is no less.
         way: Newton's direction, tried first.
-        generator: of the random directions.
+        generator: of two random directions, and of where the power iterations start.
     """
-    network = linear_network(place)
-    if network is not None:
-        return Lipschitz(network.bound(radius), True)
     n = ground.size
     h = max(1e-4 * max(float(place.vector.norm()), 1.0), radius)
     H = ground.hessian(place)
@@ -69,97 +74,6 @@ def lipschitz(
                 break
             w = change
     return Lipschitz(SAFETY * largest, False)
-
-
-@dataclass(frozen=True, eq=False)
-class LinearNetwork:
-    """A stack of linear layers under a sum of squares, at a place.
-
-    Args:
-        weights: W₁ … W_d, a bias as a further column.
-        factor: c.
-        inputs: ‖X‖₂, with a row of ones where there are biases.
-        residual: ‖Y − W_d…W₁X‖_F.
-    """
-
-    weights: tuple[Tensor, ...]
-    factor: float
-    inputs: float
-    residual: float
-
-    def bound(self, radius: float) -> float:
-        """K in the ball of that radius."""
-        sizes = [float(torch.linalg.matrix_norm(W, 2)) for W in self.weights]
-        grown = [size + radius for size in sizes]
-        depth = len(sizes)
-
-        def coefficient(j: int) -> float:
-            """aⱼ: by Cauchy–Schwarz for j = 1, by the mean of squares beyond."""
-            rests = [
-                prod(grown[i] for i in range(depth) if i not in chosen)
-                for chosen in combinations(range(depth), j)
-            ]
-            total = sqrt(sum(rest**2 for rest in rests)) if j == 1 else sum(rests) * j ** (-j / 2)
-            return self.inputs * total
-
-        a0 = self.residual + self.inputs * (prod(grown) - prod(sizes))
-        a3 = coefficient(3) if depth >= 3 else 0.0
-        a2 = coefficient(2) if depth >= 2 else 0.0
-        return 12 * self.factor * (a0 * a3 + coefficient(1) * a2)
-
-    def orbit(self) -> Tensor:
-        """Tangents of the symmetries W_l → A W_l, W_{l+1} → W_{l+1} A⁻¹, as columns (n, Σh²)."""
-        columns = []
-        for lower in range(len(self.weights) - 1):
-            W, V = self.weights[lower], self.weights[lower + 1]
-            h = len(W)
-            for i in range(h):
-                for j in range(h):
-                    moved = [torch.zeros_like(weight) for weight in self.weights]
-                    moved[lower][i] = W[j]
-                    moved[lower + 1][:, j] = -V[:, i]
-                    columns.append(torch.cat([m.reshape(-1) for m in moved]))
-        return torch.stack(columns, 1) if columns else self.weights[0].new_zeros((0, 0))
-
-
-def linear_network(place: Place) -> LinearNetwork | None:
-    """The network as a stack of linear layers, None where it is none or the loss no square.
-
-    Biases are left out of account: with one there is no bound.
-    """
-    problem = place.point.problem
-    model, loss = problem.model, problem.loss
-    layers = list(model.children()) if isinstance(model, nn.Sequential) else []
-    if not layers or not all(type(layer) is nn.Linear and layer.bias is None for layer in layers):
-        return None
-    if not _is_squares(loss) or place.point.layout.names != tuple(
-        f"{i}.weight" for i in range(len(layers))
-    ):
-        return None
-    weights = tuple(place.point.params.values())
-    square, inputs = 0.0, []
-    for batch in problem.batches:
-        if not (isinstance(batch, tuple | list) and len(batch) == 2):
-            return None
-        x, y = batch
-        x, y = x.double().reshape(-1, x.shape[-1]), y.double()
-        out = x
-        for W in weights:
-            out = out @ W.T
-        square += float((out - y.reshape(out.shape)).square().sum())
-        inputs.append(x)
-    largest = float(torch.linalg.matrix_norm(torch.cat(inputs), 2))
-    if not square:
-        return None
-    return LinearNetwork(weights, place.value / square, largest, sqrt(square))
-
-
-def _is_squares(loss: Callable[..., Tensor] | None) -> bool:
-    return (
-        loss is half_squares
-        or loss is nn.functional.mse_loss
-        or (type(loss) is nn.MSELoss and loss.reduction != "none")
-    )
 
 
 def _normal(n: int, generator: torch.Generator, like: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from thalweg.critical._figures import index_figure, low_middle_high, spectra_figure
 from thalweg.critical._found_point import FoundPoint, Status
 from thalweg.critical._search import CriticalSearch
+from thalweg.critical._symmetric_descent import NAME as SYMMETRIC
 from thalweg.report import Block, Fact, Facts, Page, Section, Table, Tone
 
 MOST_ROWS = 200
@@ -61,8 +62,8 @@ def index_against_error(searches: Sequence[CriticalSearch]) -> Page:
     certified = sum(search.count(Status.CERTIFIED) for search in searches)
     rows = [_network_row(search) for search in searches]
     table = Table(
-        ("network", "n", "walks", "certified", "flat", "unfinished", "rank correlation",
-         "gradients a walk"),
+        ("network", "n", "weight decay", "walks", "certified", "proved", "flat",
+         "unfinished", "rank correlation", "gradients a walk"),
         tuple(rows),
         "Rank correlation: Spearman's, of index and loss over certified points of different "
         "orbits.",
@@ -115,7 +116,7 @@ def rank_correlation(points: Sequence[FoundPoint]) -> float | None:
     ranks = torch.stack(
         [
             _ranks(torch.tensor([float(p.index) for p in points], dtype=torch.float64)),
-            _ranks(torch.tensor([p.value for p in points], dtype=torch.float64)),
+            _ranks(torch.tensor([p.data_loss for p in points], dtype=torch.float64)),
         ]
     )
     if bool((ranks.std(1) == 0).any()):
@@ -183,6 +184,7 @@ def _orbits(search: CriticalSearch) -> list[Block]:
     rows = [
         (
             f"{point.value:.8g}",
+            f"{point.data_loss:.8g}",
             f"{point.index}",
             f"{point.inertia.null}",
             f"{times[point.number]}",
@@ -194,7 +196,7 @@ def _orbits(search: CriticalSearch) -> list[Block]:
     caption = "Distance: within which the critical point lies, by Newton and Kantorovich."
     if len(found) > MOST_ROWS:
         caption += f" The {MOST_ROWS} of least loss; JSON has all {len(found)}."
-    header = ("loss", "index", "null", "times found", "distance", "certificate")
+    header = ("loss", "on the data", "index", "null", "times found", "distance", "certificate")
     return [Table(header, tuple(rows), caption)]
 
 
@@ -204,6 +206,7 @@ def _walks(points: Sequence[FoundPoint]) -> Table:
             f"{point.number}",
             f"{point.start.value:.4g}",
             f"{point.value:.6g}",
+            f"{point.data_loss:.6g}",
             f"{point.gradient_square:.1e}",
             f"{point.flatness:.2f}",
             f"{point.kernel_flatness:.1e}",
@@ -216,7 +219,8 @@ def _walks(points: Sequence[FoundPoint]) -> Table:
         for point in points[:MOST_ROWS]
     ]
     header = (
-        "walk", "from loss", "loss", "|∇L|²", "r", "r_H", "index", "null", "gradients", "is", "why",
+        "walk", "from loss", "loss", "on the data", "|∇L|²", "r", "r_H", "index", "null",
+        "gradients", "is", "why",
     )  # fmt: skip
     caption = (
         "r is near 1 where the gradient lies in directions without curvature, 0 where Newton's "
@@ -238,6 +242,7 @@ def _facts(search: CriticalSearch) -> Facts:
     return Facts(
         (
             Fact("walks", f"{count}", "", f"of {search.num_asked} asked for"),
+            Fact("weight decay", f"{search.weight_decay:g}", "", "of ½ c ‖θ‖² in the loss"),
             Fact("certified", f"{search.count(Status.CERTIFIED)}"),
             Fact("flat", f"{search.count(Status.FLAT)}"),
             Fact("unfinished", f"{search.count(Status.UNFINISHED)}"),
@@ -257,6 +262,11 @@ def _doubt(search: CriticalSearch) -> str:
             f"{estimated} certificates rest on an estimate of how fast the Hessian changes, or on "
             f"a trial of three directions that null ones lead along a manifold."
         )
+    if search.solver == SYMMETRIC:
+        said.append(
+            "The method finds critical points that a smaller network has as minima, and no others: "
+            "give GradientTrustRegion() for those without equal units."
+        )
     said.append(
         "How likely a walk is to end at one point rather than another depends on starts and "
         "method: the marks are no fair sample of all critical points."
@@ -270,8 +280,10 @@ def _network_row(search: CriticalSearch) -> tuple[str, ...]:
     return (
         search.title,
         f"{search.num_parameters:,}",
+        f"{search.weight_decay:g}",
         f"{len(search.points)}",
         f"{search.count(Status.CERTIFIED)}",
+        f"{sum(point.certificate.kind == 'proved' for point in search.points)}",
         f"{search.count(Status.FLAT)}",
         f"{search.count(Status.UNFINISHED)}",
         "–" if correlation is None else f"{correlation:.2f}",

@@ -19,6 +19,7 @@ class CriticalSearch(PagedResult):
         num_parameters: n.
         num_asked: walks asked for; fewer are done where the search was interrupted.
         points: what each walk found, in the order of their starts.
+        weight_decay: c of ½ c ‖θ‖² in the loss [loss/param²].
         tol: ‖∇L‖² below which a gradient counts as zero [loss²/param²].
         max_gradients: what a walk was allowed.
         num_gradients: cost of all, starts included, in gradient-equivalents.
@@ -35,6 +36,7 @@ class CriticalSearch(PagedResult):
     num_parameters: int
     num_asked: int
     points: tuple[FoundPoint, ...]
+    weight_decay: float
     tol: float
     max_gradients: float
     num_gradients: float

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from thalweg.critical._deflation import MOST_KICKS, Deflation
 from thalweg.critical._ground import Ground, Place
@@ -38,6 +39,10 @@ class Solver(ABC):
     @abstractmethod
     def walk(self, ground: Ground, start: Place) -> Iterator[Stride]:
         """The accepted steps, one after another, for as long as they are asked for."""
+
+    def admitted(self, ground: Ground, place: Place, move: Tensor) -> Tensor:  # noqa: ARG002
+        """What of a move by others, such as a kick off a known point, the solver allows: all."""
+        return move
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +103,8 @@ def approach(
                     break
         if not is_known or is_spent() or num_kicks >= MOST_KICKS:
             break
-        place = goal.deflation.kicked(ground, place, num_kicks, generator)
+        kick = goal.deflation.kick(ground, place, num_kicks, generator)
+        place = ground.at(place.vector + solver.admitted(ground, place, kick))
         num_kicks += 1
     if place.slope**2 > goal.tol and is_known and not is_spent():
         # No kick is left: it may end where another walk did.

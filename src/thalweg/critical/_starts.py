@@ -9,11 +9,13 @@ from itertools import pairwise
 from math import isfinite
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
+from scipy.cluster.hierarchy import fcluster, linkage
 from torch import Tensor
 
 from thalweg._errors import ThalwegError
 from thalweg.critical._ground import Ground, Place
+from thalweg.critical._hidden_units import EqualUnits, exchangeable
 
 MOST_KEPT = 256
 """Places of a trajectory that are kept; of longer ones every so many."""
@@ -169,6 +171,68 @@ class Initialisations(Starts):
             starts.append(Start(vector, ground.at(vector).value, "drawn at random"))
             progress((number + 1) / num_starts)
         return tuple(starts)
+
+
+@dataclass(frozen=True)
+class MergedUnits(Starts):
+    """Starts at which groups of hidden units are made equal, the most alike ones first.
+
+    Of each hidden layer, between one and all units stay apart, each number as likely; the others
+    are joined to those that they are most alike, and each takes the mean of its group.
+
+    Args:
+        starts: that are so changed.
+
+    Raises:
+        ThalwegError: when drawn, if the network has no hidden units that may change places.
+
+    Cost: a gradient for each start, and two for each hidden layer.
+
+    Example:
+        >>> MergedUnits(Trajectories(max_steps=100)).starts.max_steps
+        100
+
+    Source: `EqualUnits`; groups by average linkage of the units' parameters,
+    `scipy.cluster.hierarchy`.
+    """
+
+    starts: Starts = Trajectories()
+
+    def draw(
+        self,
+        ground: Ground,
+        num_starts: int,
+        generator: torch.Generator,
+        progress: Callable[[float], None],
+    ) -> tuple[Start, ...]:
+        """So many starts."""
+        layers = exchangeable(ground)
+        if not layers:
+            raise ThalwegError(
+                "MergedUnits: the network has no hidden units that may change places without a "
+                "change of the loss; give Trajectories() instead"
+            )
+        merged = []
+        for start in self.starts.draw(ground, num_starts, generator, progress):
+            groups, said = [], []
+            for layer in layers:
+                h = layer.num_units
+                m = 1 + int(torch.randint(h, (), generator=generator))
+                groups.append(_most_alike(layer.units(ground.layout, start.vector), m))
+                said.append(f"{int(groups[-1].max()) + 1} of {h}")
+            space = EqualUnits.of(ground.layout, layers, groups)
+            vector = space.outside(space.inside(start.vector))
+            source = f"{start.source}; {' and '.join(said)} units apart"
+            merged.append(Start(vector, ground.at(vector).value, source))
+        return tuple(merged)
+
+
+def _most_alike(units: Float[Tensor, "h p"], num_groups: int) -> Int64[Tensor, " h"]:
+    """The number of each unit's group, from 0; at most so many groups."""
+    if len(units) == num_groups:
+        return torch.arange(num_groups)
+    joined = linkage(units.cpu().numpy(), method="average")
+    return torch.from_numpy(fcluster(joined, num_groups, criterion="maxclust")).long() - 1
 
 
 def _redrawn(ground: Ground, own: Place, generator: torch.Generator) -> Tensor:

@@ -21,7 +21,7 @@ from thalweg.critical._found_point import FoundPoint, Status
 from thalweg.critical._starts import Start
 from thalweg.linalg import Inertia
 
-_MARK = "thalweg critical 1"
+_MARK = "thalweg critical 2"
 
 
 def check_resumable(path: str | PathLike[str]) -> Path:
@@ -143,6 +143,7 @@ def _plain(point: FoundPoint) -> dict[str, Any]:
         "status": point.status.value,
         "reason": point.reason,
         "value": point.value,
+        "data_loss": point.data_loss,
         "gradient_square": point.gradient_square,
         "flatness": point.flatness,
         "kernel_flatness": point.kernel_flatness,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from thalweg.linalg import SymmetricOperator
+from thalweg.linalg import LinearOperator, SymmetricOperator
 
 
 class ScaledOperator(SymmetricOperator):
@@ -14,6 +14,9 @@ class ScaledOperator(SymmetricOperator):
         super().__init__(operator.size, operator.dtype, operator.device)
         self._operator = operator
         self._diagonal = diagonal[:, None]
+
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._operator,)
 
     def _apply(self, V: Tensor) -> Tensor:
         result: Tensor = self._diagonal * (self._operator @ (self._diagonal * V))

@@ -22,6 +22,7 @@ from thalweg.linalg import (
     Estimate,
     Extremes,
     Inertia,
+    LinearOperator,
     MatrixOperator,
     SymmetricOperator,
     alignment,
@@ -280,6 +281,9 @@ class _Meter(SymmetricOperator):
 
     def __repr__(self) -> str:
         return repr(self._op)
+
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._op,)
 
     def plan(self, **stages: int) -> None:
         """The stages to come, with the most products that each is expected to take."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import inf, isfinite, sqrt
 from statistics import fmean, stdev
@@ -38,8 +38,15 @@ ENOUGH = 25
 RISK = 0.05
 """Of calling any remedy proved that does nothing, over all that are compared (Bonferroni)."""
 
+LOOKS = ((2, 0.2), (3, 0.8))
+"""Pairs after which a proof is looked at, and its share of the risk: together they keep the level,
+whatever the looks have to do with one another (Bonferroni). A huge effect is seen in two pairs."""
+
 FAR = 2.0
 """How far above a blind answer's a control run that diverges may count."""
+
+UP = "not proved: the time was up before its full runs"
+"""What becomes of a remedy that the budget does not reach."""
 
 MIN_GAIN = 0.02
 """A remedy must lower the held-out loss by this share of the control's at least."""
@@ -52,6 +59,7 @@ def contest(
     ledger: Ledger,
     shares: tuple[float, float],
     num_finalists: int = NUM_FINALISTS,
+    more: Callable[[], Run] | None = None,
 ) -> tuple[TriedRemedy, ...]:
     """Tries remedies; the best after the screening meet the control at full length.
 
@@ -68,29 +76,35 @@ def contest(
         ledger: told of the progress.
         shares: of the whole examination behind at the begin and the end of the contest.
         num_finalists: how many may meet the control at full length.
+        more: another run of the control, where so far there are only those of the first look of
+            `LOOKS`; None where all runs are there, and are looked at once.
 
     Returns:
         All of them, the proved first, by held-out loss. Where the time is up, fewer than
         `num_finalists` are proved, but one at least.
     """
-    heat = _Heat(training, readings, ledger, shares, len(remedies), num_finalists)
+    heat = _Heat(training, readings, ledger, shares, len(remedies), num_finalists, more)
     direct = [remedy for remedy in remedies if remedy.is_direct]
     others = [remedy for remedy in remedies if not remedy.is_direct]
     tried: list[TriedRemedy] = []
+    late: list[TriedRemedy] = []
     for remedy in direct:
+        if tried and not heat.has_time:
+            late.append(_untried(remedy, None, UP))
+            continue
         tried.append(heat.proved(remedy, None, len(direct)))
         if tried[-1].is_proved:
             rest = [r for r in remedies if r.name not in {t.name for t in tried}]
             outcome = f"not tried: {remedy.name} is proved, and takes away what was found"
             return (tried[-1], *tried[:-1], *(_untried(r, None, outcome) for r in rest))
+    if tried and not heat.has_time:
+        late += [_untried(remedy, None, UP) for remedy in others]
+        others = []
     finalists, dropped = heat.halved(others)
-    late: list[TriedRemedy] = []
     own: list[TriedRemedy] = []
     for remedy, screening in finalists:
-        if own and not heat.has_time:
-            late.append(
-                _untried(remedy, screening, "not proved: the time was up before its full runs")
-            )
+        if (own or tried) and not heat.has_time:
+            late.append(_untried(remedy, screening, UP))
             continue
         own.append(heat.proved(remedy, screening, len(finalists)))
     ran = [t for t in (*tried, *own) if t.runs]
@@ -111,11 +125,12 @@ class _Heat:
         shares: tuple[float, float],
         num_remedies: int,
         num_finalists: int,
+        more: Callable[[], Run] | None,
     ) -> None:
         self.training, self.readings, self.ledger, self.shares = training, readings, ledger, shares
-        self.plan, self.control = readings.plan, readings.control
+        self.plan, self.control, self.more = readings.plan, list(readings.control), more
         # Chosen by a seed that the proof does not use, or the luck of the draw would be proved too.
-        self.unseen = max(run.seed for run in self.control) + 1
+        self.unseen = self.control[0].seed + max(len(self.control), LOOKS[-1][0])
         self.done = 0.0
         self.num_finalists = num_finalists
         finals = len(self.control) * min(num_finalists, num_remedies)
@@ -124,7 +139,17 @@ class _Heat:
     @property
     def has_time(self) -> bool:
         """Whether the runs of one more finalist fit."""
-        return self.ledger.seconds_left >= sum(each.seconds for each in self.control)
+        price = sum(each.cost for each in self.control) / self.readings.problem.num_samples
+        return (
+            self.ledger.seconds_left >= sum(each.seconds for each in self.control)
+            and self.ledger.gradients_left >= price
+        )
+
+    def can_screen(self, length: Plan) -> bool:
+        """Whether a short run fits beside the proof of one remedy."""
+        share = LOOKS[-1][0] + length.num_steps / self.plan.num_steps
+        price = share * max(each.cost for each in self.control) / self.readings.problem.num_samples
+        return self.ledger.gradients_left >= price
 
     def run(self, what: str, remedy: Remedy, length: Plan, seed: int) -> tuple[Run, Problem]:
         """One training with a remedy, and what was trained."""
@@ -134,7 +159,9 @@ class _Heat:
         self.done += length.num_steps / self.plan.num_steps
         generator = torch.Generator().manual_seed(seed)
         problem = remedy.apply(self.training.copied(), generator)
-        return train(problem, self.resized(length, problem), seed), problem
+        run = train(problem, self.resized(length, problem), seed)
+        self.ledger.spend(run.cost / self.readings.problem.num_samples)
+        return run, problem
 
     def resized(self, length: Plan, problem: Problem) -> Plan:
         """The plan with a remedy's batch size: as many samples in all, in other minibatches."""
@@ -156,6 +183,9 @@ class _Heat:
             length = replace(self.plan, num_steps=max(1, self.plan.num_steps // shorter))
             entered = []
             for remedy in remaining:
+                if (entered or self.done) and not self.can_screen(length):
+                    dropped.append(_untried(remedy, None, UP))
+                    continue
                 try:
                     entered.append(self.screened(remedy, length))
                 except Exception as error:
@@ -183,23 +213,39 @@ class _Heat:
         return not run.losses or run.last_loss > (1 + MOVED) * run.losses[0]
 
     def proved(self, remedy: Remedy, screening: Run | None, num_compared: int) -> TriedRemedy:
-        """The full runs of a remedy against the control."""
+        """The full runs of a remedy against the control; looked at once, or as `LOOKS` says."""
+        looks = LOOKS if self.more is not None else ((len(self.control), 1.0),)
+        pairs: list[tuple[Run, Problem]] = []
+        gain, runs = Gain(-inf, -inf, False), tuple[Run, ...]()
         try:
-            pairs = [self.run("proving", remedy, self.plan, each.seed) for each in self.control]
+            for number, share in looks:
+                while len(self.control) < number and self.more is not None:
+                    self.control.append(self.more())
+                for each in self.control[len(pairs) : number]:
+                    pairs.append(self.run("proving", remedy, self.plan, each.seed))
+                runs = tuple(run for run, _ in pairs)
+                gain = self.gain(remedy, runs, pairs[0][1], num_compared / share)
+                if gain.is_proved or gain.mean <= 0:
+                    # A loss is no proof, and giving up early proves nothing.
+                    break
         except Exception as error:
             return _failed(remedy, screening, error)
-        runs = tuple(run for run, _ in pairs)
-        if remedy.changes_loss or not all(isfinite(run.before.loss) for run in self.control):
-            gain = self.relative_gain(runs, pairs[0][1], num_compared)
-        else:
-            gain = paired_gain(self.control, runs, self.readings.blind_loss, num_compared)
         outcome = "proved to help" if gain.is_proved else "not proved to help"
         if gain.is_proved and not remedy.changes_loss and _fits_less(runs, self.control):
             gain = replace(gain, is_proved=False)
             outcome = "lowers the held-out loss only by fitting the training data less: no remedy"
         return TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome, remedy.apply)
 
-    def relative_gain(self, runs: Sequence[Run], remedied: Problem, num_compared: int) -> Gain:
+    def gain(
+        self, remedy: Remedy, runs: Sequence[Run], remedied: Problem, num_compared: float
+    ) -> Gain:
+        """What the remedy gains over the control's first runs, as many as there are of its own."""
+        control = self.control[: len(runs)]
+        if remedy.changes_loss or not all(isfinite(run.before.loss) for run in control):
+            return self.relative_gain(runs, remedied, num_compared)
+        return paired_gain(control, runs, self.readings.blind_loss, num_compared)
+
+    def relative_gain(self, runs: Sequence[Run], remedied: Problem, num_compared: float) -> Gain:
         """The gain where losses are in different units: each over the best constant answer's."""
         held_out, reduction = self.plan.held_out, self.plan.reduction
         unit = best_constant(remedied, remedied.test_batches or held_out, reduction)
@@ -207,7 +253,10 @@ class _Heat:
             return Gain(-inf, -inf, False)
         own = best_constant(self.training, held_out, reduction)
         # Where the control has no unit it could not be scored either, and counts as blind.
-        control = [_in_units(run, own) if own else _in_units(run, None) for run in self.control]
+        control = [
+            _in_units(run, own) if own else _in_units(run, None)
+            for run in self.control[: len(runs)]
+        ]
         return paired_gain(control, [_in_units(run, unit) for run in runs], 1.0, num_compared)
 
 
@@ -241,7 +290,7 @@ def paired_gain(
     control: Sequence[Run],
     remedied: Sequence[Run],
     blind_loss: float | None = None,
-    num_compared: int = 1,
+    num_compared: float = 1,
 ) -> Gain:
     """Control minus remedied held-out loss, seed by seed, with Student's one-sided t.
 

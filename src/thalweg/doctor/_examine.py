@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from math import nan
+from math import inf, nan
 from time import perf_counter
 
 import torch
@@ -18,13 +18,15 @@ from thalweg._machine import machine_of
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._progress import Progress
 from thalweg._reduction import Reduction
-from thalweg._score import constant_loss, shuffled_loss
+from thalweg._score import Score, constant_loss, shuffled_loss
 from thalweg._training import parameters_of, split
 from thalweg.curvature import CriticalPoint, StepRule, critical_point
-from thalweg.doctor._contest import NUM_FINALISTS, contest
+from thalweg.doctor._confirm import Suspicion
+from thalweg.doctor._contest import LOOKS, NUM_FINALISTS, contest
 from thalweg.doctor._examination import Examination
+from thalweg.doctor._finding import Finding
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._observation import Observation, observe, readable_form
+from thalweg.doctor._observation import Watching, readable_form
 from thalweg.doctor._planning import (
     NUM_RUNS,
     NUM_SEEDS,
@@ -35,15 +37,21 @@ from thalweg.doctor._planning import (
 )
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan, Run, made_optimizer, tolerant, train
-from thalweg.doctor._watch import Watched
-from thalweg.doctor.findings import find
-from thalweg.doctor.remedies import remedies_for
+from thalweg.doctor._watch import settling
+from thalweg.doctor.findings import find, suspected
+from thalweg.doctor.remedies import Remedy, remedies_for
 from thalweg.passes import Pass
 from thalweg.signal import Signal
 from thalweg.surface import Point, Surface
 
 TOLERATED_EXCESS = 1.5
 """Trials that look to take this many times the time that is left are shortened."""
+
+READ_SHARE, LEAST_READ = 0.04, 128
+"""Of a budget in gradients for the pass, and samples that it reads at least."""
+
+CONFIRMED = 0.15
+"""Of a budget in gradients, for what confirms a suspicion of the first epoch."""
 
 SHORTEST = 200
 """Steps that are watched of a problem that cannot be read."""
@@ -120,59 +128,75 @@ def examine(
     # A remedy that changes the data changes those that it is judged on with them.
     training = replace(training, test=list(plan.held_out))
 
-    def is_certain(first: Observation) -> bool:
-        return bool(find(_first_readings(problem, made, plan, first)))
-
-    before = observe(problem, training, plan, seed, ledger, is_certain)
-    passed, card = Pass(nan, (), (), problem.num_samples), None
-    signal = Signal.of(passed)
+    watching = Watching(problem, training, plan, seed, ledger)
+    fraction = min(1.0, batch_size / problem.num_samples)
+    passed = Pass(nan, (), (), problem.num_samples)
+    with ledger.measuring("one training, its first steps", 0.02) as gradients:
+        before = watching.first_steps()
+        gradients.append(fraction * before.watched.num_steps)
+    readings = Readings(
+        problem, passed, Signal.of(passed), None, made, (), plan, None, None, before
+    )
+    is_certain = bool(find(readings))
     if readable is not None:
         surface = Surface(readable, params)
-        with ledger.measuring("pass, and signal through depth", 0.2) as gradients:
-            passed = Pass.of(readable)
-            signal = Signal.of(passed)
-            gradients.append(2.0)
-        card = _card(surface, made, budget, seed, ledger)
-    fraction = min(1.0, batch_size / problem.num_samples)
-    readings = Readings(
-        problem=problem,
-        passed=passed,
-        signal=signal,
-        signal_after=_signal_after(before.watched),
-        card=card,
-        optimizer=made,
-        control=(),
-        plan=plan,
-        constant_loss=constant_loss(problem) if readable is not None else None,
-        shuffled_loss=shuffled_loss(readable, torch.Generator().manual_seed(seed))
-        if readable is not None
-        else None,
-        observed=before,
-    )
+        with ledger.measuring("pass, and signal through depth", 0.05) as gradients:
+            part = _affordable(readable, budget, seed, ledger)
+            passed = Pass.of(part)
+            readings = replace(
+                readings,
+                passed=passed,
+                signal=Signal.of(passed),
+                constant_loss=constant_loss(problem),
+                shuffled_loss=shuffled_loss(part, torch.Generator().manual_seed(seed)),
+            )
+            gradients.append((4 / 3) * part.num_samples / problem.num_samples)
+    findings: tuple[Finding, ...] | None = None
+    suspect: Remedy | None = None
+    if not is_certain:
+        readings, findings, suspect = _watched(readings, watching, training, seed, ledger)
+    if readable is not None:
+        readings = replace(readings, card=_card(surface, made, budget, seed, ledger))
     with ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
-        findings = find(readings)
-        gradients.append(fraction * readings.probe.cost)
-    if not findings and (error := refusal or before.watched.error) is not None:
+        if findings is None:
+            probed = readings.probe.cost
+            findings = find(readings)
+            gradients.append(fraction * (readings.probe.cost - probed) + readings.cost)
+    if not findings and (error := refusal or readings.watched.error) is not None:
         raise error
     with ledger.measuring("what may help", 0.38) as gradients:
         remedies, not_applicable = remedies_for(findings, readings)
+        if suspect is not None:
+            # What mended it within an epoch is proved first, and alone where that succeeds.
+            rest = [remedy for remedy in remedies if remedy.name != suspect.name]
+            remedies = (replace(suspect, is_direct=True), *rest)
         gradients.append(sum(remedy.num_samples for remedy in remedies) / problem.num_samples)
     for remedy in not_applicable:
         ledger.omit(f"remedy: {remedy.name}", remedy.reason)
-    plan, most = fitted(plan, ledger.gradients_left, fraction, remedies, problem.epochs)
+    scoring = sum(map(num_samples, plan.held_out)) / problem.num_samples / 3
+    plan, most = fitted(plan, ledger.gradients_left, fraction, remedies, problem.epochs, scoring)
     if most < NUM_FINALISTS and remedies:
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
-        plan, most = fitted(plan, ledger.gradients_left, fraction, remedies, problem.epochs)
-    may_raise = readable is None or before.watched.error is not None
+        left = ledger.gradients_left
+        plan, most = fitted(plan, left, fraction, remedies, problem.epochs, scoring)
+    may_raise = readable is None or readings.watched.error is not None
     run = tolerant if may_raise else train
-    plan, control = _control(training, plan, fraction, seed, ledger, run)
-    readings = replace(readings, plan=plan, control=control)
-    with ledger.measuring("remedies", 0.5) as gradients:
-        shares = (0.5, 1.0)
-        tried = contest(remedies, training, readings, ledger, shares, most) if remedies else ()
-        runs = [run for t in tried for run in (*t.runs, *([t.screening] if t.screening else []))]
-        gradients.append(sum(run.num_samples for run in runs) / problem.num_samples)
+    is_tight = not budget.is_seconds and problem.epochs is not None
+    number = LOOKS[0][0] if is_tight else NUM_SEEDS
+    plan, control = _control(training, plan, number, problem.num_samples, seed, ledger, run)
+    readings = replace(readings, plan=plan, control=tuple(control))
+
+    def more() -> Run:
+        control.append(run(training.copied(), plan, seed + len(control), control[0].before))
+        ledger.spend(control[-1].cost / problem.num_samples)
+        return control[-1]
+
+    with ledger.measuring("remedies", 0.5):
+        shares, another = (0.5, 1.0), more if is_tight else None
+        tried = (
+            contest(remedies, training, readings, ledger, shares, most, another) if remedies else ()
+        )
     ledger.progress("done", 1.0)
     return Examination(
         title=problem.name or type(problem.model).__name__,
@@ -181,9 +205,9 @@ def examine(
         loss=passed.value,
         findings=findings,
         remedies=tried,
-        control=control,
-        signal=signal,
-        card=card,
+        control=tuple(control),
+        signal=readings.signal,
+        card=readings.card,
         constant_loss=readings.constant_loss,
         num_steps=plan.num_steps,
         batch_size=plan.batch_size,
@@ -197,13 +221,46 @@ def examine(
     )
 
 
-def _first_readings(
-    problem: Problem, made: torch.optim.Optimizer, plan: Plan, first: Observation
-) -> Readings:
-    """What is known after a first look, before anything is read at the point."""
-    passed = Pass(nan, (), (), problem.num_samples)
-    signal = Signal.of(passed)
-    return Readings(problem, passed, signal, None, None, made, (), plan, None, None, observed=first)
+def _watched(
+    readings: Readings, watching: Watching, training: Problem, seed: int, ledger: Ledger
+) -> tuple[Readings, tuple[Finding, ...] | None, Remedy | None]:
+    """What the watched training showed; findings and remedy that its first epoch confirmed, if any.
+
+    Where something was confirmed its fate is sealed, and the training is not watched to the end.
+    """
+    begun, fraction, is_explained = readings.watched.num_steps, watching.fraction, False
+    with ledger.measuring("first epoch, and what it confirms", 0.1) as gradients:
+        observed = watching.first_epoch()
+        if observed is not None:
+            early = replace(readings, observed=observed)
+            most = inf if ledger.budget.is_seconds else CONFIRMED * ledger.budget.amount
+            suspicion = Suspicion(early, training, seed, most)
+            findings = suspected(early, suspicion.confirms)
+            gradients.append(fraction * (observed.watched.num_steps - begun + early.probe.cost))
+            gradients.append(suspicion.spent + early.cost)
+            if findings is not None:
+                return early, findings, suspicion.remedy
+            begun, is_explained = observed.watched.num_steps, suspicion.explains
+    with ledger.measuring("one training, watched", 0.15) as gradients:
+        observed = watching.whole(is_explained)
+        forward = settling(watching.size) / 3
+        gradients.append(fraction * (observed.watched.num_steps - begun + forward))
+    return replace(readings, observed=observed), None, None
+
+
+def _affordable(problem: Problem, budget: Budget, seed: int, ledger: Ledger) -> Problem:
+    """The problem, or as many of its samples as a small budget in gradients lets a pass read."""
+    if budget.is_seconds or problem.epochs is None:
+        return problem
+    most = max(LEAST_READ, int(READ_SHARE * budget.amount * problem.num_samples))
+    if most >= problem.num_samples:
+        return problem
+    part = problem.subsampled(most, torch.Generator().manual_seed(seed))
+    ledger.omit(
+        "the pass on all data",
+        f"it was read on {part.num_samples:,} of {problem.num_samples:,} samples, to fit {budget}",
+    )
+    return part
 
 
 def _unplanned(problem: Problem, batch_size: int, seed: int) -> tuple[Plan, Problem]:
@@ -329,37 +386,28 @@ def _root_mean_square_gradient(
 def _control(
     training: Problem,
     plan: Plan,
-    fraction: float,
+    number: int,
+    total: int,
     seed: int,
     ledger: Ledger,
-    run: Callable[[Problem, Plan, int], Run],
-) -> tuple[Plan, tuple[Run, ...]]:
+    run: Callable[[Problem, Plan, int, Score | None], Run],
+) -> tuple[Plan, list[Run]]:
     """Runs of the network as it is, with the plan they hold to.
 
     Where the first run takes far longer than planned, the plan is shortened and the run repeated.
     """
-    with ledger.measuring(f"training as it is, {NUM_SEEDS} seeds", 0.4) as gradients:
-        runs = [run(training.copied(), plan, seed)]
+    with ledger.measuring(f"training as it is, {number} seeds", 0.4) as gradients:
+        runs = [run(training.copied(), plan, seed, None)]
         excess = NUM_RUNS * runs[0].seconds / max(ledger.seconds_left, 1e-3)
         if excess > TOLERATED_EXCESS and (shorter := shortened(plan, excess)) != plan:
-            gradients.append(fraction * runs[0].num_steps)
+            gradients.append(runs[0].cost / total)
             plan = shorter
-            runs = [run(training.copied(), plan, seed)]
-        for k in range(1, NUM_SEEDS):
-            ledger.progress("training as it is", 0.4 + 0.1 * k / NUM_SEEDS)
-            runs.append(run(training.copied(), plan, seed + k))
-        gradients.append(fraction * sum(each.num_steps for each in runs))
-    return plan, tuple(runs)
-
-
-def _signal_after(watched: Watched) -> Signal | None:
-    if watched.failure:
-        return None
-    try:
-        return Signal.of(Pass.of(watched.problem.in_eval_mode()))
-    except ThalwegError:
-        # A training that broke down leaves parameters with no finite loss; the finding says so.
-        return None
+            runs = [run(training.copied(), plan, seed, runs[0].before)]
+        for k in range(1, number):
+            ledger.progress("training as it is", 0.4 + 0.1 * k / number)
+            runs.append(run(training.copied(), plan, seed + k, runs[0].before))
+        gradients.append(sum(each.cost for each in runs) / total)
+    return plan, runs
 
 
 def _in_words(optimizer: torch.optim.Optimizer) -> str:

@@ -20,6 +20,7 @@ class Ailment(Enum):
     OUTLIERS = "outliers in the inputs"
     CONSTANT_FEATURES = "constant features"
     NO_SIGNAL = "labels carry no signal"
+    UNLIKE_HELD_OUT = "held-out data unlike the training data"
     CANNOT_LEARN = "parameters that cannot learn"
     ACCUMULATED = "gradients accumulate, zero_grad is missing"
     WRONG_MODE = "trained in the wrong mode"

@@ -29,6 +29,7 @@ class Ledger:
     measurements: list[Measurement] = field(default_factory=list)
     omissions: list[Omission] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
+    _open: list[float] = field(default_factory=list)
 
     @property
     def seconds_left(self) -> float:
@@ -42,7 +43,12 @@ class Ledger:
         """Of a budget in gradients; inf for one in seconds."""
         if self.budget.is_seconds:
             return inf
-        return self.budget.amount - sum(each.gradients for each in self.measurements)
+        spent = sum(each.gradients for each in self.measurements) + sum(self._open)
+        return self.budget.amount - spent
+
+    def spend(self, gradients: float) -> None:
+        """Counts gradients over all data towards what is being measured."""
+        self._open.append(gradients)
 
     @contextmanager
     def measuring(self, name: str, share: float) -> Iterator[list[float]]:
@@ -54,7 +60,9 @@ class Ledger:
         """
         self.progress(name, share)
         start, gradients = perf_counter(), list[float]()
+        self._open = gradients
         yield gradients
+        self._open = []
         self.measurements.append(Measurement(name, sum(gradients), perf_counter() - start))
 
     def omit(self, name: str, reason: str) -> None:

@@ -22,6 +22,9 @@ from thalweg.doctor._sample import Sample
 HALF = 0.5
 """A network trains if it learns this share of what simple learners find in the data."""
 
+EARLY = 0.4
+"""After a single epoch, it trains from this share on, for all that can be told."""
+
 HELPFUL = 0.2
 """Another learning rate helps if it gains this share of the attainable in the same steps."""
 

@@ -1,12 +1,11 @@
-"""observe: what is read of a training before any curvature: data, head, levels, a watched run."""
+"""What is read of a training before any curvature: data, head, levels, a watched run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import islice
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import Enum
 from math import inf
-from statistics import fmean
 
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -23,13 +22,23 @@ from thalweg.doctor._levels import MOST, Levels, levels_of
 from thalweg.doctor._probe import Probe
 from thalweg.doctor._sample import Sample
 from thalweg.doctor._trial import Plan
-from thalweg.doctor._watch import Watched, tail, watch
+from thalweg.doctor._watch import Watch, Watched, settled, tail
 
-AFFORDED = 0.35
-"""Of a budget in gradients, for the same: the rest is needed to prove a remedy."""
+AFFORDED = 0.3
+"""Of a budget in gradients, for the watched training: the rest is needed to prove a remedy."""
+
+PROBED = 0.25
+"""Of a budget in gradients, for probes at most."""
 
 WATCHED_SHARE = 0.6
 """Of the epochs that they mean to train for; a plateau may end by itself."""
+
+SEALED_AFTER = 0.12
+"""Of the steps that they mean to train for: by then, what has learned nothing for a reason that
+shows at the first point will not learn."""
+
+NOTHING = 0.1
+"""Learning less than this share of the attainable is learning nothing."""
 
 SURELY = 0.25
 """Of the steps that may be watched, at least, also where it learns from the first on."""
@@ -38,10 +47,21 @@ FIRST_LOOK = 10
 """Steps in which a fault of the step itself shows."""
 
 PROBED_STEPS = 60
-"""A probe takes an epoch, or so many steps."""
+"""A probe takes an epoch, or so many steps; where they name their epochs, no more than a share."""
 
-SETTLING = 20
-"""Minibatches that the loss in evaluation mode is read on at the end."""
+PROBED_SHARE = 0.08
+"""Of the steps of their training, for a probe."""
+
+EARLY_SHARE = 0.04
+"""Of the steps of their training, before the look after an epoch where epochs are short."""
+
+
+class Stage(Enum):
+    """How far a training was watched, and so what may be said of it."""
+
+    FIRST_STEPS = "what shows in the data and in a few steps, however the training ends"
+    FIRST_EPOCH = "what a change of the cause itself mends within the same steps"
+    WHOLE = "what a training does that was watched until it learned, or long enough"
 
 
 @dataclass(frozen=True)
@@ -56,7 +76,7 @@ class Observation:
         settled: mean minibatch loss of the watched network at the end, in evaluation mode.
         held_out: its held-out score, None where it could not be taken.
         probe: the same with other learning rates.
-        is_certain: whether the watch was short, since what it showed needs no training to the end.
+        stage: how far it was watched.
     """
 
     sample: Sample
@@ -66,88 +86,104 @@ class Observation:
     settled: float
     held_out: Score | None
     probe: Probe
-    is_certain: bool = False
+    stage: Stage = Stage.WHOLE
 
 
-def observe(
-    problem: Problem,
-    training: Problem,
-    plan: Plan,
-    seed: int,
-    ledger: Ledger,
-    is_certain: Callable[[Observation], bool] = lambda observation: False,
-) -> Observation:
-    """Reads the data and the head, and watches one training; stops once it is clear that it learns.
+class Watching:
+    """Data and head read, and one training watched: first steps, first epoch, until it is clear.
 
-    A few steps come first: where `is_certain` of them, as of a missing zero_grad, they are all.
+    Args:
+        problem: as handed over.
+        training: what is trained.
+        plan: of the trials.
+        seed: of the training that is watched.
+        ledger: what may be spent, and what was.
 
     Cost: at most 60 % of their epochs, or a trial where they name none; a healthy one far less.
     """
-    size = plan.batch_size
-    fraction = min(1.0, size / problem.num_samples)
-    with ledger.measuring("data, and how output and loss meet", 0.0) as gradients:
-        sample = Sample.of(problem)
-        head = head_of(training, size)
-        levels = levels_of(training, sample, head, size)
-        gradients.append(0.3 + fraction)
-    with ledger.measuring("one training, watched", 0.02) as gradients:
-        per_epoch = steps_in_epoch(training, size)
-        most = plan.num_steps
+
+    def __init__(
+        self, problem: Problem, training: Problem, plan: Plan, seed: int, ledger: Ledger
+    ) -> None:
+        self.plan, self.size = plan, plan.batch_size
+        self.fraction = min(1.0, self.size / problem.num_samples)
+        with ledger.measuring("data, and how output and loss meet", 0.0) as gradients:
+            self.sample = Sample.of(problem)
+            self.head = head_of(training, self.size)
+            self.levels = levels_of(training, self.sample, self.head, self.size)
+            gradients.append(0.3 + self.fraction)
+        self.per_epoch = steps_in_epoch(training, self.size)
+        self.most = plan.num_steps
+        long = max(self.per_epoch, PROBED_STEPS)
+        self.early = 0
+        self.problem_steps = problem.epochs and problem.epochs * self.per_epoch
+        affordable = inf
         if problem.epochs is not None:
-            most = max(1, round(WATCHED_SHARE * problem.epochs * per_epoch))
+            total = problem.epochs * self.per_epoch
+            self.most = max(1, round(WATCHED_SHARE * total))
             if not ledger.budget.is_seconds:
-                most = min(most, max(FIRST_LOOK, round(AFFORDED * ledger.budget.amount / fraction)))
-        threads = num_threads(problem, size)
+                steps = ledger.budget.amount / self.fraction
+                self.most = min(self.most, max(FIRST_LOOK, round(AFFORDED * steps)))
+                affordable = PROBED * steps
+            short = min(PROBED_STEPS, round(EARLY_SHARE * total))
+            self.early = min(self.most, max(min(self.per_epoch, total // 4), short, 1))
+            long = max(self.early, min(long, round(PROBED_SHARE * total)))
+        threads = num_threads(problem, self.size)
+        self.watch = Watch(training, self.size, seed, threads)
+        self.probe = Probe(training, self.size, long, seed, threads, most=affordable)
+
+    def first_steps(self) -> Observation:
+        """A few steps. Cost: 10 gradients of a minibatch."""
+        watched = self.watch.until(min(FIRST_LOOK, self.most), self.most)
+        return self._seen(watched, inf, None, Stage.FIRST_STEPS)
+
+    def first_epoch(self) -> Observation | None:
+        """An epoch; None where they name no epochs, so that it cannot be told how far that is."""
+        if not self.early or self.watch.failure:
+            return None
+        watched = self.watch.until(self.early, self.most)
+        seen = self._seen(watched, settled(watched, self.size), None, Stage.FIRST_EPOCH)
+        probe = replace(self.probe, num_steps=self.early, is_settled=True)
+        return replace(seen, probe=probe)
+
+    def whole(self, is_explained: bool = False) -> Observation:
+        """As far as it is to be watched; stops once it is clear that it learns.
+
+        Or that it does not, where that `is_explained` by what is known already.
+        """
+        sealed = inf
+        if is_explained and self.problem_steps is not None:
+            sealed = max(3 * self.per_epoch, SEALED_AFTER * self.problem_steps)
 
         def is_enough(losses: Sequence[float]) -> bool:
+            if len(losses) >= sealed and tail(losses) > self.levels.at(NOTHING, losses[0]):
+                return True
             # One epoch may be lucky; a second confirms it.
-            recent = losses[-max(per_epoch, 20) :]
-            is_long = len(losses) >= max(2 * per_epoch, SURELY * most)
-            return is_long and tail(recent) <= levels.at(MOST, losses[0])
+            recent = losses[-max(self.per_epoch, 20) :]
+            # What averages over many steps may overshoot as late.
+            long = max(2 * self.per_epoch, SURELY * self.most, horizon(self.watch.optimizer))
+            is_long = len(losses) >= long
+            return is_long and tail(recent) <= self.levels.at(MOST, losses[0])
 
-        def watched_for(steps: int) -> Watched:
-            found = watch(
-                training,
-                batch_size=size,
-                max_steps=steps,
-                seed=seed,
-                num_threads=threads,
-                is_enough=is_enough,
-            )
-            gradients.append(fraction * found.num_steps)
-            return found
+        watched = self.watch.until(self.most, self.most, is_enough)
+        end = settled(watched, self.size)
+        return self._seen(watched, end, _held_out(watched, self.plan), Stage.WHOLE)
 
-        probe = Probe(training, size, max(per_epoch, PROBED_STEPS), seed, threads)
-        watched = watched_for(min(FIRST_LOOK, most))
-        first = Observation(sample, head, levels, watched, inf, None, probe, True)
-        if is_certain(first):
-            return first
-        if not watched.failure:
-            watched = watched_for(most)
-        settled = _settled(watched, size)
-    return Observation(sample, head, levels, watched, settled, _held_out(watched, plan), probe)
+    def _seen(
+        self, watched: Watched, end: float, held_out: Score | None, stage: Stage
+    ) -> Observation:
+        return Observation(
+            self.sample, self.head, self.levels, watched, end, held_out, self.probe, stage
+        )
 
 
-def _settled(watched: Watched, batch_size: int) -> float:
-    """Mean minibatch loss in evaluation mode; inf where there is none."""
-    if watched.failure:
-        return inf
-    problem = watched.problem
-    modes = [(module, module.training) for module in problem.model.modules()]
-    problem.model.eval()
-    try:
-        with reading(), torch.no_grad():
-            stream = problem.minibatches(batch_size, torch.Generator().manual_seed(0))
-            losses = [
-                float(problem.evaluate(problem.model, b).loss) for b in islice(stream, SETTLING)
-            ]
-        mean = fmean(losses)
-        return mean if mean == mean else inf
-    except ThalwegError:
-        return inf
-    finally:
-        for module, mode in modes:
-            module.training = mode
+def horizon(optimizer: torch.optim.Optimizer) -> float:
+    """Steps that momentum averages over, 1/(1 − β)."""
+    betas = [
+        float(group["betas"][0]) if "betas" in group else float(group.get("momentum", 0) or 0)
+        for group in optimizer.param_groups
+    ]
+    return 1 / max(1 - max(betas, default=0.0), 1e-9)
 
 
 def _held_out(watched: Watched, plan: Plan) -> Score | None:

@@ -35,8 +35,15 @@ healthy networks look stuck."""
 SHORTER = (30, 20, 10, 5)
 """And of a trial where they name their epochs: what the training is like is watched by then."""
 
-LEAST = 20
-"""Steps that a remedy is proved in at least, where less than that is left of the budget as well."""
+LEAST, LEAST_SHARE = 20, 0.25
+"""Steps that a remedy is proved in at least, or so much of an epoch where that is less, also where
+less than that is left of the budget."""
+
+SCORING_SHARE, LEAST_SCORED = 0.08, 64
+"""Of a budget in gradients, for scores on held-out data; and samples that are held out at least."""
+
+NUM_SCORES = 10
+"""Forward passes over the held-out data where a single remedy meets the control: four and six."""
 
 NUM_PRICED = 10
 """Steps taken to measure the price of one."""
@@ -116,6 +123,12 @@ def plan_trials(
         affordable = (each - around) / step
     else:
         affordable = each / fraction
+        if problem.epochs is not None:
+            # A third of a gradient a pass: of a short training that is much.
+            paid = SCORING_SHARE * budget.amount * 3 / NUM_SCORES * problem.num_samples
+            if (size := max(LEAST_SCORED, int(paid))) < sum(map(num_samples, held_out)):
+                fewer, _ = drawn(held_out, size, torch.Generator().manual_seed(seed))
+                plan = replace(plan, held_out=fewer)
     fitting = [length for length in lengths if length <= min(affordable, longest)]
     if not fitting:
         raise BudgetError(
@@ -132,6 +145,7 @@ def fitted(
     fraction: float,
     remedies: Sequence[Remedy],
     num_epochs: int | None = None,
+    scoring: float = 0.0,
 ) -> tuple[Plan, int]:
     """The trials that fit what is left of a budget in gradients, and how many may be finalists.
 
@@ -144,23 +158,33 @@ def fitted(
         fraction: of the data in a step.
         remedies: that are to be tried.
         num_epochs: that they train for: trials may be longer than planned, up to these.
+        scoring: gradients over all data that a score on the held-out data costs.
     """
     if gradients_left == inf:
         return plan, NUM_FINALISTS
-    steps = max(gradients_left, 0.0) / fraction
     longest = plan.num_steps
+    least = 1
     if num_epochs is not None and remedies:
         longest = max(longest, round(num_epochs / fraction))
-    within = [length for length in LENGTHS + SHORTER if LEAST <= length <= longest]
-    lengths = within or [plan.num_steps]
+        least = min(LEAST, max(1, round(LEAST_SHARE / fraction)))
     has_direct = any(remedy.is_direct for remedy in remedies)
     num_screened = 0 if has_direct else len(remedies)
+    # What does not train in the screening is screened again with a smaller step.
+    num_again = sum(not remedy.changes_step for remedy in remedies) if num_screened else 0
     for number in (1,) if has_direct else range(NUM_FINALISTS, 0, -1):
-        runs = NUM_SEEDS * (1 + number) + num_screened / SCREENING
-        fitting = [length for length in lengths if length * runs <= steps]
-        if fitting and (number == 1 or 2 * fitting[0] >= plan.num_steps):
-            return replace(plan, num_steps=fitting[0]), number
-    return replace(plan, num_steps=lengths[-1]), 1
+        runs = NUM_SEEDS * (1 + number) + (num_screened + num_again) / SCREENING
+        num_scores = NUM_SEEDS + 1 + 2 * NUM_SEEDS * number + 2 * (num_screened + num_again)
+        steps = max(gradients_left - num_scores * scoring, 0.0) / fraction
+        length = min(longest, _rounded(steps / runs))
+        if length >= least and (number == 1 or 2 * length >= plan.num_steps):
+            return replace(plan, num_steps=length), number
+    return replace(plan, num_steps=min(least, longest)), 1
+
+
+def _rounded(steps: float) -> int:
+    """Down to two digits."""
+    digit: int = 10 ** max(0, len(str(int(steps))) - 2)
+    return int(steps) // digit * digit
 
 
 def shortened(plan: Plan, factor: float) -> Plan:

@@ -8,19 +8,21 @@ from math import inf, nan
 
 import torch
 from scipy.stats import linregress
+from torch import nn
 
+from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._score import Score
 from thalweg.curvature import CriticalPoint
 from thalweg.doctor._head import Head
-from thalweg.doctor._levels import HALF, HELPFUL, MOST, Levels
-from thalweg.doctor._observation import Observation
+from thalweg.doctor._levels import EARLY, HALF, HELPFUL, MOST, Levels
+from thalweg.doctor._observation import Observation, Stage
 from thalweg.doctor._probe import Probe
 from thalweg.doctor._sample import Sample
 from thalweg.doctor._trial import Plan, Run
-from thalweg.doctor._watch import Watched
+from thalweg.doctor._watch import Watched, attained
 from thalweg.passes import Pass
-from thalweg.signal import Signal
+from thalweg.signal import Signal, TimeSignal, along_time
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,6 @@ class Readings:
         problem: as handed over, with the optimizer that is in use or assumed.
         passed: the pass at the point handed over; without layers where it could not be read.
         signal: how scale and gradient run with depth there.
-        signal_after: the same after the watched run, None where it broke down.
         card: what kind of place the point is, None where curvature could not be read.
         optimizer: the optimizer in use or assumed, on a copy, to read its settings.
         control: runs of the network as it is; none where they could not be made.
@@ -39,12 +40,12 @@ class Readings:
         constant_loss: the loss of the best answer that ignores the input, None where not known.
         shuffled_loss: the loss against the targets in random order, None where there are none.
         observed: the data, the head and a watched training; None where only remedies are tried.
+        is_frugal: whether rules pay for nothing that is not measured yet.
     """
 
     problem: Problem
     passed: Pass
     signal: Signal
-    signal_after: Signal | None
     card: CriticalPoint | None
     optimizer: torch.optim.Optimizer
     control: tuple[Run, ...]
@@ -52,6 +53,7 @@ class Readings:
     constant_loss: float | None
     shuffled_loss: float | None
     observed: Observation | None = None
+    is_frugal: bool = False
 
     @property
     def _seen(self) -> Observation:
@@ -130,12 +132,50 @@ class Readings:
         """Steps after which what the training did is known."""
         return self.watched.num_steps
 
+    @property
+    def is_early(self) -> bool:
+        """Whether an epoch was watched only, so that what is found must be mended to be said."""
+        return self._seen.stage is Stage.FIRST_EPOCH
+
+    @cached_property
+    def signal_after(self) -> Signal | None:
+        """Signal through depth after the watched run, None where it broke down. Cost: 1."""
+        if self.watched.failure or not self.is_readable:
+            return None
+        try:
+            return Signal.of(Pass.of(self.watched.problem.in_eval_mode()))
+        except ThalwegError:
+            # A training that broke down leaves parameters with no finite loss; the finding says so.
+            return None
+
+    @cached_property
+    def in_time(self) -> tuple[TimeSignal, ...]:
+        """Signal through the steps of recurrent layers, on some of the samples. Cost: 2 of them."""
+        if not any(isinstance(module, nn.RNNBase) for module in self.problem.model.modules()):
+            return ()
+        try:
+            part = self.problem.in_eval_mode()
+            if part.num_samples > READ_IN_TIME:
+                part = part.subsampled(READ_IN_TIME, torch.Generator().manual_seed(0))
+            return tuple(TimeSignal.of(found) for found in along_time(part))
+        except ThalwegError:
+            return ()
+
+    @property
+    def cost(self) -> float:
+        """Gradients over all data that rules asked for, beside the probes."""
+        after = 1.0 if "signal_after" in vars(self) else 0.0
+        read = min(1.0, READ_IN_TIME / self.problem.num_samples)
+        return after + (2 * read if vars(self).get("in_time") else 0.0)
+
     @cached_property
     def learned(self) -> float:
         """The share of what can be learned that was: 0 like a blind answer, 1 the attainable."""
         if self.watched.failure:
             return 0.0
         end = min(self.watched.end, self.settled)
+        if self.is_early:
+            end = attained(self.watched, self.settled)
         above = self.start if self.blind_loss is None else self.blind_loss
         reach = self.levels.explained * (above - self.levels.floor)
         return (above - end) / reach if reach > 0 else (1.0 if end <= above else 0.0)
@@ -147,7 +187,7 @@ class Readings:
         Measured against blind answers, so that a network that was trained before counts too;
         against the loss it begins with where no blind answer is known.
         """
-        return self.learned >= HALF or self.is_promising
+        return self.learned >= (EARLY if self.is_early else HALF) or self.is_promising
 
     @cached_property
     def is_promising(self) -> bool:
@@ -159,6 +199,9 @@ class Readings:
         late = losses[len(losses) * 3 // 5 :]
         if self.watched.failure or len(late) < 10:
             return False
+        if self.is_early and self.learned < CONSTANT:
+            # On the way to a constant answer, so far.
+            return False
         fit = linregress(range(len(late)), late)
         if not fit.slope < -SURE * fit.stderr:
             return False
@@ -168,23 +211,32 @@ class Readings:
 
     @property
     def trains_well(self) -> bool:
-        """Whether it learns most of what can be learned."""
-        return self.learned >= MOST
+        """Whether it learns most of what can be learned, or will, for all that an epoch shows."""
+        return self.trains if self.is_early else self.learned >= MOST
 
     @property
     def may_train(self) -> bool:
         """Whether it trains, or was not watched long enough to tell."""
-        return self._seen.is_certain or self.trains
+        return self._seen.stage is Stage.FIRST_STEPS or self.trains
 
     @property
     def may_train_well(self) -> bool:
         """The same of training well."""
-        return self._seen.is_certain or self.trains_well
+        return self._seen.stage is Stage.FIRST_STEPS or self.trains_well
+
+    @property
+    def generalises(self) -> bool:
+        """Whether what was held out is answered nearly as well as can be, where that is known."""
+        above = self.blind_loss
+        if self.held_out is None or above is None:
+            return True
+        reach = self.levels.explained * (above - self.levels.floor)
+        return above - self.held_out.loss >= MOST * reach
 
     @property
     def trains_well_in_training(self) -> bool:
         """The same by the loss in training mode alone, with units dropped."""
-        return self.watched.end <= self.levels.at(MOST, self.start)
+        return self.watched.end <= self.levels.at(EARLY if self.is_early else MOST, self.start)
 
     @cached_property
     def slower(self) -> float:
@@ -199,22 +251,55 @@ class Readings:
     @cached_property
     def faster(self) -> float:
         """Share of the attainable that ten or a hundred times the learning rate gains."""
+        if self.is_early:
+            # Within an epoch ten times the rate is ahead of many a sound one.
+            gain = self.gain(100.0)
+            for share in (0.3, 0.03):
+                # At the pace at which an epoch moves the parameters by a share of their size.
+                factor = share * self.total_steps / self.num_seen / max(self.moves, 1e-9)
+                if gain < HELPFUL and 300 < factor < inf:
+                    gain = max(gain, self.gain(float(round(factor))))
+            return gain
         gain = self.gain(10.0)
         return gain if gain >= HELPFUL else max(gain, self.gain(100.0))
 
-    def gain(self, factor: float, larger: int = 1) -> float:
-        """Share of the attainable that a factor of the learning rate gains, 0 where it breaks off.
+    @cached_property
+    def moves(self) -> float:
+        """How far the whole training takes the parameters at this pace, straight on: ‖Δθ‖/‖θ‖."""
+        before = dict(self.problem.model.named_parameters())
+        moved = size = 0.0
+        for name, after in self.watched.problem.model.named_parameters():
+            first = before[name].detach().double()
+            moved += float((after.detach().double() - first).square().sum())
+            size += float(first.square().sum())
+        ahead = self.total_steps / max(self.num_seen, 1)
+        return ahead * (moved / size) ** 0.5 if size else inf
 
-        Over as many steps with the same data order, minibatches `larger` times as large.
+    def gain(self, factor: float, larger: int = 1) -> float:
+        """Share of the attainable that a factor of the learning rate gains.
+
+        0 where it breaks off, or where finding out would cost more than may be spent.
+
+        Over as many steps with the same data order; or fewer, on minibatches `larger` times as
+        large, against the end of the watched training.
         """
         other, own = self.probe.at(factor, larger), self.probe.of(self.watched)
+        if larger > 1:
+            # Few steps on many samples each against all that were watched.
+            own = attained(self.watched, self.settled)
         above = self.start if self.blind_loss is None else self.blind_loss
         reach = self.levels.explained * (above - self.levels.floor)
-        if other == inf or not reach > 0:
+        if other is None or other == inf or not reach > 0:
             return 0.0
         # A training that is worse than a blind answer is no further from it than its start was.
         return (min(own, max(above, self.start)) - other) / reach
 
+
+READ_IN_TIME = 128
+"""Samples that a gradient along time is read on."""
+
+CONSTANT = 0.02
+"""After an epoch, learning less than this share is no more than finding the constant answer."""
 
 SURE = 4.0
 """Standard errors of a slope that is no chance."""

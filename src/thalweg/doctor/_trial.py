@@ -9,7 +9,7 @@ from time import perf_counter
 
 import torch
 
-from thalweg._batch import Batch
+from thalweg._batch import Batch, num_samples
 from thalweg._errors import ProblemError, ThalwegError
 from thalweg._problem import Problem
 from thalweg._reading import reading
@@ -55,6 +55,7 @@ class Run:
         failure: why the run broke off, "" where it did not.
         seconds: of the training itself.
         num_samples: that its steps took, each as often as it was taken.
+        num_scored: held-out samples that were scored, each as often as it was.
     """
 
     seed: int
@@ -65,6 +66,12 @@ class Run:
     failure: str
     seconds: float
     num_samples: int = 0
+    num_scored: int = 0
+
+    @property
+    def cost(self) -> float:
+        """Gradients of a sample: a forward pass is a third of one."""
+        return self.num_samples + self.num_scored / 3
 
     @property
     def final_loss(self) -> float:
@@ -90,8 +97,10 @@ class Run:
         return sum(tail) / len(tail)
 
 
-def train(problem: Problem, plan: Plan, seed: int) -> Run:
+def train(problem: Problem, plan: Plan, seed: int, before: Score | None = None) -> Run:
     """Trains the problem's own model: give a copy. The caller's random state is put back.
+
+    The score before the first step is taken unless it is known.
 
     A problem with test data of its own is scored on these. Where a batch is all the data, the seed
     decides which tenth of them is left out instead of their order: runs that are all alike would
@@ -113,7 +122,9 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
     with reading(), threads(plan.num_threads):
         torch.manual_seed(seed)
         optimizer = made_optimizer(problem)
-        before = score(problem, held_out, plan.reduction)
+        num_scored = sum(map(num_samples, held_out))
+        num_passes = 1 if before else 2
+        before = before or score(problem, held_out, plan.reduction)
         after_step = scheduling(problem, optimizer, size)
         # The model may be in evaluation mode for the reading; training has a mode of its own.
         set_mode(problem)
@@ -138,13 +149,14 @@ def train(problem: Problem, plan: Plan, seed: int) -> Run:
             else score(problem, held_out, plan.reduction)
         )
     steps, losses = _curve(values, plan.num_steps)
-    return Run(seed, steps, losses, before, after, failure, seconds, len(values) * size)
+    num_scored *= num_passes - bool(failure)
+    return Run(seed, steps, losses, before, after, failure, seconds, len(values) * size, num_scored)
 
 
-def tolerant(problem: Problem, plan: Plan, seed: int) -> Run:
+def tolerant(problem: Problem, plan: Plan, seed: int, before: Score | None = None) -> Run:
     """The same where a step or the scoring may raise: such a run broke off before it began."""
     try:
-        return train(problem, plan, seed)
+        return train(problem, plan, seed, before)
     except ThalwegError as error:
         return Run(seed, (), (), Score(inf, None), Score(inf, None), str(error), 0.0)
 

@@ -12,7 +12,7 @@ import torch
 
 from thalweg._errors import ProblemError, ThalwegError
 from thalweg._problem import Problem
-from thalweg._reading import reading
+from thalweg._reading import RandomState, reading
 from thalweg._recipe import scheduling, set_mode, steps_in_epoch, take_step
 from thalweg._training import born, threads, without_leftover
 from thalweg.doctor._instruments import Instruments, Use
@@ -25,6 +25,9 @@ EVERY = 8
 
 TAIL = 0.2
 """The loss "at the end" is the mean over this share of the steps."""
+
+SETTLING, SETTLING_SAMPLES = 20, 512
+"""Minibatches that the loss in evaluation mode is read on at the end, or so many samples' worth."""
 
 
 @dataclass(frozen=True)
@@ -117,67 +120,153 @@ def watch(
 
     Cost: a gradient of a minibatch a step.
     """
-    copied = problem.copied()
-    generator = torch.Generator().manual_seed(seed)
-    with reading(), threads(num_threads):
-        torch.manual_seed(seed)
-        optimizer = made_optimizer(copied)
-        after_step = scheduling(copied, optimizer, batch_size)
-        instruments = Instruments(copied.model, optimizer)
-        before = {n: p.detach().clone() for n, p in copied.model.named_parameters()}
-        owned = [p._version for p in problem.model.parameters()]
-        set_mode(copied)
-        per_epoch = steps_in_epoch(copied, batch_size)
-        losses: list[float] = []
-        failure, error = "", None
-        batches = without_leftover(copied.minibatches(batch_size, generator), copied.model)
-        if batch_size == 1:
-            batches = copied.minibatches(batch_size, generator)
-        with instruments.attached():
-            for step, batch in enumerate(islice(batches, max_steps)):
-                instruments.is_on = step < CLOSE_LOOK or step % EVERY == 0
-                try:
-                    loss = take_step(copied, batch, optimizer, f"step {step}")
-                    after_step(step)
-                except ThalwegError as raised:
-                    failure, error = str(raised), raised
-                    break
-                if [p._version for p in problem.model.parameters()] != owned:
-                    raise ProblemError(
-                        "the step of your own trains another model than the one it is given; use "
-                        "its arguments alone: step=lambda model, batch, optimizer: ..."
+    return Watch(problem, batch_size, seed, num_threads).until(max_steps, max_steps, is_enough)
+
+
+class Watch:
+    """A training under instruments that can be left for a look, and gone on with.
+
+    In between, the caller's random state is the caller's.
+    """
+
+    def __init__(self, problem: Problem, batch_size: int, seed: int, num_threads: int) -> None:
+        self.copied, self.num_threads = problem.copied(), num_threads
+        self._owned = list(problem.model.parameters())
+        generator = torch.Generator().manual_seed(seed)
+        with reading(), threads(num_threads):
+            torch.manual_seed(seed)
+            self.optimizer = made_optimizer(self.copied)
+            self._after_step = scheduling(self.copied, self.optimizer, batch_size)
+            self.instruments = Instruments(self.copied.model, self.optimizer)
+            self._before = {n: p.detach().clone() for n, p in self.copied.model.named_parameters()}
+            set_mode(self.copied)
+            self._state = RandomState.now()
+        self.steps_in_epoch = steps_in_epoch(self.copied, batch_size)
+        self.losses: list[float] = []
+        self.failure: str = ""
+        self.error: ThalwegError | None = None
+        batches = self.copied.minibatches(batch_size, generator)
+        if batch_size > 1:
+            batches = without_leftover(batches, self.copied.model)
+        self._batches = batches
+
+    def until(
+        self,
+        num_steps: int,
+        max_steps: int,
+        is_enough: Callable[[Sequence[float]], bool] = lambda losses: False,
+    ) -> Watched:
+        """Goes on until so many steps have been taken in all, and says what was seen so far.
+
+        Args:
+            num_steps: in all, with those before.
+            max_steps: that are to be watched at most, later ones counted in.
+            is_enough: see `watch`.
+
+        Raises:
+            ProblemError: see `watch`.
+        """
+        with reading(), threads(self.num_threads):
+            self._state.put_back()
+            with self.instruments.attached():
+                is_over = bool(self.failure)
+                while not is_over and len(self.losses) < num_steps:
+                    is_over = self._stepped() or (
+                        len(self.losses) % self.steps_in_epoch == 0 and is_enough(self.losses)
                     )
-                if not torch.isfinite(loss):
-                    failure = f"the loss is {float(loss)} at step {step}, born in " + born(
-                        copied, batch
-                    )
-                    break
-                losses.append(float(loss))
-                if (step + 1) % per_epoch == 0 and is_enough(losses):
-                    break
-        after = dict(copied.model.named_parameters())
-    names = {id(p): name for name, p in after.items()}
-    return Watched(
-        problem=copied,
-        optimizer=optimizer,
-        losses=tuple(losses),
-        steps_in_epoch=per_epoch,
-        max_steps=max_steps,
-        failure=failure,
-        error=error,
-        uses=tuple(instruments.uses),
-        num_optimizer_steps=instruments.num_steps,
-        ran=frozenset(instruments.has_run),
-        in_eval=frozenset(instruments.in_eval),
-        arrived=frozenset(instruments.arrived),
-        given=frozenset(
-            names[id(p)]
-            for group in optimizer.param_groups
-            if float(group["lr"]) != 0
-            for p in group["params"]
-            if id(p) in names
-        ),
-        unmoved=frozenset(
-            name for name, p in after.items() if p.requires_grad and torch.equal(p, before[name])
-        ),
-    )
+            self._state = RandomState.now()
+        return self._seen(max_steps)
+
+    def _stepped(self) -> bool:
+        """Takes a step; whether the training broke off."""
+        step = len(self.losses)
+        batch = next(self._batches, None)
+        if batch is None:
+            return True
+        self.instruments.is_on = step < CLOSE_LOOK or step % EVERY == 0
+        versions = [p._version for p in self._owned]
+        try:
+            loss = take_step(self.copied, batch, self.optimizer, f"step {step}")
+            self._after_step(step)
+        except ThalwegError as raised:
+            self.failure, self.error = str(raised), raised
+            return True
+        if [p._version for p in self._owned] != versions:
+            raise ProblemError(
+                "the step of your own trains another model than the one it is given; use "
+                "its arguments alone: step=lambda model, batch, optimizer: ..."
+            )
+        if not torch.isfinite(loss):
+            place = born(self.copied, batch)
+            self.failure = f"the loss is {float(loss)} at step {step}, born in {place}"
+            return True
+        self.losses.append(float(loss))
+        return False
+
+    def _seen(self, max_steps: int) -> Watched:
+        after = dict(self.copied.model.named_parameters())
+        names = {id(p): name for name, p in after.items()}
+        instruments = self.instruments
+        return Watched(
+            problem=self.copied,
+            optimizer=self.optimizer,
+            losses=tuple(self.losses),
+            steps_in_epoch=self.steps_in_epoch,
+            max_steps=max_steps,
+            failure=self.failure,
+            error=self.error,
+            uses=tuple(instruments.uses),
+            num_optimizer_steps=instruments.num_steps,
+            ran=frozenset(instruments.has_run),
+            in_eval=frozenset(instruments.in_eval),
+            arrived=frozenset(instruments.arrived),
+            given=frozenset(
+                names[id(p)]
+                for group in self.optimizer.param_groups
+                if float(group["lr"]) != 0
+                for p in group["params"]
+                if id(p) in names
+            ),
+            unmoved=frozenset(
+                name
+                for name, p in after.items()
+                if p.requires_grad and torch.equal(p, self._before[name])
+            ),
+        )
+
+
+def attained(watched: Watched, settled: float) -> float:
+    """The loss that few steps have led to: that in evaluation mode, over many minibatches.
+
+    Where batch normalisation or dropout ran, the lower of both: statistics that run along have not
+    settled by then, and dropped units count in the other.
+    """
+    return min(watched.end, settled) if watched.ran else settled
+
+
+def settling(batch_size: int) -> int:
+    """Minibatches that `settled` reads. Each costs a third of a gradient."""
+    return max(SETTLING, -(-SETTLING_SAMPLES // batch_size))
+
+
+def settled(watched: Watched, batch_size: int) -> float:
+    """Mean minibatch loss in evaluation mode; inf where there is none."""
+    if watched.failure:
+        return inf
+    problem = watched.problem
+    modes = [(module, module.training) for module in problem.model.modules()]
+    problem.model.eval()
+    try:
+        with reading(), torch.no_grad():
+            stream = problem.minibatches(batch_size, torch.Generator().manual_seed(0))
+            losses = [
+                float(problem.evaluate(problem.model, b).loss)
+                for b in islice(stream, settling(batch_size))
+            ]
+        mean = fmean(losses)
+        return mean if mean == mean else inf
+    except ThalwegError:
+        return inf
+    finally:
+        for module, mode in modes:
+            module.training = mode

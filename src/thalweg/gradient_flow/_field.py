@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import NonFiniteError
-from thalweg.linalg import SymmetricOperator
+from thalweg.linalg import LinearOperator, SymmetricOperator
 from thalweg.surface import Point, Surface
 
 
@@ -112,6 +112,9 @@ class CountedHessian(SymmetricOperator):
         layout = point.layout
         super().__init__(layout.size, layout.dtype, layout.device)
         self._op, self._tally = point.hessian(), tally
+
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._op,)
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         self._tally.num_products += V.shape[1]

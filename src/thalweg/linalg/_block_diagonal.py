@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import OperatorError
+from thalweg.linalg._linear_operator import LinearOperator
 from thalweg.linalg._operator import SymmetricOperator
 
 
@@ -45,6 +46,9 @@ class BlockDiagonalOperator(SymmetricOperator):
             )
         super().__init__(sum(block.size for block in blocks), blocks[0].dtype, blocks[0].device)
         self.blocks = tuple(blocks)
+
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return self.blocks
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         pieces = V.split([block.size for block in self.blocks])

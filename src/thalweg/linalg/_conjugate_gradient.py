@@ -92,6 +92,7 @@ def conjugate_gradient(
         curvature=curvature,
         is_converged=residual <= tol,
         num_products=counted.num_products,
+        route=counted.said,
     )
 
 

@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import OperatorError
+from thalweg.linalg._linear_operator import LinearOperator
 from thalweg.linalg._operator import SymmetricOperator
 
 
@@ -18,6 +19,9 @@ class CountedOperator(SymmetricOperator):
         self._op = op
         self._call = call
         self.num_products = 0
+
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._op,)
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         product = self._op @ V

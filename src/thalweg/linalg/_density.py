@@ -44,6 +44,7 @@ class Density:
         rounding: Doubt of a node by rounding and asymmetry. [eigenvalue]
         size: n.
         num_products: Products taken.
+        route: How products were computed, in words; "" for an operator that does not say.
     """
 
     nodes: Float64[Tensor, "p m"]
@@ -56,6 +57,7 @@ class Density:
     rounding: float
     size: int
     num_products: int
+    route: str = ""
 
     def moment(self, power: int) -> Estimate:
         """Estimate a moment of the spectrum.
@@ -93,7 +95,9 @@ class Density:
         each = (self.weights * self.nodes**power).sum(dim=1)
         largest = float(self.nodes.abs().max())
         floor = power * largest ** (power - 1) * self.rounding if power > 0 else 0.0
-        return Estimate(float(each.mean()), math.hypot(_stderr(each), floor), self.num_products)
+        return Estimate(
+            float(each.mean()), math.hypot(_stderr(each), floor), self.num_products, self.route
+        )
 
     def count_below(self, x: float) -> Count:
         """Estimate how many eigenvalues lie below x, with an interval.
@@ -202,6 +206,7 @@ class Density:
             is_exact=False,
             eigenvalues=None,
             num_products=self.num_products,
+            route=self.route,
         )
 
     def _count(self, low: float, high: float, unit: int) -> Count:
@@ -330,6 +335,7 @@ def density(
         rounding=max(probe.rounding for probe in probes),
         size=op.size,
         num_products=counted.num_products,
+        route=counted.said,
     )
 
 

@@ -7,10 +7,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thalweg._errors import OperatorError
 from thalweg.linalg._counted import CountedOperator
+from thalweg.linalg._deflation import ROUNDINGS, Deflation
 from thalweg.linalg._operator import SymmetricOperator
-from thalweg.linalg._sketch import ROUNDINGS, Sketch
+from thalweg.linalg._trace import check_budget
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,38 +22,40 @@ class Diagonal:
         stderr: Their standard errors: infinite from one probe, and never below rounding.
             [the operator's unit]
         num_products: Products taken.
+        route: How products were computed, in words; "" for an operator that does not say.
     """
 
     values: Float[Tensor, "n"]
     stderr: Float[Tensor, "n"]
     num_products: int
+    route: str = ""
 
 
 def diagonal(
     op: SymmetricOperator, *, num_products: int = 30, generator: torch.Generator
 ) -> Diagonal:
-    """Estimate diag A: what the probes span is taken exactly, the rest by signs.
+    """Estimate diag A: a Krylov space is held exactly, signs see what that leaves.
 
-        dᵢ = diag(A − PᵢA Pᵢ) + ωᵢ ∘ PᵢA Pᵢωᵢ,   Pᵢ = I − QᵢQᵢᵀ,   Qᵢ = orth of A Ω without column i
-        diag A ≈ mean dᵢ,   stderr² = Σ(dᵢ − mean)² / (m(m − 1))   entry by entry
+        A Q = Q T + β q eₘᵀ,   P = I − QQᵀ,   G = P A P
+        diag A ≈ diag(A − G) + mean dᵢ,   dᵢ = ωᵢ ∘ G ωᵢ − c(ωᵢ ∘ Ĝᵢωᵢ − diag Ĝᵢ)
+        stderr² = Σ(dᵢ − mean)²/(s(s − 1))   entry by entry
 
-    Exact to rounding when A has rank below m, and when num_products ≥ n (the matrix is multiplied
-    out). The dᵢ share their sketch, so the stderr is somewhat small where the sketch
-    is a large part of the space: measured at 15 probes and n = 150, 0.99 of the rms error for
-    λ_j = 0.8ʲ, 0.93 for 1/j, 0.78 for a flat spectrum.
+    for s probes ωᵢ of random signs, and Ĝᵢ, c as in `trace`. Exact to rounding when A has few
+    different eigenvalues, and when num_products ≥ n (the matrix is multiplied out). The dᵢ share
+    their images, so the stderr is somewhat small where Ĝ nearly holds the remainder.
 
     Args:
         op: Symmetric n×n operator.
-        num_products: Budget; m = num_products // 2 probes are drawn.
-        generator: Draws the probes, vectors of independent signs.
+        num_products: Budget, for steps and probes together.
+        generator: Draws the start of the run, uniform on the sphere, and the signs.
 
     Returns:
-        `Diagonal`. [the operator's unit]
+        `Diagonal`; its stderrs are infinite where there is but one probe. [the operator's unit]
 
     Raises:
         OperatorError: num_products < 2; a product is NaN or infinite.
 
-    Cost: 2m products, m + rank A where that is fewer, n where that fits; 8m vectors of memory.
+    Cost: num_products, n where that fits; m + 5s vectors of memory.
 
     Example:
         >>> import torch
@@ -62,44 +64,36 @@ def diagonal(
         >>> diagonal(op, generator=torch.Generator().manual_seed(0)).values
         tensor([ 2., -3.])
 
-    Source: Epperly, Tropp and Webber 2024, SIAM J. Matrix Anal. Appl. 45, sec. 2.4 (XDiag), after
-    Bekas, Kokiopoulou and Saad 2007. We differ: A is symmetric, so we project from both sides,
-    PᵢA Pᵢ in the place of PᵢA, which costs no product more and leaves less to the signs: measured
-    0.7 of XDiag's error for λ_j = 0.8ʲ and for 1/j, 0.96 for a flat spectrum.
+    Source: Bekas, Kokiopoulou and Saad 2007 (signs), the means of `trace` to lower their variance;
+    the leave-one-out device is that of XDiag, Epperly, Tropp and Webber 2024, sec. 2.4.
     """
-    if num_products < 2:
-        raise OperatorError(
-            f"diagonal(op, num_products={num_products}): a probe costs two products; give "
-            "num_products >= 2."
-        )
+    check_budget("diagonal", num_products)
     counted = CountedOperator(op, "diagonal")
     if op.size <= num_products:
         return _exact(counted)
-    return _exchangeable(counted, _signs(op, num_products // 2, generator))
+    deflation = Deflation(counted, generator, _signs)
+    deflation.spend(num_products)
+    return _read(deflation, counted)
 
 
 def _exact(op: CountedOperator) -> Diagonal:
     A = op.to_dense()
     floor = ROUNDINGS * torch.finfo(op.dtype).eps * A.norm(dim=0)
-    return Diagonal(A.diagonal().clone(), floor, op.num_products)
+    return Diagonal(A.diagonal().clone(), floor, op.num_products, op.said)
 
 
-def _exchangeable(op: CountedOperator, omega: Float[Tensor, "n m"]) -> Diagonal:
-    """Average the m leave-one-out estimates of every entry."""
-    m = omega.shape[1]
-    sketch = Sketch(op, omega)
-    Q, Z, S, H = sketch.Q, sketch.Z, sketch.S, sketch.H
-    QS, QH = Q @ S, Q @ H
-    own = (S * (H @ S)).sum(dim=0)
-    # A − PAP = (I−P)A + A(I−P) − (I−P)A(I−P), and I − Pᵢ = Q(I − sᵢsᵢᵀ)Qᵀ.
-    half = (Q * Z).sum(dim=1, keepdim=True) - QS * (Z @ S)
-    both = (QH * Q).sum(dim=1, keepdim=True) - 2 * QS * (QH @ S) + own * QS * QS
-    each = 2 * half - both + omega * sketch.remainder()
-    values = each.mean(dim=1)
-    size = (Q * Z).abs().sum(dim=1) + sketch.Y.abs().mean(dim=1)
-    floor = ROUNDINGS * torch.finfo(op.dtype).eps * size
-    spread = each.std(dim=1) / math.sqrt(m) if m > 1 else torch.full_like(values, math.inf)
-    return Diagonal(values, torch.hypot(spread, floor), op.num_products)
+def _read(deflation: Deflation, op: CountedOperator) -> Diagonal:
+    """Average the estimates of every entry."""
+    held, omega = deflation.held_diagonal(), deflation.omega
+    each = omega * deflation.images
+    lengths = deflation.rest.norm(dim=0)
+    for fold in deflation.folds():
+        seen = omega[:, fold.members] * fold.seen * lengths[fold.members]
+        each[:, fold.members] -= fold.share * (seen - fold.diagonal[:, None])
+    s = deflation.num_probes
+    values = held + each.mean(dim=1)
+    spread = each.std(dim=1) / math.sqrt(s) if s > 1 else torch.full_like(values, math.inf)
+    return Diagonal(values, torch.hypot(spread, deflation.row_floor()), op.num_products, op.said)
 
 
 def _signs(op: SymmetricOperator, count: int, generator: torch.Generator) -> Float[Tensor, "n k"]:

@@ -24,6 +24,7 @@ class EigenPairs:
             [the operator's unit]
         is_converged: Every residual is at most tol·max|θ|.
         num_products: Products taken by the run that found them.
+        route: How products were computed, in words; "" for an operator that does not say.
     """
 
     values: Float[Tensor, "k"]
@@ -32,6 +33,7 @@ class EigenPairs:
     bounds: Float[Tensor, "k 2"]
     is_converged: bool
     num_products: int
+    route: str = ""
 
 
 def eigenpairs(
@@ -122,6 +124,7 @@ def pairs_at_end(search: Search, op: SymmetricOperator, k: int, sign: int) -> Ei
         bounds=to_tensor(bounds),
         is_converged=search.is_converged,
         num_products=search.num_products,
+        route=op.said,
     )
 
 

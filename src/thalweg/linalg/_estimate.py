@@ -9,9 +9,10 @@ class Estimate:
 
     Attributes:
         value: The estimate, unbiased.
-        stderr: Its standard error in the same unit: infinite from one probe, and never below
-            rounding.
+        stderr: Its standard error in the same unit: infinite where one probe cannot tell it, and
+            never below rounding.
         num_products: Products taken.
+        route: How products were computed, in words; "" for an operator that does not say.
 
     Example:
         >>> from thalweg.linalg import Estimate
@@ -22,6 +23,7 @@ class Estimate:
     value: float
     stderr: float
     num_products: int
+    route: str = ""
 
     def __str__(self) -> str:
         return f"{self.value:.6g} ± {self.stderr:.2g}"

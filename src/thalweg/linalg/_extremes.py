@@ -24,6 +24,7 @@ class Extremes:
         num_checks: How often the run asked itself whether to stop.
         is_exhausted: That Krylov space is invariant: its ends are the ends of the spectrum.
         rounding: Doubt of any number from rounding and asymmetry. [the operator's unit]
+        route: How products were computed, in words; "" for an operator that does not say.
     """
 
     top: EigenPairs
@@ -33,6 +34,7 @@ class Extremes:
     num_checks: int
     is_exhausted: bool
     rounding: float
+    route: str = ""
 
     def spread_bound(self, failure: float = 0.01) -> tuple[float, float]:
         """Return an interval that holds the whole spectrum, with a probability.
@@ -142,6 +144,7 @@ def extremes(
         top=pairs_at_end(search, op, k, 1),
         bottom=pairs_at_end(search, op, k, -1),
         num_products=search.num_products,
+        route=op.said,
         num_krylov=search.num_krylov,
         num_checks=search.num_checks,
         is_exhausted=search.is_exhausted,

@@ -28,6 +28,7 @@ class Followed:
         second: The next eigenvalue, as far as it is known. [the operator's unit]
         is_converged: The error is at most tol·|θ|.
         num_products: Products taken.
+        route: How products were computed, in words; "" for an operator that does not say.
     """
 
     value: float
@@ -37,6 +38,7 @@ class Followed:
     second: float
     is_converged: bool
     num_products: int
+    route: str = ""
 
 
 def follow(
@@ -108,6 +110,7 @@ def follow(
         second=below,
         is_converged=is_converged,
         num_products=run.num_products,
+        route=op.said,
     )
 
 

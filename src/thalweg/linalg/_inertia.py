@@ -9,9 +9,8 @@ from torch import Tensor
 
 from thalweg._errors import OperatorError
 from thalweg.linalg._counted import CountedOperator
+from thalweg.linalg._linear_operator import FOUR_GIB
 from thalweg.linalg._operator import SymmetricOperator
-
-_FOUR_GIB = 4 * 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,6 +27,7 @@ class Inertia:
         is_exact: Counted, not estimated.
         eigenvalues: All of them, ascending, where counted. [the operator's unit]
         num_products: Products taken.
+        route: How products were computed, in words; "" for an operator that does not say.
     """
 
     negative: int | float
@@ -38,6 +38,7 @@ class Inertia:
     is_exact: bool
     eigenvalues: Float64[Tensor, "n"] | None
     num_products: int
+    route: str = ""
 
     def __str__(self) -> str:
         low, high = self.interval
@@ -47,7 +48,7 @@ class Inertia:
 
 
 def inertia(
-    op: SymmetricOperator, *, null_tol: float | None = None, max_bytes: int = _FOUR_GIB
+    op: SymmetricOperator, *, null_tol: float | None = None, max_bytes: int = FOUR_GIB
 ) -> Inertia:
     """Count the negative, null and positive eigenvalues of the whole matrix.
 
@@ -107,4 +108,5 @@ def inertia(
         is_exact=True,
         eigenvalues=torch.from_numpy(values),
         num_products=counted.num_products,
+        route=counted.said,
     )

@@ -32,6 +32,7 @@ class Tridiagonal:
         defect: ‖QᵀAQ − T‖_F, measured on the way: asymmetry and noise of the operator, and
             rounding. [the operator's unit]
         num_products: Products taken.
+        route: How products were computed, in words; "" for an operator that does not say.
     """
 
     alphas: Float[Tensor, "m"]
@@ -40,6 +41,7 @@ class Tridiagonal:
     is_invariant: bool
     defect: float
     num_products: int
+    route: str = ""
 
 
 class LanczosRun:
@@ -210,4 +212,5 @@ def lanczos(op: SymmetricOperator, start: Float[Tensor, "n"], num_steps: int) ->
         is_invariant=run.is_invariant,
         defect=run.defect,
         num_products=run.num_products,
+        route=op.said,
     )

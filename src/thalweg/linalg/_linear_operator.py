@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import numpy as np
 import scipy.sparse.linalg
@@ -11,9 +12,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import OperatorError
-from thalweg.linalg._operator import SymmetricOperator
 
-_FOUR_GIB = 4 * 2**30
+if TYPE_CHECKING:
+    from thalweg.linalg._operator import SymmetricOperator
+
+FOUR_GIB = 4 * 2**30
 
 
 class LinearOperator(ABC):
@@ -32,13 +35,17 @@ class LinearOperator(ABC):
         device: Device of those vectors.
 
     Raises:
-        OperatorError: A side is below 1 or the dtype is not a real floating one.
+        OperatorError: A side is below 1 or the dtype is not a real floating one; of a product, the
+            factor does not fit, or its result is not of the shape and dtype promised.
 
     Cost: `A @ V` with k columns is k products, `A.gram() @ V` is 2k.
     """
 
     # NumPy arrays would otherwise take `A @ array` apart item by item.
     __array_ufunc__ = None
+
+    _by_products = "op @ v, op.T @ u, singular_values(op)"
+    """What to do without the dense matrix."""
 
     def __init__(
         self, shape: tuple[int, int], dtype: torch.dtype, device: torch.device | str
@@ -55,6 +62,7 @@ class LinearOperator(ABC):
             )
         self._shape = shape
         self._dtype = dtype
+        # "cuda" and "cuda:0" are one device: ask torch for the full name.
         self._device = torch.empty(0, device=device).device
 
     @abstractmethod
@@ -80,6 +88,15 @@ class LinearOperator(ABC):
         """The device of the vectors taken and returned."""
         return self._device
 
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        """Return the operators whose products make a product of this one."""
+        return ()
+
+    @property
+    def said(self) -> str:
+        """How products are computed, in words; "" where the operator does not say."""
+        return "; ".join(dict.fromkeys(op.said for op in self._made_of() if op.said))
+
     def __repr__(self) -> str:
         m, n = self._shape
         return f"{type(self).__name__}({m}×{n}, {self._dtype}, {self._device})"
@@ -91,34 +108,52 @@ class LinearOperator(ABC):
 
     def __matmul__(self, v: Tensor) -> Tensor:
         """Return A v for v of shape (n,) or (n, k), as (m,) or (m, k)."""
+        self.check_factor(v)
+        block = v.detach() if v.ndim == 2 else v.detach()[:, None]
+        product = self._apply(block).detach()
+        shape = (self._shape[0], block.shape[1])
+        if product.shape != shape or product.dtype != self._dtype:
+            raise OperatorError(
+                f"op @ v: {self!r} returned shape {tuple(product.shape)} and {product.dtype} "
+                f"for a block of shape {tuple(block.shape)}; its product must return the shape "
+                f"and dtype of op, here {shape}."
+            )
+        return product if v.ndim == 2 else product[:, 0]
+
+    def check_factor(self, v: Tensor) -> None:
+        """Raise OperatorError unless `op @ v` fits: tensor, shape, dtype and device."""
         n = self._shape[1]
         if not isinstance(v, Tensor):
             raise OperatorError(
-                f"A @ v: v is a {type(v).__name__}; give a tensor, or use A.to_scipy() @ v for "
-                "NumPy arrays."
+                f"op @ v: v is a {type(v).__name__}; give a tensor, or use op.to_scipy() @ v "
+                "for NumPy arrays."
             )
         if v.ndim not in (1, 2) or v.shape[0] != n:
             raise OperatorError(
-                f"A @ v: v has shape {tuple(v.shape)}, {self!r} takes ({n},) or ({n}, k); give v "
-                f"with {n} rows."
+                f"op @ v: v has shape {tuple(v.shape)}, {self!r} takes ({n},) or ({n}, k); "
+                f"give v with {n} rows."
             )
-        if (v.dtype, v.device) != (self._dtype, self._device):
+        if v.dtype != self._dtype:
             raise OperatorError(
-                f"A @ v: v is {v.dtype} on {v.device}, {self!r} takes {self._dtype} on "
-                f"{self._device}; type v.to(A.device, A.dtype)."
+                f"op @ v: v is {v.dtype}, {self!r} takes {self._dtype}; type v.to(op.dtype)."
             )
-        block = v.detach() if v.ndim == 2 else v.detach()[:, None]
-        product = self._apply(block).detach()
-        return product if v.ndim == 2 else product[:, 0]
+        if v.device != self._device:
+            raise OperatorError(
+                f"op @ v: v is on {v.device}, {self!r} lives on {self._device}; "
+                "type v.to(op.device)."
+            )
 
     def gram(self) -> SymmetricOperator:
         """Return AᵀA as a symmetric n×n operator; `A.T.gram()` is AAᵀ.
 
         Cost: two products each.
         """
-        return _Gram(self)
+        # A symmetric operator is a kind of this one, so its file imports this one.
+        from thalweg.linalg._gram_operator import GramOperator
 
-    def to_dense(self, *, chunk_size: int = 64, max_bytes: int = _FOUR_GIB) -> Float[Tensor, "m n"]:
+        return GramOperator(self)
+
+    def to_dense(self, *, chunk_size: int = 64, max_bytes: int = FOUR_GIB) -> Float[Tensor, "m n"]:
         """Return the matrix itself, multiplied out by blocks from its shorter side.
 
         Args:
@@ -133,23 +168,28 @@ class LinearOperator(ABC):
 
         Cost: min(m, n) products, and m·n entries of memory.
         """
+        self._check_room(chunk_size, max_bytes)
         m, n = self._shape
-        needed = m * n * self._dtype.itemsize
-        if needed > max_bytes:
-            raise OperatorError(
-                f"A.to_dense(max_bytes={max_bytes}): the {m}×{n} matrix of {self._dtype} takes "
-                f"{needed} bytes ({needed / 2**30:.3g} GiB); give max_bytes={needed}, or use "
-                "products alone: A @ v, A.T @ u."
-            )
-        if chunk_size < 1:
-            raise OperatorError(
-                f"A.to_dense(chunk_size={chunk_size}): a block has at least one column; give "
-                "chunk_size >= 1."
-            )
         if m < n:
             return self.T.to_dense(chunk_size=chunk_size, max_bytes=max_bytes).T
         unit = torch.eye(n, dtype=self._dtype, device=self._device)
         return torch.cat([self @ columns for columns in unit.split(chunk_size, dim=1)], dim=1)
+
+    def _check_room(self, chunk_size: int, max_bytes: int) -> None:
+        """Refuse a dense matrix that does not fit."""
+        m, n = self._shape
+        needed = m * n * self._dtype.itemsize
+        if needed > max_bytes:
+            raise OperatorError(
+                f"op.to_dense(max_bytes={max_bytes}): the {m}×{n} matrix of {self._dtype} takes "
+                f"{needed} bytes ({needed / 2**30:.3g} GiB); give max_bytes={needed}, or use "
+                f"products alone: {self._by_products}."
+            )
+        if chunk_size < 1:
+            raise OperatorError(
+                f"op.to_dense(chunk_size={chunk_size}): a block has at least one column; "
+                "give chunk_size >= 1."
+            )
 
     def to_scipy(self) -> scipy.sparse.linalg.LinearOperator:
         """Return the same matrix as a SciPy `LinearOperator` over NumPy arrays.
@@ -183,6 +223,9 @@ class _Transpose(LinearOperator):
         super().__init__((op.shape[1], op.shape[0]), op.dtype, op.device)
         self._op = op
 
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._op,)
+
     def _apply(self, V: Float[Tensor, "m k"]) -> Float[Tensor, "n k"]:
         return self._op._apply_adjoint(V)
 
@@ -193,14 +236,3 @@ class _Transpose(LinearOperator):
     def T(self) -> LinearOperator:
         """The transpose of the transpose."""
         return self._op
-
-
-class _Gram(SymmetricOperator):
-    """AᵀA."""
-
-    def __init__(self, op: LinearOperator) -> None:
-        super().__init__(op.shape[1], op.dtype, op.device)
-        self._op = op
-
-    def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
-        return self._op.T @ (self._op @ V)

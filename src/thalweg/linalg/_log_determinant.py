@@ -89,6 +89,7 @@ def log_determinant(
         preconditioned.log_determinant + value,
         math.hypot(spread, bias, floor),
         counted.num_products,
+        counted.said,
     )
 
 
@@ -112,7 +113,7 @@ def _exact(op: CountedOperator, shift: float) -> Estimate:
     _check_shift(shift, 10.0 * rounding)
     shifted = np.maximum(values, 0.0) + shift
     floor = 10.0 * rounding * float(np.sqrt((1 / shifted**2).sum()))
-    return Estimate(float(np.log(shifted).sum()), floor, op.num_products)
+    return Estimate(float(np.log(shifted).sum()), floor, op.num_products, op.said)
 
 
 def _check_positive(lowest: float, rounding: float, shift: float) -> None:

@@ -83,6 +83,7 @@ def least_residual(
         curvature=curvature,
         is_converged=residual <= tol or run.is_invariant,
         num_products=run.num_products,
+        route=op.said,
     )
 
 

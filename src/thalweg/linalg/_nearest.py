@@ -239,4 +239,5 @@ def _pairs(
         bounds=to_tensor(np.stack((values - residuals, values + residuals), axis=1)),
         is_converged=is_converged,
         num_products=op.num_products,
+        route=op.said,
     )

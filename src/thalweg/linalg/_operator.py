@@ -1,19 +1,16 @@
 """A symmetric matrix that can only be multiplied by."""
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 
-import numpy as np
-import scipy.sparse.linalg
 import torch
 from jaxtyping import Float, Int, Int64
 from torch import Tensor
 
 from thalweg._errors import OperatorError
+from thalweg.linalg._linear_operator import FOUR_GIB, LinearOperator
 
-_FOUR_GIB = 4 * 2**30
 
-
-class SymmetricOperator(ABC):
+class SymmetricOperator(LinearOperator):
     """A symmetric n×n matrix A of which only products A v are known.
 
     A subclass says its size, dtype and device once and implements one method, `_apply`, for
@@ -42,8 +39,7 @@ class SymmetricOperator(ABC):
         tensor([6., 2.])
     """
 
-    # NumPy scalars would otherwise spread `2.0 * op` over an object array.
-    __array_ufunc__ = None
+    _by_products = "eigenpairs(op), density(op)"
 
     def __init__(self, size: int, dtype: torch.dtype, device: torch.device | str) -> None:
         if size < 1:
@@ -51,79 +47,25 @@ class SymmetricOperator(ABC):
                 f"{type(self).__name__}(size={size}): an operator has at least one row; "
                 "give size >= 1."
             )
-        if not dtype.is_floating_point:
-            raise OperatorError(
-                f"{type(self).__name__}(dtype={dtype}): products need a real floating dtype; "
-                "give torch.float32 or torch.float64."
-            )
-        self._size = size
-        self._dtype = dtype
-        # "cuda" and "cuda:0" are one device: ask torch for the full name.
-        self._device = torch.empty(0, device=device).device
+        super().__init__((size, size), dtype, device)
 
     @abstractmethod
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         """Return A V for a block of k columns."""
 
+    def _apply_adjoint(self, U: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
+        """Return Aᵀ U = A U."""
+        return self._apply(U)
+
     @property
     def size(self) -> int:
         """The number of rows, n."""
-        return self._size
+        return self._shape[0]
 
     @property
-    def shape(self) -> tuple[int, int]:
-        """The shape of the matrix, (n, n)."""
-        return (self._size, self._size)
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """The dtype of the vectors taken and returned."""
-        return self._dtype
-
-    @property
-    def device(self) -> torch.device:
-        """The device of the vectors taken and returned."""
-        return self._device
-
-    def __repr__(self) -> str:
-        n = self._size
-        return f"{type(self).__name__}({n}×{n}, {self._dtype}, {self._device})"
-
-    def __matmul__(self, v: Tensor) -> Tensor:
-        """Return A v for v of shape (n,) or (n, k), in the same shape."""
-        self.check_factor(v)
-        block = v.detach() if v.ndim == 2 else v.detach()[:, None]
-        product = self._apply(block).detach()
-        if product.shape != block.shape or product.dtype != self._dtype:
-            raise OperatorError(
-                f"op @ v: {self!r} returned shape {tuple(product.shape)} and {product.dtype} "
-                f"for a block of shape {tuple(block.shape)}; its product must return the "
-                "shape and dtype it was given."
-            )
-        return product if v.ndim == 2 else product[:, 0]
-
-    def check_factor(self, v: Tensor) -> None:
-        """Raise OperatorError unless `op @ v` fits: tensor, shape, dtype and device."""
-        n = self._size
-        if not isinstance(v, Tensor):
-            raise OperatorError(
-                f"op @ v: v is a {type(v).__name__}; give a tensor, or use op.to_scipy() @ v "
-                "for NumPy arrays."
-            )
-        if v.ndim not in (1, 2) or v.shape[0] != n:
-            raise OperatorError(
-                f"op @ v: v has shape {tuple(v.shape)}, {self!r} takes ({n},) or ({n}, k); "
-                f"give v with {n} rows."
-            )
-        if v.dtype != self._dtype:
-            raise OperatorError(
-                f"op @ v: v is {v.dtype}, {self!r} takes {self._dtype}; type v.to(op.dtype)."
-            )
-        if v.device != self._device:
-            raise OperatorError(
-                f"op @ v: v is on {v.device}, {self!r} lives on {self._device}; "
-                "type v.to(op.device)."
-            )
+    def T(self) -> "SymmetricOperator":
+        """The transpose: A itself."""
+        return self
 
     def __add__(self, other: "SymmetricOperator") -> "SymmetricOperator":
         """Return A + B."""
@@ -180,7 +122,7 @@ class SymmetricOperator(ABC):
             tensor([2., 3.])
         """
         if isinstance(index, slice):
-            index = torch.arange(self._size)[index]
+            index = torch.arange(self.size)[index]
         if index.ndim != 1 or index.dtype.is_floating_point or index.dtype == torch.bool:
             raise OperatorError(
                 f"op.submatrix(index): index has shape {tuple(index.shape)} and {index.dtype}; "
@@ -188,7 +130,7 @@ class SymmetricOperator(ABC):
             )
         return _Submatrix(self, index.detach().to(device=self._device, dtype=torch.int64))
 
-    def to_dense(self, *, chunk_size: int = 64, max_bytes: int = _FOUR_GIB) -> Float[Tensor, "n n"]:
+    def to_dense(self, *, chunk_size: int = 64, max_bytes: int = FOUR_GIB) -> Float[Tensor, "n n"]:
         """Return the matrix itself, (A + Aᵀ)/2, multiplied out by blocks of columns.
 
         Args:
@@ -210,57 +152,17 @@ class SymmetricOperator(ABC):
             tensor([[2., 0.],
                     [0., 2.]])
         """
-        needed = self._size**2 * self._dtype.itemsize
-        if needed > max_bytes:
-            raise OperatorError(
-                f"op.to_dense(max_bytes={max_bytes}): the {self._size}×{self._size} matrix of "
-                f"{self._dtype} takes {needed} bytes ({needed / 2**30:.3g} GiB); give "
-                f"max_bytes={needed}, or use products alone: eigenpairs(op), density(op)."
-            )
-        if chunk_size < 1:
-            raise OperatorError(
-                f"op.to_dense(chunk_size={chunk_size}): a block has at least one column; "
-                "give chunk_size >= 1."
-            )
+        self._check_room(chunk_size, max_bytes)
         dense = torch.empty(self.shape, dtype=self._dtype, device=self._device)
-        for first in range(0, self._size, chunk_size):
-            last = min(first + chunk_size, self._size)
+        for first in range(0, self.size, chunk_size):
+            last = min(first + chunk_size, self.size)
             dense[:, first:last] = self @ self._unit_columns(first, last)
         return (dense + dense.T) / 2
 
     def _unit_columns(self, first: int, last: int) -> Float[Tensor, "n k"]:
-        columns = torch.zeros(self._size, last - first, dtype=self._dtype, device=self._device)
+        columns = torch.zeros(self.size, last - first, dtype=self._dtype, device=self._device)
         columns[range(first, last), range(last - first)] = 1.0
         return columns
-
-    def to_scipy(self) -> scipy.sparse.linalg.LinearOperator:
-        """Return the same matrix as a SciPy `LinearOperator` over NumPy arrays.
-
-        Returns:
-            An n×n LinearOperator whose products are computed here, on the operator's device.
-
-        Cost: one product for each vector that SciPy multiplies.
-
-        Example:
-            >>> import numpy as np, torch
-            >>> from thalweg.linalg import MatrixOperator
-            >>> MatrixOperator(torch.eye(3)).to_scipy() @ np.ones(3, dtype=np.float32)
-            array([1., 1., 1.], dtype=float32)
-        """
-
-        def multiply(array: np.ndarray) -> np.ndarray:
-            block = torch.as_tensor(np.ascontiguousarray(array).reshape(self._size, -1))
-            product = self @ block.to(device=self._device, dtype=self._dtype)
-            return product.cpu().numpy().reshape(array.shape)
-
-        return scipy.sparse.linalg.LinearOperator(
-            shape=self.shape,
-            matvec=multiply,
-            rmatvec=multiply,
-            matmat=multiply,
-            rmatmat=multiply,
-            dtype=torch.empty(0, dtype=self._dtype).numpy().dtype,
-        )
 
 
 class _Sum(SymmetricOperator):
@@ -277,6 +179,9 @@ class _Sum(SymmetricOperator):
         super().__init__(left.size, left.dtype, left.device)
         self._left, self._right = left, right
 
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._left, self._right)
+
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         return (self._left @ V) + (self._right @ V)
 
@@ -287,6 +192,9 @@ class _Scaled(SymmetricOperator):
     def __init__(self, op: SymmetricOperator, factor: float) -> None:
         super().__init__(op.size, op.dtype, op.device)
         self._op, self._factor = op, factor
+
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._op,)
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         return self._factor * (self._op @ V)
@@ -299,6 +207,9 @@ class _Shifted(SymmetricOperator):
         super().__init__(op.size, op.dtype, op.device)
         self._op, self._sigma = op, sigma
 
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._op,)
+
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         return (self._op @ V) + self._sigma * V
 
@@ -310,6 +221,9 @@ class _Submatrix(SymmetricOperator):
         _check_index(index, op)
         super().__init__(len(index), op.dtype, op.device)
         self._op, self._index = op, index
+
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._op,)
 
     def _apply(self, V: Float[Tensor, "m k"]) -> Float[Tensor, "m k"]:
         whole = torch.zeros(self._op.size, V.shape[1], dtype=V.dtype, device=V.device)

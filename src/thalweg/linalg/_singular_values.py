@@ -46,6 +46,7 @@ class SingularValues:
         shape: (m, n).
         num_products: with A and with Aᵀ together.
         is_exhausted: whether all min(m, n) singular values are known.
+        route: how products were computed, in words; "" for an operator that does not say.
     """
 
     largest: SingularTriplets
@@ -53,6 +54,7 @@ class SingularValues:
     shape: tuple[int, int]
     num_products: int
     is_exhausted: bool
+    route: str = ""
 
     @property
     def condition(self) -> float:
@@ -145,6 +147,7 @@ def singular_values(
         shape=A.shape,
         num_products=2 * run.count,
         is_exhausted=run.count == short,
+        route=A.said,
     )
 
 
@@ -176,7 +179,7 @@ def _dense(A: LinearOperator, k: int, tol: float) -> SingularValues:
         )
 
     return SingularValues(
-        at(slice(0, k)), at(slice(len(sizes) - k, len(sizes))), A.shape, min(A.shape), True
+        at(slice(0, k)), at(slice(len(sizes) - k, len(sizes))), A.shape, min(A.shape), True, A.said
     )
 
 

@@ -18,6 +18,7 @@ class Solution:
         is_converged: The residual reached the tolerance, or (`least_residual`) no further
             step can lower it.
         num_products: Products taken.
+        route: How products were computed, in words; "" for an operator that does not say.
     """
 
     x: Float[Tensor, "n"]
@@ -26,3 +27,4 @@ class Solution:
     curvature: float | None
     is_converged: bool
     num_products: int
+    route: str = ""

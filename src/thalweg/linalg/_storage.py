@@ -76,7 +76,7 @@ def save(result: Result, path: str | PathLike[str]) -> Path:
         >>> with tempfile.TemporaryDirectory() as place:
         ...     path = save(Estimate(2.0, 0.1, 30), f"{place}/trace.npz")
         ...     load(path)
-        Estimate(value=2.0, stderr=0.1, num_products=30)
+        Estimate(value=2.0, stderr=0.1, num_products=30, route='')
 
     Source: the format `safetensors` (Hugging Face 2022), and `numpy.savez` without pickle. Floats
     are written in hexadecimal, in which no bit is lost.
@@ -208,6 +208,8 @@ def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, float):
         return {"float": value.hex()}
     if value is None or isinstance(value, bool | int):
+        return value
+    if name and isinstance(value, str):
         return value
     if isinstance(value, tuple):
         return {"tuple": [_pack(item, f"{name}.{i}", tensors) for i, item in enumerate(value)]}

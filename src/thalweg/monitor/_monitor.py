@@ -18,6 +18,7 @@ from thalweg._batch import Batch, map_tensors
 from thalweg._errors import NonFiniteError, ThalwegError
 from thalweg._loss import logits_of
 from thalweg._problem import Problem
+from thalweg._ranks import ALONE, Ranks
 from thalweg._reading import DEVICE_KINDS, keeping_random_states, unwrapped
 from thalweg._sharded import is_sharded
 from thalweg.monitor._hook import Hook
@@ -51,9 +52,10 @@ class Monitor(Paged):
     stops the training. Steps are the optimizer's: with accumulated gradients one for all its
     microbatches; one that a GradScaler skips is none.
 
-    Under DistributedDataParallel every rank makes a monitor and reads on its own share of the data;
-    the numbers of a reading are averaged over the ranks in one exchange, kept on all of them, and
-    logged by rank 0 alone.
+    Under DistributedDataParallel every rank makes a monitor. Curvature (sharpness, spectrum, and
+    what stands on them) is that of the data of all ranks together, each of which gives its share:
+    a sum of n numbers over the ranks for each product. Other numbers are read on each rank's own
+    share and averaged over the ranks; all are kept on all ranks, and logged by rank 0 alone.
 
     Args:
         model: that is trained; compiled and distributed wrappers are looked through.
@@ -132,7 +134,9 @@ class Monitor(Paged):
             )
         Problem(self._model, loss, data)  # which refuses what is no loss
         self._loss, self._scaler = loss, scaler
-        self._reader = Reader(self._model, loss, self._parameters, data)
+        self._num_ranks = self._count_ranks(model)
+        self._ranks = Ranks() if self._num_ranks > 1 else ALONE
+        self._reader = Reader(self._model, loss, self._parameters, data, self._ranks)
         self._plan = Plan(instruments.members, every, overhead)
         self._watch, self._loggers = Watch(), list(loggers)
         self._failures: dict[str, int] = {}
@@ -140,7 +144,6 @@ class Monitor(Paged):
         self._records: list[Record] = []
         self._alerts: list[Alert] = []
         self._notes: list[str] = []
-        self._num_ranks = self._count_ranks(model)
         self._step, self._num_gradients, self._seconds = 0, 0.0, 0.0
         self._start: float | None = None
         self._end: float | None = None
@@ -352,7 +355,8 @@ class Monitor(Paged):
         values: dict[str, float] = {}
         seconds: dict[str, float] = {}
         try:
-            moment = self._moment()
+            # Where one rank cannot read, none does: curvature is read by all of them together.
+            moment = self._ranks.together(self._moment)
         except Exception as error:
             self._note(f"step {self._step} could not be read: {_said(error)}")
             return values, seconds, 0.0

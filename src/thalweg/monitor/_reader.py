@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from thalweg._batch import Batch, map_tensors
 from thalweg._errors import RandomModelError, ThalwegError
 from thalweg._problem import Problem
+from thalweg._ranks import ALONE, Alone
 from thalweg._reading import reading
 from thalweg.surface import Point, Surface
 
@@ -23,12 +24,19 @@ class Reader:
         loss: as a `Problem` takes it.
         parameters: those that the optimizer has, by name.
         data: what curvature is read on; the first batch that is seen where there is none.
+        ranks: over which these data are spread, each with its share.
     """
 
     def __init__(
-        self, model: nn.Module, loss: Any, parameters: Mapping[str, nn.Parameter], data: Any = None
+        self,
+        model: nn.Module,
+        loss: Any,
+        parameters: Mapping[str, nn.Parameter],
+        data: Any = None,
+        ranks: Alone = ALONE,
     ) -> None:
         self.model, self.loss, self._parameters, self._data = model, loss, parameters, data
+        self._ranks = ranks
         self._problem: Problem | None = None
         self._surface: Surface | None = None
         self._state: tuple[object, ...] = ()
@@ -57,27 +65,40 @@ class Reader:
         return float(evaluation.loss)
 
     def point(self) -> Point:
-        """Where the model is now, on the data of curvature.
+        """Where the model is now, on the data of curvature: of all ranks together.
 
         Raises:
-            ThalwegError: if there are no data.
+            ThalwegError: if there are no data, on any rank.
         """
+        # Ranks make a new surface together or not at all: alone, one would wait for ever.
+        if any(self._ranks.gather(self._is_outdated)):
+            self._surface = self._new_surface()
+        assert self._surface is not None, "it is there, or was made anew"
+        return self._surface.here()
+
+    def _is_outdated(self) -> bool:
         self._at_hand()
         if self._data is None:
             raise ThalwegError(
                 "no batch was seen: call monitor.see(batch) in the loop, or give "
                 "Monitor(..., data=batch)"
             )
-        if self._surface is None:
-            given = Problem(self.model, self.loss, self._data)
-            moved = given.with_data([self._here(batch) for batch in given.batches])
-            names = [name for name, p in self._parameters.items() if p.requires_grad]
-            try:
-                self._surface = Surface(moved, names)
-            except RandomModelError:
-                self._surface = Surface(moved.in_eval_mode(), names)
-                self._note("curvature is read in evaluation mode: the model is random in training")
-        return self._surface.here()
+        return self._surface is None
+
+    def _new_surface(self) -> Surface:
+        problem = self._ranks.together(self._on_data)
+        if not self._ranks.is_alone:
+            problem = problem.across_ranks()
+        names = [name for name, p in self._parameters.items() if p.requires_grad]
+        try:
+            return Surface(problem, names)
+        except RandomModelError:
+            self._note("curvature is read in evaluation mode: the model is random in training")
+            return Surface(problem.in_eval_mode(), names)
+
+    def _on_data(self) -> Problem:
+        given = Problem(self.model, self.loss, self._data)
+        return given.with_data([self._here(batch) for batch in given.batches])
 
     def _at_hand(self) -> Problem:
         """The problem, made anew where the model has changed its mode or its place."""

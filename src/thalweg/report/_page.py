@@ -99,8 +99,12 @@ class Page:
             width: of a line, in letters.
         """
         file = StringIO()
-        # In a notebook a console would show what it is given there, and write nothing to the file.
-        self.print(Console(file=file, width=width, no_color=True, force_jupyter=False))
+        # In a notebook a console would take what is meant for the file and show it, and call itself a
+        # terminal.
+        console = Console(
+            file=file, width=width, no_color=True, force_jupyter=False, force_terminal=False
+        )
+        self.print(console)
         return file.getvalue()
 
     def frame(self) -> str:

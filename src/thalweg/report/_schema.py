@@ -97,6 +97,11 @@ def schema_of_list(kind: type, name: str) -> Schema:
     Args:
         kind: of the entries, a dataclass.
         name: of the schema with its version.
+
+    Example:
+        >>> from thalweg.report import Fact
+        >>> schema_of_list(Fact, "thalweg/facts/1")["type"]
+        'array'
     """
     walk = _Walk()
     items = walk.body(kind)

@@ -46,7 +46,7 @@ class NodeRecord:
         shape: of the value.
         value: a number, vector or matrix in float64.
         locals: the derivatives towards those inputs that are no constants.
-        gradient: ∂L/∂value; null for a constant.
+        gradient: ∂L/∂value; null for a constant and whole numbers.
         paths: what the gradient is the sum of, one a use.
         line: where it stands in the text; null for what stands inside a line or in a module.
         origin: where a module keeps it or makes it; "" in a text.

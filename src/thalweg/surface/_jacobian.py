@@ -97,6 +97,11 @@ class Jacobian(LinearOperator):
         self._ranks = ranks
         self._kept: list[Linearised] | None = None
 
+    @property
+    def said(self) -> str:
+        """How products are computed, in words."""
+        return f"on a {'retained graph' if self.is_kept else 'graph rebuilt for each product'}"
+
     def outputs(self, u: Float[Tensor, " m"]) -> tuple[Tensor, ...]:
         """A vector over all outputs as one tensor a batch, in the shape of its output."""
         pieces = u.split([shape.numel() for shape in self.shapes])
@@ -170,6 +175,9 @@ class _SummedGram(SymmetricOperator):
         self._J = J
         self._is_agreed = False
 
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._J,)
+
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         J = self._J
         if not self._is_agreed:
@@ -184,6 +192,9 @@ class _SummedTranspose(LinearOperator):
     def __init__(self, J: Jacobian) -> None:
         super().__init__((J.shape[1], J.shape[0]), J.dtype, J.device)
         self._J = J
+
+    def _made_of(self) -> tuple[LinearOperator, ...]:
+        return (self._J,)
 
     def _apply(self, V: Float[Tensor, "m k"]) -> Float[Tensor, "n k"]:
         return self._J._apply_adjoint(V)

@@ -62,6 +62,11 @@ class SurfaceOperator(SymmetricOperator):
         return self._decide()
 
     @property
+    def said(self) -> str:
+        """How products are computed, in words; decided when first asked."""
+        return self.route.said
+
+    @property
     def gradients_per_product(self) -> float:
         """The cost of a product by count of operations, in gradients."""
         return self._cost + self.route.extra_gradients

@@ -1,15 +1,19 @@
 """The rules: each reads what was measured and says what is wrong, or nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf
 
 from thalweg.doctor._finding import Finding
+from thalweg.doctor._observation import Stage
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.findings._bottleneck import bottleneck
 from thalweg.doctor.findings._conditioning import ill_conditioned
 from thalweg.doctor.findings._data import data_not_finite
 from thalweg.doctor.findings._gradients import exploding, vanishing
+from thalweg.doctor.findings._held_out import unlike_held_out
 from thalweg.doctor.findings._inputs import constant_features, input_scale, outliers
-from thalweg.doctor.findings._learning_rate import lr_too_large, lr_too_small
+from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large, lr_too_small
 from thalweg.doctor.findings._modes import batch_of_one, too_much_dropout, wrong_mode
 from thalweg.doctor.findings._no_signal import no_signal
 from thalweg.doctor.findings._noise import noise
@@ -22,6 +26,7 @@ from thalweg.doctor.findings._step import accumulated, clipping, weight_decay
 from thalweg.doctor.findings._stuck import gradient_flat, stuck
 from thalweg.doctor.findings._symmetric import symmetric
 from thalweg.doctor.findings._targets import target_range, target_scale, target_shape
+from thalweg.doctor.findings._time import exploding_in_time, vanishing_in_time
 from thalweg.doctor.findings._units import dead, saturated
 
 Rule = Callable[[Readings], Finding | None]
@@ -34,11 +39,24 @@ CERTAIN: tuple[Rule, ...] = (
 
 CAUSES: tuple[Rule, ...] = (
     *(*CERTAIN, symmetric),
-    *(no_signal, outliers, input_scale, constant_features, target_scale, wrong_reduction),
+    *(
+        no_signal,
+        unlike_held_out,
+        outliers,
+        input_scale,
+        constant_features,
+        target_scale,
+        wrong_reduction,
+    ),
     *(too_much_dropout, weight_decay, clipping, momentum, epsilon, noise),
-    *(vanishing, exploding, lr_too_large, saturated, bottleneck, dead, lr_too_small),
+    *(vanishing, exploding, vanishing_in_time, exploding_in_time),
+    *(lr_too_large, saturated, bottleneck, dead, lr_too_small),
 )
 """What explains itself: in the data, the step, the settings, the network, in this order."""
+
+_DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small)
+
+_EARLY = tuple(rule for rule in CAUSES if rule not in (*_DEAR, no_signal, unlike_held_out))
 
 SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 """What has a cause, named or not."""
@@ -46,18 +64,53 @@ SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 RULES = (*CAUSES, *SYMPTOMS)
 """In the order of telling: causes before symptoms."""
 
-__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find"]
+__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find", "suspected"]
 
 
 def find(readings: Readings) -> tuple[Finding, ...]:
     """All findings of all rules, in the order of telling; none that is declared on purpose.
 
-    After a first look that was enough, only of the rules that it is enough for.
+    After first steps that were enough, only of the rules that they are enough for.
     """
-    if readings.observed is not None and readings.observed.is_certain:
-        certain = _told(CERTAIN, readings)
-        return (*certain, *(_told((not_finite,), readings) if certain else ()))
-    return _told(RULES, readings)
+    if readings.observed is None or readings.observed.stage is not Stage.FIRST_STEPS:
+        if readings.observed is None or readings.probe.most == inf:
+            return _told(RULES, readings)
+        # Where the budget is small, other trainings are paid only if no cause is known without.
+        frugal = replace(readings, is_frugal=True)
+        found = {rule: _told((rule,), frugal) for rule in CAUSES if rule not in _DEAR}
+        if not any(found.values()):
+            rules = (*_DEAR, saturated, dead)
+            found |= {rule: _told((rule,), readings) for rule in rules}
+        causes = tuple(finding for rule in CAUSES for finding in found.get(rule, ()))
+        return (*causes, *_told(SYMPTOMS, readings))
+    causes = _told(CERTAIN, readings)
+    return (*causes, *(_told((not_finite,), readings) if causes else ()))
+
+
+def suspected(
+    readings: Readings, is_confirmed: Callable[[Finding], bool]
+) -> tuple[Finding, ...] | None:
+    """What an epoch makes one suspect, with what is confirmed first; None if nothing is.
+
+    Of the causes whose taking away shows within an epoch. Those that need other trainings are
+    asked only where no other is confirmed, and told in their place.
+    """
+    found: dict[Rule, Finding] = {}
+    for rule in (*_EARLY, *_DEAR):
+        if found and rule in (lr_too_large, lr_too_small) and not is_thrown(readings):
+            # Other trainings are for what nothing else explains.
+            break
+        for finding in _told((rule,), readings):
+            if not is_confirmed(finding):
+                found[rule] = finding
+                continue
+            broken = _told((not_finite,), readings)
+            if rule in _DEAR:
+                found[rule] = finding
+                return (*(found[each] for each in CAUSES if each in found), *broken)
+            others = _told(_EARLY[_EARLY.index(rule) + 1 :], readings)
+            return (finding, *found.values(), *others, *broken)
+    return None
 
 
 def _told(rules: tuple[Rule, ...], readings: Readings) -> tuple[Finding, ...]:

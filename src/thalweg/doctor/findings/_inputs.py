@@ -18,10 +18,10 @@ SMALL = 0.03
 UNEVEN = 100.0
 """Features differ too much if the largest spread is this many times the median one."""
 
-FAR = 30.0
-"""An outlier is this many times further from the median than 95 % of the samples."""
+FAR, USUAL = 30.0, 0.9
+"""An outlier is this many times further from the median than this share of the samples."""
 
-FEW = 0.05
+FEW = 0.11
 """Outliers are less than this share of the samples."""
 
 ALL = 0.95
@@ -89,11 +89,12 @@ def outliers(readings: Readings) -> Finding | None:
     return Finding(
         Ailment.OUTLIERS,
         f"The inputs hold outliers: {share:.2%} of the samples have a value up to {furthest:.3g} "
-        f"times further from the median than 95 % of the samples. Clip them, or leave them out.",
+        f"times further from the median than {USUAL:.0%} of the samples. Clip them, or leave "
+        f"them out.",
         (),
-        {"share of samples": share, "distance over that of 95 % of the samples": furthest},
+        {"share of samples": share, "distance over that of most samples": furthest},
         f"fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times further from "
-        f"the feature's median than 95 % of them; and {NOT_WELL}",
+        f"the feature's median than {USUAL:.0%} of them; and {NOT_WELL}",
         furthest / FAR,
         readings.num_seen,
     )
@@ -133,7 +134,7 @@ def _outlying(sample: Sample) -> tuple[float, float] | None:
     """Share of samples with an outlier, and how far the furthest is."""
     x = sample.finite_x
     away = (x - x.median(0).values).abs()
-    usual = _quantile(away, 0.95)
+    usual = _quantile(away, USUAL)
     # A feature that is nearly always zero is measured by the others.
     typical = float(usual[usual > 0].median()) if bool((usual > 0).any()) else 0.0
     usual = torch.where(usual > 1e-3 * typical, usual, torch.full_like(usual, typical))

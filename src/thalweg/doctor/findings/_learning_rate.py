@@ -8,10 +8,30 @@ from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HELPFUL
 from thalweg.doctor._readings import UNTRAINED, Readings
+from thalweg.doctor.findings._units import are_driven_off
 
 RISE = 0.1
 """The loss rises if it ends above its start by this share of the start, or of a blind answer's
 loss where that is higher: noise around a minimum is no rise."""
+
+OVERSHOOT = 0.5
+"""A loss that rose above its start by this share of it, for a minibatch, was a step too far."""
+
+THROWN = 2.0
+"""And by this share, where nothing was learned afterwards, was thrown far off."""
+
+NOTHING = 0.1
+"""Learning less than this share of the attainable is learning nothing."""
+
+GAINS_EARLY = 0.3
+"""After an epoch, another learning rate must learn this share of the attainable more in it."""
+
+MOVES = 0.5
+"""After an epoch, a rate is too small only if the whole training will move the parameters by less
+than this share of their size, however straight they go."""
+
+RESTS, GAINS_AT_REST = 0.02, 0.05
+"""Where it will move them by so little, any learning at another rate tells enough."""
 
 SLOW = 5.0
 """A larger rate goes this many times as far, where neither gets far yet."""
@@ -27,11 +47,18 @@ def lr_too_large(readings: Readings) -> Finding | None:
     """
     if readings.trains_well or readings.watched.error is not None:
         return None
+    if readings.is_early and not _overshoots(readings, OVERSHOOT):
+        return None
     stability = _stability(readings)
     ratio = stability.ratio if stability else 0.0
     is_unstable = ratio > 1 and not readings.trains and (_rises(readings) or _is_broken(readings))
-    helps = readings.slower
-    if not is_unstable and helps < HELPFUL:
+    thrown = is_thrown(readings)
+    if not (readings.is_early or readings.trains or thrown) and _overshoots(readings, RISE):
+        thrown = are_driven_off(readings)
+    # Where a step went much too far no other trainings need to be paid, nor where none ever did.
+    is_asked = not thrown and (ratio > 1 or _overshoots(readings, RISE))
+    helps = readings.slower if is_asked else 0.0
+    if not (is_unstable or thrown) and helps < (GAINS_EARLY if readings.is_early else HELPFUL):
         return None
     if ratio <= 1 and readings.trains:
         return None
@@ -64,10 +91,26 @@ def lr_too_large(readings: Readings) -> Finding | None:
         evidence,
         f"the sharpness is above the optimizer's stability limit, and the training loss ends "
         f"{RISE:.0%} above where it began at least, or rises so far and ends no better than an "
-        f"answer that ignores the input; or a smaller learning rate learns {HELPFUL:.0%} of the "
+        f"answer that ignores the input; or a minibatch's loss rises to {1 + THROWN:g} times that "
+        f"and nothing is learned; or rises by {RISE:.0%} while half of a layer's units are driven "
+        f"to where they no longer answer; or a smaller learning rate learns {HELPFUL:.0%} of the "
         f"attainable more in the same steps (a run above the limit that converges is no finding)",
         max(ratio, helps / HELPFUL, 1.0),
         readings.num_seen,
+    )
+
+
+def is_thrown(readings: Readings) -> bool:
+    """Whether a step went so far that nothing was learned afterwards."""
+    return _overshoots(readings, THROWN) and readings.learned < NOTHING
+
+
+def _overshoots(readings: Readings, share: float) -> bool:
+    """Whether a minibatch's loss rose so far above the start and a blind answer's, or broke off."""
+    blind = readings.start if readings.blind_loss is None else readings.blind_loss
+    losses = readings.watched.losses
+    return _is_broken(readings) or max(losses, default=inf) > (1 + share) * max(
+        readings.start, blind
     )
 
 
@@ -94,6 +137,11 @@ def lr_too_small(readings: Readings) -> Finding | None:
     """
     if readings.trains or readings.watched.failure or lr_too_large(readings) is not None:
         return None
+    least = GAINS_EARLY if readings.moves > RESTS else GAINS_AT_REST
+    if readings.is_early and (
+        _overshoots(readings, OVERSHOOT) or readings.moves > MOVES or readings.faster < least
+    ):
+        return None
     stability = _stability(readings)
     rate = float(readings.optimizer.param_groups[0]["lr"])
     steps = inf
@@ -103,7 +151,9 @@ def lr_too_small(readings: Readings) -> Finding | None:
     most = max(readings.total_steps, PATIENCE)
     if steps == inf or steps <= most:
         helps = readings.faster
-        if readings.learned > 0.4 or (helps < HELPFUL and not _crawls(readings)):
+        if not readings.is_early and (
+            readings.learned > 0.4 or (helps < HELPFUL and not _crawls(readings))
+        ):
             return None
         if stability is not None and stability.ratio > 1:
             return None
@@ -144,6 +194,9 @@ def lr_too_small(readings: Readings) -> Finding | None:
 def _crawls(readings: Readings) -> bool:
     """Whether it hardly learns, and a hundred times the rate goes many times as far."""
     start, probe = readings.start, readings.probe
-    own, other = start - probe.of(readings.watched), start - probe.at(100.0)
+    after = probe.at(100.0)
+    if after is None:
+        return False
+    own, other = start - probe.of(readings.watched), start - after
     far = 0.03 * (start if readings.blind_loss is None else readings.blind_loss)
     return readings.learned < HELPFUL and other > far and other > SLOW * max(own, 0.0)

@@ -24,7 +24,7 @@ def no_signal(readings: Readings) -> Finding | None:
     found, held_out = readings.levels.attainable, readings.held_out
     if found is None or found.z >= CHANCE or readings.sample.bad_inputs:
         return None
-    own = _own_z(readings)
+    own = own_z(readings)
     if own is None or own >= OWN:
         return None
     assert held_out is not None
@@ -50,7 +50,7 @@ def no_signal(readings: Readings) -> Finding | None:
     )
 
 
-def _own_z(readings: Readings) -> float | None:
+def own_z(readings: Readings) -> float | None:
     """How many standard errors the network's held-out answers are better than a constant one."""
     score, blind = readings.held_out, readings.levels.blind
     if score is None:

@@ -10,6 +10,7 @@ from thalweg._errors import ThalwegError
 from thalweg._reading import reading
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import NOT_WELL, Readings
+from thalweg.doctor.findings._learning_rate import is_thrown
 
 NUM_BATCHES = 24
 
@@ -22,6 +23,9 @@ GAIN = 0.15
 LARGER = 16
 """So many times larger."""
 
+CALM = 0.05
+"""A loss that is not above a blind answer's by more than this is no overshoot."""
+
 SMALL = 8
 """Minibatches of more samples are not called small."""
 
@@ -31,12 +35,13 @@ def noise(readings: Readings) -> Finding | None:
     size = readings.plan.batch_size
     if readings.trains_well or readings.watched.error or size > SMALL:
         return None
-    ratio = NOISY if readings.watched.failure else _noise_to_signal(readings)
+    is_far_off = readings.watched.failure or is_thrown(readings)
+    ratio = NOISY if is_far_off else _noise_to_signal(readings)
     stability = readings.card.stability if readings.card else None
     if ratio is None or ratio < NOISY or (stability is not None and stability.ratio > 1):
         return None
     gain = readings.gain(1.0, LARGER)
-    if gain < GAIN:
+    if gain < GAIN and not _is_calmed(readings):
         return None
     return Finding(
         Ailment.NOISE,
@@ -49,10 +54,19 @@ def noise(readings: Readings) -> Finding | None:
          "gain by larger minibatches": gain, "samples of a minibatch": float(size)},
         f"minibatches of {SMALL} samples at most; at the end of the training the variance of their "
         f"gradients is more than {NOISY:g} times the square of the mean, {LARGER} times larger "
-        f"ones learn {GAIN:.0%} of the attainable more in as many steps, and {NOT_WELL}",
+        f"ones learn {GAIN:.0%} of the attainable more in as many steps or fewer, or stand a step "
+        f"that throws small ones far off, and {NOT_WELL}",
         ratio / NOISY,
         readings.num_seen,
     )  # fmt: skip
+
+
+def _is_calmed(readings: Readings) -> bool:
+    """Whether larger minibatches stand the very step that throws small ones far off."""
+    blind, calm = readings.blind_loss, readings.probe.at(1.0, LARGER)
+    if blind is None or calm is None or not is_thrown(readings):
+        return False
+    return calm < blind * (1 + CALM) < min(readings.end, readings.settled)
 
 
 def _noise_to_signal(readings: Readings) -> float | None:

@@ -10,7 +10,7 @@ from thalweg.doctor._readings import NOT_WELL, Readings
 HEAVY = 0.98
 """Momentum that averages over 50 steps or more."""
 
-HORIZON = 0.05
+HORIZON = 0.1
 """Share of all steps that the average may run over."""
 
 OUTWEIGHED = 10.0
@@ -21,11 +21,11 @@ def momentum(readings: Readings) -> Finding | None:
     """The average over past gradients is longer than what the training can wait for."""
     group = readings.optimizer.param_groups[0]
     beta = float(group["betas"][0]) if "betas" in group else float(group.get("momentum", 0) or 0)
-    if readings.trains_well or beta < HEAVY:
-        return None
     horizon = 1 / max(1 - beta, 1e-9)
     past = horizon / (HORIZON * readings.total_steps)
-    if past < 1:
+    # Without Adam's correction the step grows for so long: that it has learned by now is no sign.
+    grows_to_the_end = "momentum" in group and horizon > readings.total_steps
+    if beta < HEAVY or past < 1 or (readings.trains_well and not grows_to_the_end):
         return None
     return Finding(
         Ailment.MOMENTUM,
@@ -36,7 +36,7 @@ def momentum(readings: Readings) -> Finding | None:
          "steps of the training": float(readings.total_steps),
          "training loss at the end": readings.end},
         f"momentum (β₁ of Adam) is {HEAVY:g} or more and 1/(1 − β) above {HORIZON:.0%} of the "
-        f"steps of the training, and {NOT_WELL}",
+        f"steps of the training, and {NOT_WELL}; or SGD's average is longer than the training",
         past,
         readings.num_seen,
     )  # fmt: skip

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._levels import EARLY
 from thalweg.doctor._readings import Readings
 
 ALIKE = 1e-3
@@ -23,7 +24,9 @@ def symmetric(readings: Readings) -> Finding | None:
     alike = {name: _difference(model.get_submodule(name)) for name in names}
     hidden = names[:-1]
     found = [name for name in hidden if alike[name] is not None and alike[name] <= 1e-6]  # type: ignore[operator]
-    if not found or readings.trains_well:
+    # After an epoch it may be on its way to what a single unit can learn.
+    is_learning = readings.learned >= EARLY if readings.is_early else readings.trains_well
+    if not found or is_learning:
         return None
     if not readings.watched.failure:
         # What the training pulls apart by itself was no obstacle; a residual branch's zeros.

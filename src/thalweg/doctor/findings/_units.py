@@ -11,65 +11,105 @@ from thalweg.signal import DepthRow, Signal
 BOUNDED = frozenset({"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign"})
 """Activations that saturate at both ends."""
 
+NEARLY_ALL = 0.97
+"""Share of slopes of a rectified layer: where so many are zero, the few answers are too little."""
+
 SHARE = 0.5
 """Half of a layer's units must have stopped answering."""
 
 
 def saturated(readings: Readings) -> Finding | None:
     """Half of a bounded layer's slopes are under 1 % of their maximum."""
+    if readings.trains and readings.generalises:
+        return None
     found = _worst(readings, lambda row: row.saturated if row.activation in BOUNDED else 0.0)
     if found is None:
         return None
-    rows, when, share = found
+    rows, num_steps, share = found
     names = tuple(row.name for row in rows)
     return Finding(
         Ailment.SATURATED,
-        f"Units are saturated {when}: after {_listed(names)} up to {share:.0%} of the "
+        f"Units are saturated {_when(num_steps)}: after {_listed(names)} up to {share:.0%} of the "
         f"{rows[0].activation} slopes are below 1 % of their maximum, so hardly any gradient "
         f"passes.",
         names,
         {f"saturated after {row.name}": row.saturated for row in rows},
         f"more than {SHARE:.0%} of the slopes of a layer are below 1 % of the activation's "
-        f"steepest, and {UNTRAINED}",
+        f"steepest, and {UNTRAINED}, or held-out samples are answered less than 80 % as well as "
+        f"can be",
         share / SHARE,
+        num_steps,
     )
 
 
 def dead(readings: Readings) -> Finding | None:
     """Half of a rectified layer's units are off on every sample."""
-    found = _worst(readings, lambda row: 0.0 if row.activation in BOUNDED else row.dead)
+    if readings.trains:
+        return None
+    found = _worst(readings, _silent)
     if found is None:
         return None
-    rows, when, share = found
+    rows, num_steps, share = found
     names = tuple(row.name for row in rows)
     return Finding(
         Ailment.DEAD,
-        f"Units are dead {when}: after {_listed(names)} up to {share:.0%} of the "
-        f"{rows[0].activation} units are off on every one of the {readings.passed.num_samples:,} "
-        f"samples, and cannot come back by gradient.",
+        f"Units are dead {_when(num_steps)}: after {_listed(names)} up to {share:.0%} of the "
+        f"{rows[0].activation} units are off on {_how_often(rows)} of the "
+        f"{readings.passed.num_samples:,} samples, and hardly come back by gradient.",
         names,
-        {f"dead after {row.name}": row.dead for row in rows},
-        f"more than {SHARE:.0%} of the units of a layer have no slope on any sample, and "
+        {f"dead after {row.name}": row.dead for row in rows}
+        | {f"zero slopes after {row.name}": row.saturated for row in rows},
+        f"more than {SHARE:.0%} of the units of a layer have no slope on any sample, or more than "
+        f"{NEARLY_ALL:.0%} of all slopes of a layer are zero, and "
         f"{UNTRAINED}",
         share / SHARE,
+        num_steps,
     )
+
+
+def are_driven_off(readings: Readings) -> bool:
+    """Whether half of a layer's units stopped answering in training, of which few had before."""
+    before, after = readings.signal, readings.signal_after
+    if after is None:
+        return False
+    was = {row.name: _off(row) for row in before.rows}
+    return any(_off(row) > SHARE > 2 * was.get(row.name, 1.0) for row in after.rows)
+
+
+def _off(row: DepthRow) -> float:
+    return row.saturated if row.activation in BOUNDED else _silent(row)
+
+
+def _silent(row: DepthRow) -> float:
+    """Share of units that are dead, or of slopes that are zero where nearly all are."""
+    if row.activation in BOUNDED:
+        return 0.0
+    return row.saturated if row.saturated > NEARLY_ALL else row.dead
 
 
 def _worst(
     readings: Readings, share: Callable[[DepthRow], float]
-) -> tuple[list[DepthRow], str, float] | None:
+) -> tuple[list[DepthRow], int, float] | None:
     """The layers past the rule, at the point or else after the control run."""
-    if readings.trains:
-        return None
-    places: list[tuple[Signal | None, str]] = [
-        (readings.signal, "at this point"),
-        (readings.signal_after, f"after {readings.num_seen} steps of training"),
-    ]
-    for signal, when in places:
+    places: tuple[tuple[int, Callable[[], Signal | None]], ...] = (
+        (0, lambda: readings.signal),
+        (readings.num_seen, lambda: readings.signal_after),
+    )
+    # What an epoch did to the units is a consequence of what it did.
+    for num_steps, signal_of in places[:1] if readings.is_early or readings.is_frugal else places:
+        signal = signal_of()
         rows = [row for row in signal.rows if share(row) > SHARE] if signal else []
         if rows:
-            return rows, when, max(map(share, rows))
+            return rows, num_steps, max(map(share, rows))
     return None
+
+
+def _when(num_steps: int) -> str:
+    return f"after {num_steps} steps of training" if num_steps else "at this point"
+
+
+def _how_often(rows: list[DepthRow]) -> str:
+    return "every one" if any(row.dead > SHARE for row in rows) else f"{NEARLY_ALL:.0%} and more"
 
 
 def _listed(names: tuple[str, ...]) -> str:

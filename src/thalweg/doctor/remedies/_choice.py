@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._activation import leaky_relu, relu, tanh
-from thalweg.doctor.remedies._initialisation import edge_of_chaos
+from thalweg.doctor.remedies._initialisation import edge_of_chaos, length_preserving
 from thalweg.doctor.remedies._inputs import clipped_inputs, standardised_inputs
 from thalweg.doctor.remedies._learning_rate import (
     adam,
@@ -28,6 +28,7 @@ from thalweg.doctor.remedies._output import (
 )
 from thalweg.doctor.remedies._parameters import given, unfrozen
 from thalweg.doctor.remedies._range_test import lr_of_range_test
+from thalweg.doctor.remedies._recurrent import orthogonal_in_time
 from thalweg.doctor.remedies._remedy import NotApplicable, Proposal, Remedy
 from thalweg.doctor.remedies._reset import reset
 from thalweg.doctor.remedies._residual import residual
@@ -57,17 +58,18 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.TARGET_SHAPE: (reshaped_targets,),
     Ailment.TARGET_RANGE: (without_last_activation, standardised_targets, loss_of_logits),
     Ailment.OUTPUT_LOSS: (without_last_activation, loss_of_logits),
-    Ailment.REDUCTION: (mean_reduction, lr_divided, lr_divided_more),
+    Ailment.REDUCTION: (mean_reduction, lr_of_range_test, lr_divided, lr_divided_more),
     Ailment.TARGET_SCALE: (standardised_targets, lr_divided, adam),
     Ailment.INPUT_SCALE: (standardised_inputs, batch_norm),
     Ailment.OUTLIERS: (clipped_inputs, standardised_inputs),
     Ailment.CONSTANT_FEATURES: (standardised_inputs,),
     Ailment.NO_SIGNAL: (),
+    Ailment.UNLIKE_HELD_OUT: (),
     Ailment.CANNOT_LEARN: (unfrozen, given),
     Ailment.ACCUMULATED: (zeroed,),
     Ailment.WRONG_MODE: (in_training_mode,),
     Ailment.BATCH_OF_ONE: (larger_batches, layer_norm),
-    Ailment.SYMMETRIC: (edge_of_chaos, reset),
+    Ailment.SYMMETRIC: (edge_of_chaos, length_preserving, reset),
     Ailment.BOTTLENECK: (widened,),
     Ailment.DROPOUT: (less_dropout,),
     Ailment.WEIGHT_DECAY: (no_weight_decay,),
@@ -75,10 +77,18 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.MOMENTUM: (usual_momentum, adam),
     Ailment.EPSILON: (usual_epsilon,),
     Ailment.NOISE: (larger_batches, lr_divided, cosine),
-    Ailment.VANISHING: (edge_of_chaos, relu, batch_norm, residual, tanh, adam),
-    Ailment.EXPLODING: (edge_of_chaos, batch_norm, relu, clipped_at_usual, lr_divided, adam),
-    Ailment.SATURATED: (edge_of_chaos, reset, relu, batch_norm, tanh, adam),
-    Ailment.DEAD: (edge_of_chaos, leaky_relu, batch_norm, lr_divided, adam),
+    Ailment.VANISHING: (orthogonal_in_time, edge_of_chaos, relu, batch_norm, residual, tanh, adam),
+    Ailment.EXPLODING: (
+        orthogonal_in_time,
+        edge_of_chaos,
+        batch_norm,
+        relu,
+        clipped_at_usual,
+        lr_divided,
+        adam,
+    ),
+    Ailment.SATURATED: (edge_of_chaos, length_preserving, reset, relu, batch_norm, tanh, adam),
+    Ailment.DEAD: (edge_of_chaos, length_preserving, leaky_relu, batch_norm, lr_divided, adam),
     Ailment.LR_TOO_LARGE: (lr_of_range_test, *_SLOWER, adam),
     Ailment.LR_TOO_SMALL: (lr_of_range_test, *_FASTER, adam),
     Ailment.ILL_CONDITIONED: (adam, batch_norm, edge_of_chaos),

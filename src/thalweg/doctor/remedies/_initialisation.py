@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from math import sqrt
+from math import inf, sqrt
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -19,6 +20,9 @@ NAME = "initialisation at the edge of chaos"
 
 DRAWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 """Layers whose weights are drawn anew."""
+
+NUM_NODES = 60
+"""Of Gauss and Hermite's rule: exact for polynomials of degree 119."""
 
 Variances = Mapping[str, float]
 """σ_w² = fan_in · Var(W) by layer."""
@@ -39,6 +43,34 @@ def edge_of_chaos(readings: Readings) -> Remedy | NotApplicable:
     listed = ", ".join(f"{name}: {variance:.4g}" for name, variance in critical.items())
     return Remedy(
         f"{NAME} (σ_w² = {listed})",
+        initialisation_code(readings.problem.model, variances),
+        lambda problem, generator: drawn_anew(problem, variances, generator),
+    )
+
+
+def length_preserving(readings: Readings) -> Remedy | NotApplicable:
+    """Draws every weight matrix anew so that activations of size one stay so, σ_w² E[φ(z)²] = 1.
+
+    For activations without an edge of chaos at σ_b = 0, as GELU. The mean is over z ~ N(0, 1).
+
+    Source: He et al. 2015, "Delving deep into rectifiers", eq. 10, for any activation.
+    """
+    name = "initialisation that keeps lengths"
+    functions = {a.function_name: a.function for a in readings.passed.activations}
+    if not functions:
+        return NotApplicable(name, "the network has no activation function that torch names")
+    if isinstance(edge_of_chaos(readings), Remedy):
+        return NotApplicable(name, "the edge of chaos is known, and keeps gradients too")
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NUM_NODES)
+    z, share = torch.as_tensor(nodes), torch.as_tensor(weights / weights.sum())
+    squares = {n: float((share * phi(z).square()).sum()) for n, phi in functions.items()}
+    if not all(0 < square < inf for square in squares.values()):
+        return NotApplicable(name, "an activation is zero nearly everywhere, or not finite")
+    variances = chosen_variances(readings, lambda function_name: 1 / squares[function_name])
+    if not variances:
+        return NotApplicable(name, "no dense or convolutional layer has weights to draw anew")
+    return Remedy(
+        name,
         initialisation_code(readings.problem.model, variances),
         lambda problem, generator: drawn_anew(problem, variances, generator),
     )

@@ -34,16 +34,11 @@ def widened(readings: Readings) -> Remedy | NotApplicable:
         return NotApplicable(NAME, "a normalisation of that width stands between the layers")
 
     def apply(problem: Problem, generator: torch.Generator) -> Problem:
-        for name, new in (
-            (before, nn.Linear(layer.in_features, wide, layer.bias is not None)),
-            (after, nn.Linear(wide, following.out_features, following.bias is not None)),
+        for name, old, new in (
+            (before, layer, nn.Linear(layer.in_features, wide, layer.bias is not None)),
+            (after, following, nn.Linear(wide, following.out_features, following.bias is not None)),
         ):
-            with torch.no_grad():
-                bound = new.in_features**-0.5
-                for parameter in new.parameters():
-                    # torch's own initialisation of a dense layer, from the generator.
-                    drawn = torch.rand(parameter.shape, generator=generator)
-                    parameter.copy_(bound * (2 * drawn - 1))
+            _drawn_alike(new, old, generator)
             problem.model.set_submodule(name, new.to(layer.weight))
         return problem
 
@@ -54,6 +49,16 @@ def widened(readings: Readings) -> Remedy | NotApplicable:
         apply,
         is_direct=True,
     )
+
+
+def _drawn_alike(new: nn.Linear, old: nn.Linear, generator: torch.Generator) -> None:
+    """Weights as large as theirs were for their number of inputs, fan_in · Var(W) being kept."""
+    size = float(old.weight.detach().double().square().mean() * old.in_features) ** 0.5
+    with torch.no_grad():
+        drawn = torch.randn(new.weight.shape, generator=generator)
+        new.weight.copy_(size / new.in_features**0.5 * drawn)
+        if new.bias is not None and old.bias is not None:
+            new.bias.fill_(float(old.bias.detach().mean()))
 
 
 def _between(model: nn.Module, before: str, after: str) -> list[nn.Module]:

@@ -25,7 +25,7 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
-from thalweg.symbolic.paper import At, Derivative, Entry, Percent, Series
+from thalweg.symbolic.paper import At, Cases, Derivative, Entry, Percent, Series
 
 V = TypeVar("V")
 
@@ -94,7 +94,21 @@ class Evaluator(Generic[V]):
             return self._entry(node)
         if isinstance(node, At):
             return self._at(node)
+        if isinstance(node, Cases):
+            return self._cases(node)
         raise UnknownValueError(f"{type(node).__name__} has no value")
+
+    def _cases(self, node: Cases) -> V:
+        """The formula whose condition surely holds, those above it surely not."""
+        for condition, value in zip(node.conditions, node.values, strict=False):
+            holds = self.field.is_true(self.value(condition))
+            if holds is None:
+                raise UnknownValueError("which case holds is not sure")
+            if holds:
+                return self.value(value)
+        if len(node.values) == len(node.conditions):
+            raise UnknownValueError("no case holds")
+        return self.value(node.values[-1])
 
     # Names
 

@@ -34,6 +34,7 @@ class Field(Protocol[V]):
     def entry(self, a: V, row: int, column: int) -> V: ...
     def function(self, name: str, a: V) -> V: ...
     def greater(self, a: V, b: V, strictly: bool) -> V: ...
+    def is_true(self, a: V) -> bool | None: ...
     def maximum(self, a: V, b: V) -> V: ...
     def hull(self, a: V, b: V) -> V: ...
 
@@ -184,6 +185,11 @@ class Bands:
         parts = [compare(part) for part in (gap.low, gap.mid, gap.high)]
         return Band(*(map(float, parts) if gap.shape == () else parts))
 
+    def is_true(self, a: Band) -> bool | None:
+        if a.shape != () or a.low != a.high:
+            return None
+        return bool(a.mid)
+
     def maximum(self, a: Band, b: Band) -> Band:
         parts = [np.maximum(x, y) for x, y in ((a.low, b.low), (a.mid, b.mid), (a.high, b.high))]
         return Band(*(map(float, parts) if np.shape(parts[0]) == () else parts))
@@ -270,6 +276,9 @@ class Complex:
     def greater(self, a: Any, b: Any, strictly: bool) -> Any:
         gap = np.real(a) - np.real(b)
         return np.where(gap > 0 if strictly else gap >= 0, 1.0, 0.0) + 0j
+
+    def is_true(self, a: Any) -> bool | None:
+        return None if np.shape(a) != () else bool(np.real(a))
 
     def maximum(self, a: Any, b: Any) -> Any:
         return np.where(np.real(a) >= np.real(b), a, b)

@@ -3,7 +3,7 @@
 from thalweg.symbolic.paper._chains import Member, chains_of
 from thalweg.symbolic.paper._cutter import pieces_of
 from thalweg.symbolic.paper._formula import Written, written
-from thalweg.symbolic.paper._nodes import At, CutNumber, Derivative, Entry, Percent, Series
+from thalweg.symbolic.paper._nodes import At, Cases, CutNumber, Derivative, Entry, Percent, Series
 from thalweg.symbolic.paper._pieces import Hand, Mark, Piece
 from thalweg.symbolic.paper._place import Known
 from thalweg.symbolic.paper._prose import PROSE
@@ -11,6 +11,7 @@ from thalweg.symbolic.paper._prose import PROSE
 __all__ = [
     "PROSE",
     "At",
+    "Cases",
     "CutNumber",
     "Derivative",
     "Entry",

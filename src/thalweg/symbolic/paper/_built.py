@@ -52,10 +52,34 @@ class Built:
             return Array((Array((first,)), Array((second,))))
         if text == "left.":
             # \left. … \right|_{…}: brackets of which one is not shown.
-            return self._formula.power()
+            end = self._bar_below()
+            if end is None:
+                return self._formula.power()
+            found = self._formula.within(self._place.at, end)
+            self._place.at = end
+            return found
         if text in ("underbrace", "overbrace"):
             return self._braced()
         raise self._place.refuse(f"{text!r} is not understood here")
+
+    def _bar_below(self) -> int | None:
+        r"""Where the bar stands that closes \left. and has something below it."""
+        place, depth, num_open = self._place, 0, 0
+        for at in range(place.at, place.end - 1):
+            piece = place.pieces[at]
+            if piece.is_sign("(", "[", "{"):
+                depth += 1
+            elif piece.is_sign(")", "]", "}"):
+                depth -= 1
+            elif piece.mark is Mark.COMMAND and piece.text == "left.":
+                num_open += 1
+            elif not depth and piece.is_sign("|") and place.pieces[at + 1].is_sign("_"):
+                if not num_open:
+                    return at
+                num_open -= 1
+            if depth < 0:
+                return None
+        return None
 
     def _fraction(self) -> Expression:
         place = self._place

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from thalweg.symbolic._expression import Array, Call, Expression, Negative, Number
 from thalweg.symbolic.paper._descent import Descent
+from thalweg.symbolic.paper._nodes import Cases
 from thalweg.symbolic.paper._pieces import Mark, Piece
 
 _MATRICES = frozenset((
@@ -70,6 +71,8 @@ class Enclosed:
     def environment(self, name: str) -> Expression:
         """The matrix whose environment begins here; of a determinant, its value."""
         start, end = self._place.enclosed()
+        if name in ("cases", "dcases"):
+            return self._cases(start, end)
         if name not in _MATRICES:
             raise self._place.refuse(f"\\begin{{{name}}} is not read")
         rows = self._place.divided(start, end, set(), {Mark.ROW})
@@ -80,6 +83,53 @@ class Enclosed:
         if name == "vmatrix":
             return Call("det", (array,))
         return Call("norm", (array,)) if name == "Vmatrix" else array
+
+    def _cases(self, start: int, end: int) -> Expression:
+        """A formula in each row, and beside it when it holds."""
+        place = self._place
+        rows = place.divided(start, end, set(), {Mark.ROW})
+        if len(rows) > 1 and rows[-1][0] == rows[-1][1]:
+            rows.pop()
+        values: list[Expression] = []
+        conditions: list[Expression] = []
+        for number, row in enumerate(rows, 1):
+            cells = place.divided(*row, set(), {Mark.CELL})
+            if len(cells) != 2:
+                raise place.refuse("a case without its condition")
+            (first, last), (from_, to) = cells
+            while last > first and place.pieces[last - 1].mark is Mark.BREAK:
+                last -= 1
+            values.append(self._formula.within(first, last))
+            condition = self._condition(from_, to)
+            if condition is not None:
+                conditions.append(condition)
+            elif number < len(rows):
+                raise place.refuse("a case whose condition is not understood")
+        return Cases(tuple(values), tuple(conditions))
+
+    def _condition(self, start: int, end: int) -> Expression | None:
+        """A comparison, with or without a word before it; None for "otherwise"."""
+        place = self._place
+        kept = [at for at in range(start, end) if place.pieces[at].mark is not Mark.BREAK]
+        words = [place.pieces[at].text for at in kept if place.pieces[at].mark is Mark.TEXT]
+        said = {word for text in words for word in text.lower().strip(" ,.:").split()}
+        while kept and place.pieces[kept[0]].mark is Mark.TEXT:
+            kept.pop(0)
+        while kept and place.pieces[kept[-1]].text in (".", ","):
+            kept.pop()
+        if not kept and said and said <= _OTHERWISE:
+            return None
+        signs = place.relations(start, end)
+        is_plain = said <= _IF and len(signs) == 1 and bool(kept)
+        if not is_plain or place.pieces[signs[0]].text not in ("<", ">", "≤", "≥"):
+            raise place.refuse("a case whose condition is not understood")
+        left = self._formula.within(kept[0], signs[0])
+        right = self._formula.within(signs[0] + 1, kept[-1] + 1)
+        return Call(f"indicator{place.pieces[signs[0]].text}", (left, right))
+
+
+_IF = frozenset(("if", "for", "when", "where", "wenn", "falls", "für", "si", "pour"))
+_OTHERWISE = frozenset(("otherwise", "else", "sonst", "sinon", "andernfalls", "ansonsten"))
 
 
 def numbers_beside(pieces: Sequence[Piece], start: int, end: int) -> Array | None:

@@ -109,3 +109,21 @@ class At(Expression):
     def parts(self) -> tuple[Expression, ...]:
         """The formula and the values."""
         return (self.of, *self.values)
+
+
+@dataclass(frozen=True)
+class Cases(Expression):
+    """One of several formulas, by which condition holds.
+
+    Args:
+        values: the formulas.
+        conditions: of each its indicator, 1 where it holds; one less where the last is otherwise.
+    """
+
+    values: tuple[Expression, ...]
+    conditions: tuple[Expression, ...]
+
+    @property
+    def parts(self) -> tuple[Expression, ...]:
+        """The formulas and the conditions."""
+        return (*self.values, *self.conditions)

@@ -1,0 +1,127 @@
+"""What an epoch makes one suspect, confirmed by taking the suspected cause away."""
+
+from __future__ import annotations
+
+from math import isfinite
+
+import torch
+
+from thalweg._errors import ThalwegError
+from thalweg._problem import Problem
+from thalweg.doctor._constant import best_constant
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import Readings
+from thalweg.doctor._watch import attained, settled, settling, watch
+from thalweg.doctor.remedies import ANSWERS, Remedy
+
+MENDS = 0.15
+"""The remedy learns this share of the attainable more in the very steps that were watched, and
+twice as much at least."""
+
+NUM_SUSPECTS, NUM_REMEDIES = 2, 2
+"""Findings that are confirmed, and remedies of each that are tried for it, at most."""
+
+BY_THEMSELVES = frozenset(
+    {Ailment.LR_TOO_LARGE, Ailment.LR_TOO_SMALL, Ailment.REDUCTION, Ailment.NOISE}
+)
+"""Found by what a change of the cause gains already: by the same steps at another rate or size."""
+
+AT_THE_POINT = frozenset(
+    {Ailment.VANISHING, Ailment.EXPLODING, Ailment.SATURATED, Ailment.DEAD, Ailment.SYMMETRIC}
+)
+"""Found of the network as it was handed over, before any training."""
+
+IN_THE_RECIPE = frozenset(
+    {
+        *(Ailment.INPUT_SCALE, Ailment.OUTLIERS, Ailment.CONSTANT_FEATURES, Ailment.TARGET_SCALE),
+        *(Ailment.TARGET_RANGE, Ailment.OUTPUT_LOSS, Ailment.DROPOUT, Ailment.WEIGHT_DECAY),
+        *(Ailment.CLIPPING, Ailment.MOMENTUM, Ailment.EPSILON),
+    }
+)
+"""Found of the data and the settings."""
+
+FAR_PAST = 2.0
+"""Times past its rule, from which on such a finding explains why nothing is learned."""
+
+
+class Suspicion:
+    """Confirms what an epoch makes one suspect: its remedy mends it in the steps that were watched.
+
+    One seed, the data order and the steps of the watched training. A training that broke off
+    proves itself.
+
+    Args:
+        readings: of that epoch.
+        training: what is trained.
+        seed: of the watched training.
+        most: gradients over all data that this may cost.
+
+    Cost: as many steps as were watched, for each of four trainings at most; see `spent`.
+    """
+
+    def __init__(self, readings: Readings, training: Problem, seed: int, most: float) -> None:
+        self.readings, self.training, self.seed, self.most = readings, training, seed, most
+        self.spent = 0.0
+        self.remedy: Remedy | None = None
+        self.explains = False
+        self._num_suspects = 0
+
+    def confirms(self, finding: Finding) -> bool:
+        """Whether it is confirmed; its remedy is kept, where it was one that did so."""
+        is_far = finding.margin >= FAR_PAST
+        self.explains |= finding.ailment in AT_THE_POINT and not finding.found_after
+        self.explains |= finding.ailment in IN_THE_RECIPE and is_far
+        if self.readings.watched.failure or finding.ailment in BY_THEMSELVES:
+            return True
+        self._num_suspects += 1
+        if self._num_suspects > NUM_SUSPECTS:
+            return False
+        proposed = [proposal(self.readings) for proposal in ANSWERS[finding.ailment]]
+        remedies = [each for each in proposed if isinstance(each, Remedy)]
+        price = _price(self.readings, self.training)
+        for remedy in remedies[:NUM_REMEDIES]:
+            if self.spent + price > self.most:
+                return False
+            self.spent += price
+            steps = self.readings.num_seen
+            learned = learned_with(remedy, self.readings, self.training, self.seed, steps)
+            own = max(self.readings.learned, 0.0)
+            if learned - own > MENDS and learned > 2 * own:
+                self.remedy = remedy
+                return True
+        return False
+
+
+def _price(readings: Readings, training: Problem) -> float:
+    size = readings.plan.batch_size
+    return (readings.num_seen + settling(size) / 3) * size / max(training.num_samples, 1)
+
+
+def learned_with(
+    remedy: Remedy, readings: Readings, training: Problem, seed: int, num_steps: int
+) -> float:
+    """The share of the attainable that is learned in so many steps' samples with a remedy."""
+    try:
+        mended = remedy.apply(training.copied(), torch.Generator().manual_seed(seed))
+        size = mended.batch_size or readings.plan.batch_size
+        num_steps = max(1, round(num_steps * readings.plan.batch_size / size))
+        watched = watch(
+            mended,
+            batch_size=size,
+            max_steps=num_steps,
+            seed=seed,
+            num_threads=readings.plan.num_threads,
+        )
+        above, floor = readings.blind_loss, readings.levels.floor
+        if remedy.changes_loss:
+            above = best_constant(mended, mended.batches, readings.plan.reduction)
+            floor = 0.0
+        above = readings.start if above is None else above
+        reach = readings.levels.explained * (above - floor)
+        if watched.failure or not reach > 0:
+            return 0.0
+        learned = (above - attained(watched, settled(watched, size))) / reach
+    except (ThalwegError, RuntimeError, ValueError, KeyError, AttributeError, TypeError):
+        # A remedy rebuilds somebody's network by rule, which may not fit.
+        return 0.0
+    return learned if isfinite(learned) else 0.0

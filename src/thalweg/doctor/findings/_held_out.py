@@ -1,0 +1,75 @@
+"""Held-out data that are not like those that are trained on, so that no training helps there."""
+
+from __future__ import annotations
+
+from math import log
+
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import Readings
+from thalweg.doctor._sample import Sample
+from thalweg.doctor.findings._no_signal import own_z
+
+SHIFT = 1.0
+"""Standard deviations by which the median feature's mean differs."""
+
+RATIO = 3.0
+"""Times by which the median feature's spread differs."""
+
+WORSE = 5.0
+"""Standard errors below chance, on held-out data, of what is learned in training."""
+
+FEWEST = 20
+"""Samples, on either side, that can be compared."""
+
+
+def unlike_held_out(readings: Readings) -> Finding | None:
+    """The given test data have other features, or labels that contradict those trained on."""
+    problem = readings.problem
+    if not problem.test_batches or readings.watched.failure:
+        return None
+    shift, ratio = _differences(readings.sample, Sample.of(problem.with_data(problem.test_batches)))
+    z = own_z(readings) if readings.trains_well and not readings.is_early else None
+    below = -z if z is not None and readings.held_out and readings.held_out.accuracy else 0.0
+    past = {
+        "features": max(shift / SHIFT, log(ratio) / log(RATIO)),
+        "labels": below / WORSE,
+    }
+    kind = max(past, key=lambda name: past[name])
+    if past[kind] < 1:
+        return None
+    said = {
+        "features": f"the mean of the median feature lies {shift:.3g} standard deviations off, and "
+        f"its spread differs {ratio:.3g} times",
+        "labels": f"what the network learns of the training data is {below:.3g} standard errors "
+        f"worse than chance there",
+    }[kind]
+    return Finding(
+        Ailment.UNLIKE_HELD_OUT,
+        f"The held-out data are unlike the training data: {said}. That cannot be explained by the "
+        f"training: look at how both were scaled, shuffled and labelled.",
+        (),
+        {
+            "shift of the median feature, in standard deviations": shift,
+            "ratio of its spreads": ratio,
+            "standard errors below chance": max(below, 0.0),
+        },
+        f"of the test data that are given, the median feature's mean is {SHIFT:g} standard "
+        f"deviations off or its spread {RATIO:g} times another; or a network that trains well is "
+        f"{WORSE:g} standard errors worse than chance on them",
+        past[kind],
+        readings.num_seen if kind == "labels" else 0,
+    )
+
+
+def _differences(one: Sample, other: Sample) -> tuple[float, float]:
+    """How far the median feature's mean and spread are off; 0 and 1 where they say nothing."""
+    x, held = one.finite_x, other.finite_x
+    if x.ndim != 2 or x.shape[1:] != held.shape[1:] or min(len(x), len(held)) < FEWEST:
+        return 0.0, 1.0
+    kept = one.spreads > 1e-6 * one.scales.clamp_min(1e-12)
+    if not bool(kept.any()):
+        return 0.0, 1.0
+    spreads, others = one.spreads[kept], other.spreads[kept].clamp_min(1e-12)
+    shift = ((held.mean(0) - x.mean(0))[kept].abs() / spreads).median()
+    ratio = (others / spreads).log().abs().median().exp()
+    return float(shift), float(ratio)

@@ -1,0 +1,65 @@
+"""Gradients that shrink or grow with every step back in time of a recurrent layer."""
+
+from __future__ import annotations
+
+from math import inf
+
+from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._readings import UNTRAINED, Readings
+from thalweg.signal import TimeSignal
+
+FACTOR = 1e3
+"""Between the ends of a sequence the gradient must change by this before it is worth naming."""
+
+
+def vanishing_in_time(readings: Readings) -> Finding | None:
+    """The gradient shrinks step by step towards the begin of the sequence, and nothing is learned.
+
+    What is far back is not learned from: a network whose answer needs the last steps only trains.
+    """
+    return _told(readings, Ailment.VANISHING)
+
+
+def exploding_in_time(readings: Readings) -> Finding | None:
+    """The gradient grows step by step towards the begin of the sequence, and training fails."""
+    return _told(readings, Ailment.EXPLODING)
+
+
+def _told(readings: Readings, ailment: Ailment) -> Finding | None:
+    if readings.trains:
+        return None
+    is_vanishing = ailment is Ailment.VANISHING
+    found = {s.name: s for s in readings.in_time if _change(s, is_vanishing) >= FACTOR}
+    if not found:
+        return None
+    worst = max(found.values(), key=lambda s: _change(s, is_vanishing))
+    assert worst.gradient is not None, "a change is that of a trend"
+    change, factor = _change(worst, is_vanishing), worst.gradient.factor
+    does, rule = ("vanishes", "falls") if is_vanishing else ("explodes", "grows")
+    way = "shrinks" if is_vanishing else "grows"
+    return Finding(
+        ailment,
+        f"The gradient {does} along time: in {worst.name!r} it {way} {change:.1e} times from the "
+        f"last of {len(worst.steps)} steps back to the first, by a factor of {factor:.3g} a step.",
+        tuple(found),
+        {
+            "gradient norm at the first step": worst.steps[0].gradient_norm,
+            "gradient norm at the last step": worst.steps[-1].gradient_norm,
+            "factor per step": factor,
+            "factor per step, low": worst.gradient.low,
+            "factor per step, high": worst.gradient.high,
+        },
+        f"the gradient with respect to the hidden state {rule} more than {FACTOR:g} times from the "
+        f"last step in time to the first, its trend is so at 95 % confidence, and {UNTRAINED}",
+        change / FACTOR,
+    )
+
+
+def _change(signal: TimeSignal, is_vanishing: bool) -> float:
+    """How many times the gradient changes from the last step to the first; 0 without a trend."""
+    trend, first, last = signal.gradient, signal.steps[0], signal.steps[-1]
+    if trend is None or not (trend.high < 1 if is_vanishing else trend.low > 1):
+        return 0.0
+    one, other = first.gradient_norm, last.gradient_norm
+    ratio = other / one if one else inf
+    return ratio if is_vanishing else (1 / ratio if ratio else inf)
