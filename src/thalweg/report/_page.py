@@ -99,8 +99,7 @@ class Page:
             width: of a line, in letters.
         """
         file = StringIO()
-        # In a notebook a console would take what is meant for the file and show it, and call itself a
-        # terminal.
+        # In a notebook a console would show what is meant for the file, or colour it.
         console = Console(
             file=file, width=width, no_color=True, force_jupyter=False, force_terminal=False
         )
