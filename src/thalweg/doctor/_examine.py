@@ -23,7 +23,7 @@ from thalweg._training import parameters_of, split
 from thalweg.curvature import CriticalPoint, StepRule, critical_point
 from thalweg.doctor._confirm import Suspicion
 from thalweg.doctor._contest import LOOKS, NUM_FINALISTS, contest
-from thalweg.doctor._examination import Examination
+from thalweg.doctor._examination import Examination, TriedRemedy
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching, readable_form
@@ -58,6 +58,19 @@ SHORTEST = 200
 
 MAX_SEED = 2**32 - 1
 """Every generator takes seeds up to here."""
+
+
+class InterruptedExamination(KeyboardInterrupt):
+    """Ctrl-C during the trials, with what there was by then.
+
+    Args:
+        examination: with all findings, and the remedies that were proved; it says that it is
+            partial.
+    """
+
+    def __init__(self, examination: Examination) -> None:
+        super().__init__("interrupted")
+        self.examination = examination
 
 
 def examine(
@@ -97,6 +110,8 @@ def examine(
         ProblemError: if the problem cannot be read; see `Problem.check`.
         SecondDerivativeError: if an operation of the network has no second derivative.
         BudgetError: if the budget does not allow even the shortest trial.
+        InterruptedExamination: on Ctrl-C, once the findings are known and the network was trained
+            as it is; holds what there was by then.
         ThalwegError: if the seed is negative or above 2³² − 1.
 
     Cost:
@@ -194,11 +209,11 @@ def examine(
 
     with ledger.measuring("remedies", 0.5):
         shares, another = (0.5, 1.0), more if is_tight else None
-        tried = (
-            contest(remedies, training, readings, ledger, shares, most, another) if remedies else ()
-        )
+        tried: tuple[TriedRemedy, ...] = ()
+        if remedies and not ledger.is_interrupted:
+            tried = contest(remedies, training, readings, ledger, shares, most, another)
     ledger.progress("done", 1.0)
-    return Examination(
+    examination = Examination(
         title=problem.name or type(problem.model).__name__,
         num_parameters=sum(p.numel() for p in parameters_of(problem.model)),
         num_samples=problem.num_samples,
@@ -218,7 +233,11 @@ def examine(
         seed=seed,
         budget=budget,
         machine=machine_of(next(problem.model.parameters())),
+        is_partial=ledger.is_interrupted,
     )
+    if ledger.is_interrupted:
+        raise InterruptedExamination(examination)
+    return examination
 
 
 def _watched(
@@ -403,9 +422,12 @@ def _control(
             gradients.append(runs[0].cost / total)
             plan = shorter
             runs = [run(training.copied(), plan, seed, runs[0].before)]
-        for k in range(1, number):
-            ledger.progress("training as it is", 0.4 + 0.1 * k / number)
-            runs.append(run(training.copied(), plan, seed + k, runs[0].before))
+        try:
+            for k in range(1, number):
+                ledger.progress("training as it is", 0.4 + 0.1 * k / number)
+                runs.append(run(training.copied(), plan, seed + k, runs[0].before))
+        except KeyboardInterrupt:
+            ledger.is_interrupted = True
         gradients.append(sum(each.cost for each in runs) / total)
     return plan, runs
 
