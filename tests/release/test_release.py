@@ -63,3 +63,34 @@ def test_the_oldest_constraints_are_what_is_declared():
     )
     for name, least in declared.items():
         assert (pinned[name] + ".").startswith(least + "."), name
+
+
+def test_contributing_describes_the_rooms_as_the_contract_has_them():
+    layers = PROJECT["tool"]["importlinter"]["contracts"][0]["layers"]
+    house = "\n".join(lines("CONTRIBUTING.md")).split("## The house")[1].split("##")[0]
+    # A line of the drawing begins at the fourth column; what explains it stands further in.
+    drawn = [
+        re.split(r"  +", line.strip())[0]
+        for line in house.splitlines()
+        if re.match(r"    \S", line)
+    ]
+    assert drawn == [layer for layer in layers if layer != "__main__"]
+
+
+def test_contributing_names_every_target_of_the_makefile():
+    targets = {line.split(":")[0] for line in lines("Makefile") if re.match(r"[a-z][\w-]*:", line)}
+    told = {
+        found[1] for line in lines("CONTRIBUTING.md") if (found := re.match(r" +make (\S+)", line))
+    }
+    assert told == targets - {"help"}
+
+
+def test_no_conflict_of_a_merge_is_left():
+    """In texts that no tool reads, where it would stand for days."""
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.toml")]
+    left = [
+        path for path in texts
+        if re.search(r"^(<{7}|>{7})( |$)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]  # fmt: skip
+    assert texts
+    assert not left
