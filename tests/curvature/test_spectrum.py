@@ -12,7 +12,7 @@ import dense
 from problems import SHELF
 from thalweg import Problem, Surface, ThalwegError, load, save, spectrum
 from thalweg.linalg import MatrixOperator
-from thalweg.problems import relu_digits
+from thalweg.problems import relu_digits, strict_saddle
 
 F64 = torch.float64
 EXACT = 1e-9
@@ -295,3 +295,9 @@ def test_the_same_seed_gives_the_same_spectrum(wide):
         )
 
     assert numbers() == numbers()
+
+
+def test_of_fewer_than_five_eigenvalues_all_are_read():
+    point = Surface(strict_saddle()).here()
+    found = spectrum(point, generator=torch.Generator().manual_seed(0))
+    assert len(found.extremes.top.values) == len(found.extremes.bottom.values) == 2

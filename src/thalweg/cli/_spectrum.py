@@ -63,7 +63,12 @@ def spectrum_command(
         Matrix, typer.Option(help="hessian, ggn, fisher or empirical-fisher.", metavar="NAME")
     ] = Matrix.HESSIAN,
     params: Params = None,
-    top: Annotated[int, typer.Option(help="How many eigenpairs at either end.")] = 5,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            help="How many eigenpairs at either end; 5, or all of fewer.", show_default=False
+        ),
+    ] = None,
     seed: Seed = 0,
     device: Device = None,
     dtype: Annotated[

@@ -50,7 +50,7 @@ def spectrum(
     operator: SymmetricOperator | None = None,
     *,
     generator: torch.Generator,
-    k: int = 5,
+    k: int | None = None,
     dense_up_to: int = 1000,
     num_probes: int = 8,
     num_steps: int = 48,
@@ -68,7 +68,7 @@ def spectrum(
         point: where; its gradient is set against the largest eigenvectors.
         operator: n×n, such as `point.ggn()` or `point.hessian() + A`; the Hessian when left out.
         generator: of the random starts and probes.
-        k: eigenpairs at either end, 1 ≤ k ≤ n.
+        k: eigenpairs at either end, 1 ≤ k ≤ n; 5 when left out, or n where there are fewer.
         dense_up_to: n up to which the matrix is multiplied out.
         num_probes: of the density.
         num_steps: Lanczos steps of each probe.
@@ -109,6 +109,7 @@ def spectrum(
             f"spectrum(point, operator): {A!r} does not fit the point's {n} parameters; take it "
             f"from the same point, such as point.ggn()"
         )
+    k = min(5, n) if k is None else k
     if not 1 <= k <= n:
         raise ThalwegError(
             f"spectrum(point, k={k}): the matrix has {n} eigenvalues; give k between 1 and {n}"

@@ -57,6 +57,19 @@ MAX_SEED = 2**32 - 1
 """Every generator takes seeds up to here."""
 
 
+class InterruptedExamination(KeyboardInterrupt):
+    """Ctrl-C during the trials, with what there was by then.
+
+    Args:
+        examination: with all findings, and the remedies that were proved; it says that it is
+            partial.
+    """
+
+    def __init__(self, examination: Examination) -> None:
+        super().__init__("interrupted")
+        self.examination = examination
+
+
 def examine(
     problem: Problem,
     *,
@@ -94,6 +107,8 @@ def examine(
         ProblemError: if the problem cannot be read; see `Problem.check`.
         SecondDerivativeError: if an operation of the network has no second derivative.
         BudgetError: if the budget does not allow even the shortest trial.
+        InterruptedExamination: on Ctrl-C, once the findings are known and the network was trained
+            as it is; holds what there was by then.
         ThalwegError: if the seed is negative or above 2³² − 1.
 
     Cost:
@@ -139,7 +154,7 @@ def examine(
     remedies = _answers(case, readings, findings, suspect)
     plan, control, tried = _tried(case, readings, remedies, plan)
     ledger.progress("done", 1.0)
-    return Examination(
+    examination = Examination(
         title=problem.name or type(problem.model).__name__,
         num_parameters=sum(p.numel() for p in parameters_of(problem.model)),
         num_samples=problem.num_samples,
@@ -159,7 +174,11 @@ def examine(
         seed=seed,
         budget=budget,
         machine=machine_of(next(problem.model.parameters())),
+        is_partial=ledger.is_interrupted,
     )
+    if ledger.is_interrupted:
+        raise InterruptedExamination(examination)
+    return examination
 
 
 @dataclass(frozen=True)
@@ -322,9 +341,9 @@ def _tried(
 
     with ledger.measuring("remedies", 0.5):
         shares, another = (0.5, 1.0), more if is_tight else None
-        tried = (
-            contest(remedies, training, readings, ledger, shares, most, another) if remedies else ()
-        )
+        tried: tuple[TriedRemedy, ...] = ()
+        if remedies and not ledger.is_interrupted:
+            tried = contest(remedies, training, readings, ledger, shares, most, another)
     return plan, tuple(control), tried
 
 
@@ -401,9 +420,12 @@ def _control(
             gradients.append(runs[0].cost / total)
             plan = shorter
             runs = [run(training.copied(), plan, seed, runs[0].before)]
-        for k in range(1, number):
-            ledger.progress("training as it is", 0.4 + 0.1 * k / number)
-            runs.append(run(training.copied(), plan, seed + k, runs[0].before))
+        try:
+            for k in range(1, number):
+                ledger.progress("training as it is", 0.4 + 0.1 * k / number)
+                runs.append(run(training.copied(), plan, seed + k, runs[0].before))
+        except KeyboardInterrupt:
+            ledger.is_interrupted = True
         gradients.append(sum(each.cost for each in runs) / total)
     return plan, runs
 
