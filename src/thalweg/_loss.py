@@ -133,6 +133,11 @@ def logits_of(output: Any) -> Any:
     return getattr(output, "logits", output)
 
 
+def own_loss_of(output: Any) -> Any:
+    """The loss that a model returned by itself, `output["loss"]` or `output.loss`; else None."""
+    return output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+
+
 def known_loss(loss: Callable[..., Any] | None) -> KnownLoss | None:
     """Recognises a loss module, a function of torch.nn.functional, or a partial of one."""
     settings: dict[str, Any] = {}

@@ -37,4 +37,8 @@ def test_what_is_kept_beside_it_is_of_this_script(script):
     outputs = [output for cell in cells for output in cell["outputs"]]
     assert not any(output["output_type"] == "error" for output in outputs)
     assert any(output["output_type"] != "error" for output in outputs)
+    for cell in cells:
+        told = [o["text"] for o in cell["outputs"] if o["output_type"] == "stream"]
+        said = "".join(line for text in told for line in text)
+        assert not told or said.strip(), f"nothing is to be seen of what {cell['source']} prints"
     assert script.with_suffix(".ipynb").stat().st_size < 3_000_000

@@ -102,22 +102,25 @@ def test_it_holds_what_its_parts_say():
     assert all(edge.is_stable for edge in found.critical_line)
 
 
-def test_it_counts_its_gradients_as_they_are():
-    """Backward passes over all data: of the losses, not of the Jacobians of one sample."""
+@pytest.mark.parametrize("times", [1, 16], ids=["tried on all", "tried on a part"])
+def test_it_counts_its_gradients_as_they_are(times):
+    """Samples that go forward and back, but for the one of the Jacobians."""
     forward, backward = [], []
     problem = chain()
-    model = problem.model
+    model, (x, y) = problem.model, problem.data
+    data = x.repeat(times, 1), y.repeat(times)
 
     def loss(output, target):
-        if len(output) == 20:
-            forward.append(1)
+        if len(output) > 1:
+            forward.append(len(output))
             if output.requires_grad:
-                output.register_hook(lambda g: backward.append(1))
+                output.register_hook(lambda g: backward.append(len(g)))
         return F.cross_entropy(output, target)
 
-    found = read(Problem(model, loss, problem.data))
+    found = read(Problem(model, loss, data))
     # A gradient counts as three forward passes: one forward, two back.
-    assert found.num_gradients == pytest.approx((len(forward) + 2 * len(backward)) / 3)
+    counted = (sum(forward) + 2 * sum(backward)) / 3 / len(data[0])
+    assert found.num_gradients == pytest.approx(counted)
 
 
 @pytest.mark.parametrize(
@@ -213,7 +216,7 @@ def test_json_is_strict_and_whole(make):
         ]
         whole = found.jacobians.end_to_end
         if whole is not None:
-            values = told["jacobians"]["end_to_end"]["largest"]
+            values = told["jacobians"]["end_to_end"]["singular"]["largest"]["values"]
             assert values == whole.singular.largest.values.tolist()
 
 

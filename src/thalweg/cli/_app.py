@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 import thalweg
 from thalweg.cli._check import check_command
@@ -18,6 +19,7 @@ from thalweg.cli._escape import escape_command
 from thalweg.cli._flow import flow_command
 from thalweg.cli._landscape import landscape_command
 from thalweg.cli._running import (
+    INTERRUPTED,
     AsJson,
     Debug,
     Device,
@@ -34,7 +36,7 @@ from thalweg.cli._schema import schema_command
 from thalweg.cli._signal import signal_command
 from thalweg.cli._spectrum import spectrum_command
 from thalweg.cli._worked import worked_command
-from thalweg.doctor import Budget, examine
+from thalweg.doctor import Budget, InterruptedExamination, examine
 from thalweg.report import check_writable
 
 HEALTHY, FINDINGS = 0, 1
@@ -106,7 +108,8 @@ def examine_command(
 ) -> None:
     """Examine a network: what ails its training, with evidence, and a remedy that was tried.
 
-    Exit code 0: nothing found. 1: findings. 2: could not examine.
+    Exit code 0: nothing found. 1: findings. 2: could not examine. 130: interrupted; findings, and
+    remedies proved until then, are written.
 
     Example: thalweg examine thalweg.problems:deep_sigmoid_digits --budget 60s
     """
@@ -114,15 +117,21 @@ def examine_command(
         limit = Budget.parse(budget)
         check_writable(out)
         with progress_bar(is_silent=as_json) as progress:
-            problem = problem_at(target, device)
-            examination = examine(
-                problem, params=params or "*", budget=limit, seed=seed, progress=progress
-            )
+            problem, is_partial = problem_at(target, device), False
+            try:
+                examination = examine(
+                    problem, params=params or "*", budget=limit, seed=seed, progress=progress
+                )
+            except InterruptedExamination as interruption:
+                examination, is_partial = interruption.examination, True
         written = examination.save(out)
         if as_json:
             sys.stdout.write(examination.to_json() + "\n")
         else:
             show(examination.page(), written)
+        if is_partial:
+            Console(stderr=True).print("thalweg: interrupted; what was found is written")
+            raise typer.Exit(INTERRUPTED)
     raise typer.Exit(HEALTHY if examination.is_healthy else FINDINGS)
 
 

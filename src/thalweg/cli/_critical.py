@@ -9,6 +9,7 @@ from typing import Annotated
 
 import torch
 import typer
+from rich.console import Console
 
 from thalweg._errors import ThalwegError
 from thalweg.cli._running import (
@@ -141,6 +142,7 @@ def critical_command(
         else:
             show(found.page(), written)
     if found.is_partial:
+        Console(stderr=True).print("thalweg: interrupted; what was finished is written")
         raise typer.Exit(INTERRUPTED)
 
 

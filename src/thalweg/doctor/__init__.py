@@ -5,7 +5,7 @@ from thalweg._omission import Omission
 from thalweg._progress import Progress
 from thalweg._score import Score
 from thalweg.doctor._examination import Examination, Gain, Measurement, TriedRemedy
-from thalweg.doctor._examine import examine
+from thalweg.doctor._examine import InterruptedExamination, examine
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._trial import Plan, Run
 
@@ -15,6 +15,7 @@ __all__ = [
     "Examination",
     "Finding",
     "Gain",
+    "InterruptedExamination",
     "Measurement",
     "Omission",
     "Plan",

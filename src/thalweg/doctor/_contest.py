@@ -48,6 +48,9 @@ FAR = 2.0
 UP = "not proved: the time was up before its full runs"
 """What becomes of a remedy that the budget does not reach."""
 
+STOPPED = "not proved: interrupted before its full runs"
+"""What becomes of a remedy that Ctrl-C leaves behind."""
+
 MIN_GAIN = 0.02
 """A remedy must lower the held-out loss by this share of the control's at least."""
 
@@ -81,9 +84,21 @@ def contest(
 
     Returns:
         All of them, the proved first, by held-out loss. Where the time is up, fewer than
-        `num_finalists` are proved, but one at least.
+        `num_finalists` are proved, but one at least. On Ctrl-C those that were proved until then;
+        the ledger notes it.
     """
     heat = _Heat(training, readings, ledger, shares, len(remedies), num_finalists, more)
+    try:
+        return _held(heat, remedies)
+    except KeyboardInterrupt:
+        ledger.is_interrupted = True
+        settled = {tried.name for tried in heat.settled}
+        rest = [_untried(r, None, STOPPED) for r in remedies if r.name not in settled]
+        return (*_ranked(heat.settled), *rest)
+
+
+def _held(heat: _Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
+    """The contest itself."""
     direct = [remedy for remedy in remedies if remedy.is_direct]
     others = [remedy for remedy in remedies if not remedy.is_direct]
     tried: list[TriedRemedy] = []
@@ -107,11 +122,16 @@ def contest(
             late.append(_untried(remedy, screening, UP))
             continue
         own.append(heat.proved(remedy, screening, len(finalists)))
-    ran = [t for t in (*tried, *own) if t.runs]
-    ran.sort(key=lambda t: (not t.is_proved, fmean(run.final_loss for run in t.runs)))
+    ran = _ranked([t for t in (*tried, *own) if t.runs])
     failed = [t for t in (*tried, *own) if not t.runs]
     broken = [t for t in dropped if t.screening is None]
     return (*ran, *late, *(t for t in dropped if t.screening is not None), *failed, *broken)
+
+
+def _ranked(tried: Sequence[TriedRemedy]) -> list[TriedRemedy]:
+    """The proved first, then by held-out loss; what has no full run last."""
+    mean = {t.name: fmean(run.final_loss for run in t.runs) if t.runs else inf for t in tried}
+    return sorted(tried, key=lambda t: (not t.is_proved, mean[t.name]))
 
 
 class _Heat:
@@ -132,6 +152,7 @@ class _Heat:
         # Chosen by a seed that the proof does not use, or the luck of the draw would be proved too.
         self.unseen = self.control[0].seed + max(len(self.control), LOOKS[-1][0])
         self.done = 0.0
+        self.settled: list[TriedRemedy] = []
         self.num_finalists = num_finalists
         finals = len(self.control) * min(num_finalists, num_remedies)
         self.total = num_remedies / SCREENING + finals
@@ -234,7 +255,9 @@ class _Heat:
         if gain.is_proved and not remedy.changes_loss and _fits_less(runs, self.control):
             gain = replace(gain, is_proved=False)
             outcome = "lowers the held-out loss only by fitting the training data less: no remedy"
-        return TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome, remedy.apply)
+        tried = TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome, remedy.apply)
+        self.settled.append(tried)
+        return tried
 
     def gain(
         self, remedy: Remedy, runs: Sequence[Run], remedied: Problem, num_compared: float

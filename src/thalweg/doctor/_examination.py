@@ -105,6 +105,7 @@ class Examination(PagedResult):
         seed: that everything random was drawn from.
         budget: what could be spent.
         machine: versions, device, dtype and threads, in words.
+        is_partial: whether Ctrl-C ended the trials.
     """
 
     schema = "thalweg/examination/1"
@@ -129,6 +130,7 @@ class Examination(PagedResult):
     seed: int
     budget: Budget
     machine: str
+    is_partial: bool = False
 
     @property
     def is_healthy(self) -> bool:

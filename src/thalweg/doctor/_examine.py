@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf, nan
-from time import perf_counter
 
 import torch
-from torch import Tensor
 
 from thalweg._batch import num_samples
 from thalweg._budget import Budget
@@ -20,10 +18,10 @@ from thalweg._progress import Progress
 from thalweg._reduction import Reduction
 from thalweg._score import Score, constant_loss, shuffled_loss
 from thalweg._training import parameters_of, split
-from thalweg.curvature import CriticalPoint, StepRule, critical_point
+from thalweg.doctor._card import card_of
 from thalweg.doctor._confirm import Suspicion
 from thalweg.doctor._contest import LOOKS, NUM_FINALISTS, contest
-from thalweg.doctor._examination import Examination
+from thalweg.doctor._examination import Examination, TriedRemedy
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching, readable_form
@@ -31,7 +29,6 @@ from thalweg.doctor._planning import (
     NUM_RUNS,
     NUM_SEEDS,
     fitted,
-    plan_curvature,
     plan_trials,
     shortened,
 )
@@ -42,7 +39,7 @@ from thalweg.doctor.findings import find, suspected
 from thalweg.doctor.remedies import Remedy, remedies_for
 from thalweg.passes import Pass
 from thalweg.signal import Signal
-from thalweg.surface import Point, Surface
+from thalweg.surface import Surface
 
 TOLERATED_EXCESS = 1.5
 """Trials that look to take this many times the time that is left are shortened."""
@@ -58,6 +55,19 @@ SHORTEST = 200
 
 MAX_SEED = 2**32 - 1
 """Every generator takes seeds up to here."""
+
+
+class InterruptedExamination(KeyboardInterrupt):
+    """Ctrl-C during the trials, with what there was by then.
+
+    Args:
+        examination: with all findings, and the remedies that were proved; it says that it is
+            partial.
+    """
+
+    def __init__(self, examination: Examination) -> None:
+        super().__init__("interrupted")
+        self.examination = examination
 
 
 def examine(
@@ -97,6 +107,8 @@ def examine(
         ProblemError: if the problem cannot be read; see `Problem.check`.
         SecondDerivativeError: if an operation of the network has no second derivative.
         BudgetError: if the budget does not allow even the shortest trial.
+        InterruptedExamination: on Ctrl-C, once the findings are known and the network was trained
+            as it is; holds what there was by then.
         ThalwegError: if the seed is negative or above 2³² − 1.
 
     Cost:
@@ -119,93 +131,37 @@ def examine(
     problem, batch_size = _completed(problem, optimizer, batch_size, ledger)
     made = made_optimizer(problem.copied())
     readable, refusal = readable_form(problem)
-    if readable is not None:
-        # Planned first, so that a budget that is too small is refused at once.
-        plan, training = plan_trials(readable, batch_size, budget, seed)
-        training = replace(training, model=problem.model)
-    else:
-        plan, training = _unplanned(problem, batch_size, seed)
-    # A remedy that changes the data changes those that it is judged on with them.
-    training = replace(training, test=list(plan.held_out))
-
+    plan, training = _planned(problem, readable, batch_size, budget, seed)
+    case = _Case(problem, readable, training, made, seed, ledger)
     watching = Watching(problem, training, plan, seed, ledger)
-    fraction = min(1.0, batch_size / problem.num_samples)
-    passed = Pass(nan, (), (), problem.num_samples)
-    with ledger.measuring("one training, its first steps", 0.02) as gradients:
-        before = watching.first_steps()
-        gradients.append(fraction * before.watched.num_steps)
-    readings = Readings(
-        problem, passed, Signal.of(passed), None, made, (), plan, None, None, before
-    )
+
+    readings = _first_read(case, plan, watching)
     is_certain = bool(find(readings))
+    surface = None
     if readable is not None:
         surface = Surface(readable, params)
-        with ledger.measuring("pass, and signal through depth", 0.05) as gradients:
-            part = _affordable(readable, budget, seed, ledger)
-            passed = Pass.of(part)
-            readings = replace(
-                readings,
-                passed=passed,
-                signal=Signal.of(passed),
-                constant_loss=constant_loss(problem),
-                shuffled_loss=shuffled_loss(part, torch.Generator().manual_seed(seed)),
-            )
-            gradients.append((4 / 3) * part.num_samples / problem.num_samples)
+        readings = _passed(case, readable, readings)
     findings: tuple[Finding, ...] | None = None
     suspect: Remedy | None = None
     if not is_certain:
-        readings, findings, suspect = _watched(readings, watching, training, seed, ledger)
-    if readable is not None:
-        readings = replace(readings, card=_card(surface, made, budget, seed, ledger))
-    with ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
-        if findings is None:
-            probed = readings.probe.cost
-            findings = find(readings)
-            gradients.append(fraction * (readings.probe.cost - probed) + readings.cost)
+        readings, findings, suspect = _watched(case, readings, watching)
+    if surface is not None:
+        readings = replace(readings, card=card_of(surface, made, seed, ledger))
+    findings = _judged(case, readings, findings)
     if not findings and (error := refusal or readings.watched.error) is not None:
         raise error
-    with ledger.measuring("what may help", 0.38) as gradients:
-        remedies, not_applicable = remedies_for(findings, readings)
-        if suspect is not None:
-            # What mended it within an epoch is proved first, and alone where that succeeds.
-            rest = [remedy for remedy in remedies if remedy.name != suspect.name]
-            remedies = (replace(suspect, is_direct=True), *rest)
-        gradients.append(sum(remedy.num_samples for remedy in remedies) / problem.num_samples)
-    for remedy in not_applicable:
-        ledger.omit(f"remedy: {remedy.name}", remedy.reason)
-    scoring = sum(map(num_samples, plan.held_out)) / problem.num_samples / 3
-    plan, most = fitted(plan, ledger.gradients_left, fraction, remedies, problem.epochs, scoring)
-    if most < NUM_FINALISTS and remedies:
-        # Too little is left to compare: what promises most is proved first.
-        remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
-        left = ledger.gradients_left
-        plan, most = fitted(plan, left, fraction, remedies, problem.epochs, scoring)
-    may_raise = readable is None or readings.watched.error is not None
-    run = tolerant if may_raise else train
-    is_tight = not budget.is_seconds and problem.epochs is not None
-    number = LOOKS[0][0] if is_tight else NUM_SEEDS
-    plan, control = _control(training, plan, number, problem.num_samples, seed, ledger, run)
-    readings = replace(readings, plan=plan, control=tuple(control))
 
-    def more() -> Run:
-        control.append(run(training.copied(), plan, seed + len(control), control[0].before))
-        ledger.spend(control[-1].cost / problem.num_samples)
-        return control[-1]
-
-    with ledger.measuring("remedies", 0.5):
-        shares, another = (0.5, 1.0), more if is_tight else None
-        tried = (
-            contest(remedies, training, readings, ledger, shares, most, another) if remedies else ()
-        )
+    remedies = _answers(case, readings, findings, suspect)
+    plan, control, tried = _tried(case, readings, remedies, plan)
     ledger.progress("done", 1.0)
-    return Examination(
+    examination = Examination(
         title=problem.name or type(problem.model).__name__,
         num_parameters=sum(p.numel() for p in parameters_of(problem.model)),
         num_samples=problem.num_samples,
-        loss=passed.value,
+        loss=readings.passed.value,
         findings=findings,
         remedies=tried,
-        control=tuple(control),
+        control=control,
         signal=readings.signal,
         card=readings.card,
         constant_loss=readings.constant_loss,
@@ -218,23 +174,98 @@ def examine(
         seed=seed,
         budget=budget,
         machine=machine_of(next(problem.model.parameters())),
+        is_partial=ledger.is_interrupted,
+    )
+    if ledger.is_interrupted:
+        raise InterruptedExamination(examination)
+    return examination
+
+
+@dataclass(frozen=True)
+class _Case:
+    """What every step of an examination is told.
+
+    Args:
+        problem: as handed over, with the optimizer and batch size in use or assumed.
+        readable: with everything held that is random in its mode; None where it cannot be read.
+        training: what is trained, on copies; its held-out data are apart.
+        optimizer: in use or assumed, on a copy, to read its settings.
+        seed: everything random is drawn from it.
+        ledger: what may be spent, and what was.
+    """
+
+    problem: Problem
+    readable: Problem | None
+    training: Problem
+    optimizer: torch.optim.Optimizer
+    seed: int
+    ledger: Ledger
+
+    @property
+    def fraction(self) -> float:
+        """Gradients over all data that a step costs: its minibatch, as a share of the data."""
+        assert self.problem.batch_size is not None, "assumed where it was not named"
+        return min(1.0, self.problem.batch_size / self.problem.num_samples)
+
+
+def _planned(
+    problem: Problem, readable: Problem | None, batch_size: int, budget: Budget, seed: int
+) -> tuple[Plan, Problem]:
+    """What all trials have in common, and what they train.
+
+    Planned before anything is run, so that a budget that is too small is refused at once.
+    """
+    if readable is not None:
+        plan, training = plan_trials(readable, batch_size, budget, seed)
+        training = replace(training, model=problem.model)
+    else:
+        plan, training = _unplanned(problem, batch_size, seed)
+    # A remedy that changes the data changes those that it is judged on with them.
+    return plan, replace(training, test=list(plan.held_out))
+
+
+def _first_read(case: _Case, plan: Plan, watching: Watching) -> Readings:
+    """What the data and the first steps of a training show."""
+    with case.ledger.measuring("one training, its first steps", 0.02) as gradients:
+        before = watching.first_steps()
+        gradients.append(case.fraction * before.watched.num_steps)
+    unread = Pass(nan, (), (), case.problem.num_samples)
+    return Readings(
+        case.problem, unread, Signal.of(unread), None, case.optimizer, (), plan, None, None, before
     )
 
 
+def _passed(case: _Case, readable: Problem, readings: Readings) -> Readings:
+    """With the pass, the signal through depth, and the losses of answers that know nothing."""
+    with case.ledger.measuring("pass, and signal through depth", 0.05) as gradients:
+        part = _affordable(readable, case.seed, case.ledger)
+        passed = Pass.of(part)
+        readings = replace(
+            readings,
+            passed=passed,
+            signal=Signal.of(passed),
+            constant_loss=constant_loss(case.problem),
+            shuffled_loss=shuffled_loss(part, torch.Generator().manual_seed(case.seed)),
+        )
+        gradients.append((4 / 3) * part.num_samples / case.problem.num_samples)
+    return readings
+
+
 def _watched(
-    readings: Readings, watching: Watching, training: Problem, seed: int, ledger: Ledger
+    case: _Case, readings: Readings, watching: Watching
 ) -> tuple[Readings, tuple[Finding, ...] | None, Remedy | None]:
     """What the watched training showed; findings and remedy that its first epoch confirmed, if any.
 
     Where something was confirmed its fate is sealed, and the training is not watched to the end.
     """
+    ledger, budget = case.ledger, case.ledger.budget
     begun, fraction, is_explained = readings.watched.num_steps, watching.fraction, False
     with ledger.measuring("first epoch, and what it confirms", 0.1) as gradients:
         observed = watching.first_epoch()
         if observed is not None:
             early = replace(readings, observed=observed)
-            most = inf if ledger.budget.is_seconds else CONFIRMED * ledger.budget.amount
-            suspicion = Suspicion(early, training, seed, most)
+            most = inf if budget.is_seconds else CONFIRMED * budget.amount
+            suspicion = Suspicion(early, case.training, case.seed, most)
             findings = suspected(early, suspicion.confirms)
             gradients.append(fraction * (observed.watched.num_steps - begun + early.probe.cost))
             gradients.append(suspicion.spent + early.cost)
@@ -248,8 +279,77 @@ def _watched(
     return replace(readings, observed=observed), None, None
 
 
-def _affordable(problem: Problem, budget: Budget, seed: int, ledger: Ledger) -> Problem:
+def _judged(
+    case: _Case, readings: Readings, confirmed: tuple[Finding, ...] | None
+) -> tuple[Finding, ...]:
+    """What was confirmed already, else what the rules find in all that was read."""
+    with case.ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
+        if confirmed is not None:
+            return confirmed
+        probed = readings.probe.cost
+        findings = find(readings)
+        gradients.append(case.fraction * (readings.probe.cost - probed) + readings.cost)
+    return findings
+
+
+def _answers(
+    case: _Case, readings: Readings, findings: tuple[Finding, ...], suspect: Remedy | None
+) -> tuple[Remedy, ...]:
+    """The remedies that the findings name, what promises most first; others are noted as left out.
+
+    Args:
+        case: the examination.
+        readings: everything that was measured.
+        findings: what ails the training.
+        suspect: the remedy that mended it within its first epoch, if any.
+    """
+    with case.ledger.measuring("what may help", 0.38) as gradients:
+        remedies, not_applicable = remedies_for(findings, readings)
+        if suspect is not None:
+            # What mended it within an epoch is proved first, and alone where that succeeds.
+            rest = [remedy for remedy in remedies if remedy.name != suspect.name]
+            remedies = (replace(suspect, is_direct=True), *rest)
+        gradients.append(sum(remedy.num_samples for remedy in remedies) / case.problem.num_samples)
+    for remedy in not_applicable:
+        case.ledger.omit(f"remedy: {remedy.name}", remedy.reason)
+    return remedies
+
+
+def _tried(
+    case: _Case, readings: Readings, remedies: tuple[Remedy, ...], plan: Plan
+) -> tuple[Plan, tuple[Run, ...], tuple[TriedRemedy, ...]]:
+    """The plan that the trials held to, the training as it is, and what the remedies did for it."""
+    problem, training, seed, ledger = case.problem, case.training, case.seed, case.ledger
+    scoring = sum(map(num_samples, plan.held_out)) / problem.num_samples / 3
+    left = ledger.gradients_left
+    plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring)
+    if most < NUM_FINALISTS and remedies:
+        # Too little is left to compare: what promises most is proved first.
+        remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
+        plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring)
+    may_raise = case.readable is None or readings.watched.error is not None
+    run = tolerant if may_raise else train
+    is_tight = not ledger.budget.is_seconds and problem.epochs is not None
+    number = LOOKS[0][0] if is_tight else NUM_SEEDS
+    plan, control = _control(training, plan, number, problem.num_samples, seed, ledger, run)
+    readings = replace(readings, plan=plan, control=tuple(control))
+
+    def more() -> Run:
+        control.append(run(training.copied(), plan, seed + len(control), control[0].before))
+        ledger.spend(control[-1].cost / problem.num_samples)
+        return control[-1]
+
+    with ledger.measuring("remedies", 0.5):
+        shares, another = (0.5, 1.0), more if is_tight else None
+        tried: tuple[TriedRemedy, ...] = ()
+        if remedies and not ledger.is_interrupted:
+            tried = contest(remedies, training, readings, ledger, shares, most, another)
+    return plan, tuple(control), tried
+
+
+def _affordable(problem: Problem, seed: int, ledger: Ledger) -> Problem:
     """The problem, or as many of its samples as a small budget in gradients lets a pass read."""
+    budget = ledger.budget
     if budget.is_seconds or problem.epochs is None:
         return problem
     most = max(LEAST_READ, int(READ_SHARE * budget.amount * problem.num_samples))
@@ -300,89 +400,6 @@ def _completed(
     return problem, batch_size
 
 
-def _card(
-    surface: Surface, optimizer: torch.optim.Optimizer, budget: Budget, seed: int, ledger: Ledger
-) -> CriticalPoint | None:
-    """The critical-point card, as much of it as the budget buys."""
-    problem = surface.problem
-    with ledger.measuring("curvature: eigenvalues, index, verdict", 0.25) as gradients:
-        point = surface.here()
-        if point.unused:
-            ledger.assume(_said_unused(point.unused))
-        # A budget in gradients asks no clock.
-        seconds = _seconds_per_product(point) if budget.is_seconds else 1.0
-        plan = plan_curvature(budget, seconds, surface.layout.size, problem.num_samples)
-        if plan is None:
-            # What a clock shows has no place in an examination that repeats exactly.
-            price = f" of {seconds:.2g} s each" if budget.is_seconds else ""
-            ledger.omit(
-                "curvature",
-                f"{budget} buys too few products with the Hessian{price}; give a larger budget",
-            )
-            return None
-        generator = torch.Generator().manual_seed(seed)
-        if plan.num_samples is not None:
-            part = problem.subsampled(plan.num_samples, generator)
-            point = Surface(part, surface.layout.names).here()
-            ledger.omit(
-                "curvature on all data",
-                f"it was read on {part.num_samples:,} of {problem.num_samples:,} samples, to fit "
-                f"{budget}",
-            )
-        rule = StepRule.of(optimizer)
-        scale = None
-        if rule is None:
-            ledger.omit(
-                "stability limit",
-                f"none is known for {type(optimizer).__name__}; its learning "
-                f"rate was judged by the trials alone",
-            )
-        elif rule.epsilon is not None:
-            scale = _root_mean_square_gradient(point.problem, surface, generator)
-        card = critical_point(
-            point,
-            rule=rule,
-            preconditioner=scale,
-            generator=generator,
-            dense_up_to=plan.dense_up_to,
-            num_probes=max(plan.num_probes, 1),
-        )
-        share = point.problem.num_samples / problem.num_samples
-        gradients.append(share * card.num_gradients)
-    return card
-
-
-def _said_unused(names: tuple[str, ...]) -> str:
-    some = ", ".join(map(repr, names[:5])) + (", …" if len(names) > 5 else "")
-    return (
-        f"{len(names)} parameter(s) do not enter the loss: {some}; their gradient and curvature "
-        f"were counted as zero. Remove them, or freeze them with requires_grad_(False)."
-    )
-
-
-def _seconds_per_product(point: Point, num_products: int = 3) -> float:
-    """The mean of some products with the Hessian, after one that builds the graph."""
-    hessian, vector = point.hessian(), torch.ones_like(point.vector)
-    _ = hessian @ vector
-    start = perf_counter()
-    for _ in range(num_products):
-        _ = hessian @ vector
-    return (perf_counter() - start) / num_products
-
-
-def _root_mean_square_gradient(
-    problem: Problem, surface: Surface, generator: torch.Generator, num_batches: int = 8
-) -> Tensor:
-    """√v that Adam would settle on here: the root mean square of minibatch gradients."""
-    size = problem.batch_size or 64
-    squares = torch.zeros(surface.layout.size, dtype=torch.float64)
-    for _, batch in zip(range(num_batches), problem.minibatches(size, generator), strict=False):
-        part = problem.with_data([batch])
-        gradient = Surface(part, surface.layout.names).here().gradient_vector
-        squares += gradient.double().cpu().square() / num_batches
-    return squares.sqrt().to(surface.layout.device)
-
-
 def _control(
     training: Problem,
     plan: Plan,
@@ -403,9 +420,12 @@ def _control(
             gradients.append(runs[0].cost / total)
             plan = shorter
             runs = [run(training.copied(), plan, seed, runs[0].before)]
-        for k in range(1, number):
-            ledger.progress("training as it is", 0.4 + 0.1 * k / number)
-            runs.append(run(training.copied(), plan, seed + k, runs[0].before))
+        try:
+            for k in range(1, number):
+                ledger.progress("training as it is", 0.4 + 0.1 * k / number)
+                runs.append(run(training.copied(), plan, seed + k, runs[0].before))
+        except KeyboardInterrupt:
+            ledger.is_interrupted = True
         gradients.append(sum(each.cost for each in runs) / total)
     return plan, runs
 

@@ -21,6 +21,7 @@ class Ledger:
     Args:
         progress: told what is being done.
         budget: what may be spent, from the making of the ledger on.
+        is_interrupted: whether Ctrl-C ended the trials.
     """
 
     progress: Progress
@@ -29,6 +30,7 @@ class Ledger:
     measurements: list[Measurement] = field(default_factory=list)
     omissions: list[Omission] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
+    is_interrupted: bool = False
     _open: list[float] = field(default_factory=list)
 
     @property

@@ -37,10 +37,11 @@ def page_of(examination: Examination) -> Page:
 
 
 def _verdict(examination: Examination) -> str:
+    partly = "Interrupted: " if examination.is_partial else ""
     if examination.is_healthy:
-        return "Nothing ails this training"
+        return f"{partly}{'n' if partly else 'N'}othing ails this training"
     named = [finding.ailment.value for finding in examination.findings]
-    return f"Something ails this training: {', '.join(named)}"
+    return f"{partly}{'s' if partly else 'S'}omething ails this training: {', '.join(named)}"
 
 
 def _lead(examination: Examination) -> str:
@@ -52,6 +53,8 @@ def _lead(examination: Examination) -> str:
             f"{_accuracy_clause(examination.control)}; no rule found anything wrong."
         )
     first = examination.findings[0].sentence
+    if not examination.proved and examination.is_partial:
+        return f"{first} The trials of remedies were interrupted before any was proved."
     if not examination.proved:
         return f"{first} {len(examination.remedies)} remedies were tried; none is proved to help."
     best = examination.proved[0]

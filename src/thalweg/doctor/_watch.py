@@ -48,7 +48,6 @@ class Watched:
         in_eval: those that did so in evaluation mode.
         arrived: parameters that a gradient reached, even once.
         given: parameters that the optimizer has, with a learning rate that is not zero.
-        unmoved: trainable parameters that are to the last bit what they were.
     """
 
     problem: Problem
@@ -64,7 +63,6 @@ class Watched:
     in_eval: frozenset[str]
     arrived: frozenset[str]
     given: frozenset[str]
-    unmoved: frozenset[str]
 
     @property
     def num_steps(self) -> int:
@@ -138,7 +136,6 @@ class Watch:
             self.optimizer = made_optimizer(self.copied)
             self._after_step = scheduling(self.copied, self.optimizer, batch_size)
             self.instruments = Instruments(self.copied.model, self.optimizer)
-            self._before = {n: p.detach().clone() for n, p in self.copied.model.named_parameters()}
             set_mode(self.copied)
             self._state = RandomState.now()
         self.steps_in_epoch = steps_in_epoch(self.copied, batch_size)
@@ -204,8 +201,7 @@ class Watch:
         return False
 
     def _seen(self, max_steps: int) -> Watched:
-        after = dict(self.copied.model.named_parameters())
-        names = {id(p): name for name, p in after.items()}
+        names = {id(p): name for name, p in self.copied.model.named_parameters()}
         instruments = self.instruments
         return Watched(
             problem=self.copied,
@@ -226,11 +222,6 @@ class Watch:
                 if float(group["lr"]) != 0
                 for p in group["params"]
                 if id(p) in names
-            ),
-            unmoved=frozenset(
-                name
-                for name, p in after.items()
-                if p.requires_grad and torch.equal(p, self._before[name])
             ),
         )
 

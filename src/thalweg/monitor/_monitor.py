@@ -16,7 +16,7 @@ from torch.utils.hooks import RemovableHandle
 
 from thalweg._batch import Batch, map_tensors
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg._loss import logits_of
+from thalweg._loss import logits_of, own_loss_of
 from thalweg._problem import Problem
 from thalweg._ranks import ALONE, Ranks
 from thalweg._reading import DEVICE_KINDS, keeping_random_states, unwrapped
@@ -504,7 +504,7 @@ def _is_skipped(optimizer: torch.optim.Optimizer) -> bool:
 def _detached(output: Any, has_own_loss: bool) -> Any:
     """What the loss is worked out from, without the graph and without what else there is."""
     if has_own_loss:
-        loss = output.get("loss") if isinstance(output, Mapping) else getattr(output, "loss", None)
+        loss = own_loss_of(output)
         return {"loss": loss.detach()} if isinstance(loss, Tensor) else None
     return map_tensors(logits_of(output), torch.Tensor.detach)
 

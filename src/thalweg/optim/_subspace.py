@@ -70,10 +70,6 @@ class Subspace:
         falling = int((self.values < -self.noise).sum())
         return f"negative curvature along {falling} of {self.size} directions" if falling else ""
 
-    def decrease(self, y: Float[Tensor, " k"]) -> float:
-        """−m(y)."""
-        return -float(self.slopes @ y + 0.5 * (self.values * y) @ y)
-
     def proposal(self, y: Float[Tensor, " k"], *, is_escape: bool = False) -> Proposal:
         """The step S y. Cost: k n multiplications."""
         y = y.to(self.slopes)

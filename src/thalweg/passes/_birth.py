@@ -120,7 +120,7 @@ def births(problem: Problem) -> Births | None:
         RandomModelError: if the model is random in its mode.
         ProblemError: if the model or the loss raises.
 
-    Cost: two gradients, with a look at every tensor; several times the time of training.
+    Cost: a gradient, with a look at every tensor; several times the time of training.
 
     Source: PyTorch's anomaly detection (Paszke et al. 2019) stops at a NaN of the backward pass
     only, and says nothing of what went in; we look at every operation of both.

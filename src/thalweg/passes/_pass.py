@@ -111,7 +111,8 @@ class Pass:
         Raises:
             NonFiniteError: if the loss is not finite; names the layer where that was born.
 
-        Cost: two gradients (one to weigh the batches, one recorded).
+        Cost: 4/3 gradients, a forward pass to weigh the batches and a gradient that is recorded;
+        before it `Problem.check`, which is as much again where there is one batch of few samples.
         """
         problem.ranks.refuse("Pass.of(problem)")
         problem.check()

@@ -66,7 +66,7 @@ def along_time(problem: Problem) -> tuple[TimePass, ...]:
     Raises:
         ProblemError: if there is none, one runs in both directions, or is fed packed sequences.
 
-    Cost: two gradients, of which one runs step by step.
+    Cost: 4/3 gradients, of which one gradient runs step by step.
 
     Source: Pascanu, Mikolov, Bengio 2013, "On the difficulty of training recurrent neural
     networks", eq. 4.

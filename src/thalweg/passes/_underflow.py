@@ -120,7 +120,7 @@ def underflow(problem: Problem, dtype: torch.dtype = torch.float16) -> Underflow
     Raises:
         NonFiniteError: if the loss is not finite.
 
-    Cost: two gradients.
+    Cost: 4/3 gradients, as of `Pass.of`.
 
     Source: Micikevicius et al. 2018, "Mixed precision training", §3.2: half of an SSD's gradient
     entries are lost in float16, and a scale of 8 saves the training.

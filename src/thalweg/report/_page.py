@@ -90,7 +90,7 @@ class Page:
         """
         from thalweg.report._terminal import print_page
 
-        print_page(self, console or Console())
+        print_page(self, console or Console(force_jupyter=False))
 
     def text(self, width: int = 100) -> str:
         """The page as plain text.
@@ -99,7 +99,11 @@ class Page:
             width: of a line, in letters.
         """
         file = StringIO()
-        self.print(Console(file=file, width=width, no_color=True))
+        # In a notebook a console would show what is meant for the file, or colour it.
+        console = Console(
+            file=file, width=width, no_color=True, force_jupyter=False, force_terminal=False
+        )
+        self.print(console)
         return file.getvalue()
 
     def frame(self) -> str:

@@ -178,7 +178,7 @@ def edge_initialisation(problem: Problem, bias_variance: float | None = None) ->
         ThalwegError: if no layer can be drawn, an activation has no edge (softplus), or only an
             unstable one at the σ_b² given.
 
-    Cost: a pass, two gradients.
+    Cost: a `Pass`, 4/3 gradients.
 
     Source: `edge`, `stable_edge`, `isometric_edge`. The theory is of plain chains; what it leaves
     out of this network is in `notes`.

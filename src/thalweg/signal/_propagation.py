@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from thalweg._batch import num_samples, part_of
 from thalweg._errors import NonFiniteError, ProblemError, ThalwegError
 from thalweg._layout import Layout
 from thalweg._machine import machine_of
@@ -35,10 +36,6 @@ MOST_FOR_RANK = 2e9
 
 LINE_POINTS = 8
 """Of the critical line, besides σ_b² = 0."""
-
-A_PASS = 8 / 3
-"""Gradients: a reading goes forward four times, and back twice, over all data: to see that the
-model can be read, to weigh the batches, and to record."""
 
 T = TypeVar("T")
 
@@ -152,8 +149,9 @@ def propagation(
         ProblemError: if the model or the loss raises, or there is no such sample.
         ThalwegError: if k is out of range, or parameters are of several dtypes or devices.
 
-    Cost: fifteen gradients over all data, three more with recurrent layers; products with the
-    Jacobians of one sample as of `jacobians`; singular values of the dense layers.
+    Cost: seven gradients over all data, 4/3 more with recurrent layers, and twice as many where
+    the data are few (see `Pass.of`); products with the Jacobians of one sample as of `jacobians`;
+    singular values of the dense layers.
 
     Source: Schoenholz et al. 2017, "Deep information propagation"; Hanin and Nica 2020 for the
     error bars; see `Signal`, `jacobians`, `rank`, `underflow`, `along_time` and
@@ -193,18 +191,23 @@ def propagation(
     if passed is None:
         assert born is not None, "there is a pass, or a reason that there is none"
         return _result(
-            problem, generator, start, value=born.loss, births=born, num_gradients=A_PASS
+            problem,
+            generator,
+            start,
+            value=born.loss,
+            births=born,
+            num_gradients=_pass_cost(problem),
         )
     signal = Signal.of(passed)
     found: dict[str, Any] = {"signal": signal}
-    num_gradients = A_PASS
+    num_gradients = pass_cost = _pass_cost(problem)
     progress("half precision", 0.15)
     halves = (torch.float16, torch.bfloat16)
     found["underflows"] = tuple(underflow(problem, dtype) for dtype in halves)
-    num_gradients += 2 * A_PASS
+    num_gradients += 2 * pass_cost
     progress("initialisation at the edge", 0.3)
     found["edge"] = taken("initialisation at the edge", lambda: edge_initialisation(problem))
-    num_gradients += A_PASS
+    num_gradients += pass_cost
     if signal.theory is not None:
         progress("critical line", 0.4)
         activation = plain_chain(passed)[0][1]
@@ -215,11 +218,12 @@ def propagation(
         progress("along time", 0.5)
         times = taken("recurrent layers along time", lambda: along_time(problem))
         found["along_time"] = tuple(TimeSignal.of(one) for one in times or ())
-        num_gradients += A_PASS
+        num_gradients += pass_cost
     progress("ranks", 0.6)
     if _work_for_rank(problem) <= MOST_FOR_RANK:
         found["rank"] = taken("ranks", lambda: rank(problem))
-        num_gradients += A_PASS + 1 / 3
+        shapes = num_samples(problem.batches[0]) / problem.num_samples / 3
+        num_gradients += pass_cost + shapes
     else:
         omissions["ranks"] = (
             "the singular values of the dense layers would take long; "
@@ -230,7 +234,7 @@ def propagation(
         "singular values of the Jacobians",
         lambda: jacobians(problem, sample, k, generator=generator),
     )
-    num_gradients += 4 / 3
+    num_gradients += _check_cost(problem)
     progress("done", 1.0)
     return _result(
         problem,
@@ -242,6 +246,16 @@ def propagation(
         num_gradients=num_gradients,
         **found,
     )
+
+
+def _check_cost(problem: Problem) -> float:
+    """Gradients over all data: `Problem.check` goes forward twice and back once, over a part."""
+    return (4 / 3) * num_samples(part_of(problem.batches[0])) / problem.num_samples
+
+
+def _pass_cost(problem: Problem) -> float:
+    """Gradients over all data: a pass is checked, weighs the batches, and is recorded."""
+    return _check_cost(problem) + 4 / 3
 
 
 def _passed(problem: Problem) -> tuple[Pass | None, Births | None]:

@@ -142,8 +142,8 @@ def rank(problem: Problem) -> NetworkRank:
     Args:
         problem: the network, and data of which the first sample is the witness's.
 
-    Cost: a pass (two gradients), a singular value decomposition of each matrix, and n³ whole-number
-    operations for each of up to 512 rows and columns.
+    Cost: a `Pass` (4/3 gradients), a singular value decomposition of each matrix, and n³
+    whole-number operations for each of up to 512 rows and columns.
 
     Source: Golub and Van Loan 2013, "Matrix Computations", §5.4.1, for the tolerance.
 
