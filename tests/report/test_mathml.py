@@ -50,7 +50,7 @@ def test_nothing_but_mathematics_passes(hostile):
     "text", ["{" * 900, r"\frac{" * 300, r"\left(" * 300, "^" * 900, "a" * 10**6]
 )
 def test_nesting_is_answered_soon(text):
-    start = time.perf_counter()
+    start = time.process_time()
     mathml(text)
     with_formulas(f"${text}$ " * 3)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5

@@ -188,13 +188,13 @@ HOSTILE = [
 
 @pytest.mark.parametrize("formula", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_formulas_are_answered_in_seconds(formula, unchecked):
-    start = time.perf_counter()
+    start = time.process_time()
     try:
         found = thalweg.derive(formula)
     except FormulaError as error:
         found = None
         said = str(error)
-    assert time.perf_counter() - start < 20
+    assert time.process_time() - start < 20
     assert found is not None or len(said) < 600
 
 

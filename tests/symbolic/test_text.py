@@ -146,9 +146,9 @@ HOSTILE = [
 
 @pytest.mark.parametrize("text", HOSTILE, ids=range(len(HOSTILE)))
 def test_hostile_text_is_answered_at_once(text):
-    start = time.perf_counter()
+    start = time.process_time()
     said = refusal(parse_expression, text)
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert said is None or 0 < len(said) < 400
 
 
