@@ -20,7 +20,7 @@ from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._progress import Progress
 from thalweg.cli._factory import problem_from, problems_from
-from thalweg.report import Page, print_page
+from thalweg.report import Page, PagedResult, print_page
 
 FAILED, INTERRUPTED = 2, 130
 """Exit codes: it could not be done; Ctrl-C."""
@@ -157,7 +157,29 @@ def progress_bar(is_silent: bool) -> Iterator[Progress]:
         yield lambda stage, share: bar.update(task, description=stage, completed=share)
 
 
-def show(page: Page, written: Path) -> None:
+def answer(found: PagedResult, out: Path, as_json: bool, interrupted: str = "") -> None:
+    """Writes the page, and prints the result as JSON, or as text and where the page is.
+
+    Args:
+        found: the result.
+        out: where the page is written.
+        as_json: whether it is JSON that is printed.
+        interrupted: what there is of it, where Ctrl-C broke it off: then that is said, too.
+
+    Raises:
+        Exit: with 130, where it was interrupted.
+    """
+    written = found.save(out)
+    if as_json:
+        sys.stdout.write(found.to_json() + "\n")
+    else:
+        _show(found.page(), written)
+    if interrupted:
+        Console(stderr=True).print(f"thalweg: interrupted; {interrupted}")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _show(page: Page, written: Path) -> None:
     """Prints a page as text, and where the one with pictures is."""
     console = Console()
     print_page(page, console)
