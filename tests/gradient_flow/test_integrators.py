@@ -173,8 +173,8 @@ def test_order_of_exponential_adams(num_past, num_products):
         generator = torch.Generator().manual_seed(0)
         space, _ = sharp_space(field.hessian(here), num_products, here.gradient, generator)
         past = list(zip(times, places, strict=True))[:num_past]
-        slopes = Slopes(space, here, origin, past)
-        end, _ = ExponentialPolynomial(slopes, range(num_past), h).at(1.0)
+        slopes = Slopes(space, here, origin, h, past)
+        end, _ = ExponentialPolynomial(slopes, range(num_past)).at(1.0)
         errors.append(float((end - known[-1]).norm()))
     order = num_past + 2 + (num_past == 0 and num_products == 3)
     assert order_of(steps, errors) == pytest.approx(order, abs=0.35)

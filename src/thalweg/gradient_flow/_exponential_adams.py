@@ -130,19 +130,17 @@ class _Walk:
         time, place = self.history[-1]
         tol = self.method.tol * size_of(place.vector)
         past = self.history[-self.order : -1]
-        slopes = Slopes(self.space, place, time, past)
+        slopes = Slopes(self.space, place, time, h, past)
         count = len(past)
-        predicted_vector = ExponentialPolynomial(slopes, range(count), h).vector_at(1.0)
+        predicted_vector = ExponentialPolynomial(slopes, range(count)).end()
         try:
             predicted = self.field.at(predicted_vector)
             slopes = slopes.also(time + h, predicted)
-            corrector = ExponentialPolynomial(slopes, range(count + 1), h)
-            end = corrector.vector_at(1.0)
+            corrector = ExponentialPolynomial(slopes, range(count + 1))
+            end = corrector.end()
             # What correctors of lower order miss: they leave the oldest out.
             errors = [
-                _distance(
-                    end, ExponentialPolynomial(slopes, range(drop, count + 1), h).vector_at(1.0)
-                )
+                _distance(end, ExponentialPolynomial(slopes, range(drop, count + 1)).end())
                 for drop in range(1, min(2, count) + 1)
             ]
             error = errors[0] if errors else _distance(end, predicted_vector)
