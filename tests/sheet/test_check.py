@@ -80,6 +80,57 @@ def test_cells_of_a_matrix_stay_apart_in_what_is_claimed():
     assert "&" not in aligned.first_wrong.claimed
 
 
+@pytest.mark.parametrize(
+    ("page", "wrong"),
+    [
+        (r"$x = 2 \pm \sqrt{1} = 2 \pm 1$, so $x = 3$ and $x = 1$.", None),
+        (r"$x = 2 \pm \sqrt{1} = 2 \pm 1$, so $x = 3$ and $x = 4$.", "4"),
+        (r"$x = 2 \pm \sqrt{1} = 2 \pm 2$.", r"2 \pm 2"),
+        (r"$x = 2 \pm (-1) = 2 \mp 1 = 2 \pm 1$", None),
+        (r"$x_{1,2} = 2 \pm \sqrt{1}$, $x_1 = 3$, $x_2 = 3$", "3"),
+        (r"$t^2 - 7t + 11 = 0$ gives $t_1 \approx 2.382$, $t_2 \approx 4.618$.", None),
+        (r"$t^2 - 7t + 11 = 0$ gives $t_1 \approx 2.382$, $t_2 \approx 4.681$.", "4.681"),
+        (r"$x^2 - 4x + 3 = 0$. Start at $x_0 = 4$: $x_1 = 4 - 3/4 = 3.25$", None),
+        (r"$w = 1.2 \pm 0.1$, then $w = 1.2$", None),
+    ],
+)
+def test_a_letter_with_two_values(page, wrong):
+    first = thalweg.check(page).first_wrong
+    assert (None if first is None else first.claimed) == wrong
+
+
+@pytest.mark.parametrize(
+    ("page", "wrong"),
+    [
+        (r"$\det(A - \lambda I) = (4-\lambda)(3-\lambda) - 1 = \lambda^2 - 7\lambda + 11$", None),
+        (
+            r"$\det(A - \lambda I) = (4-\lambda)(3-\lambda) - 1 = \lambda^2 - 7\lambda + 13$",
+            r"\lambda^2 - 7\lambda + 13",
+        ),
+        (r"$A + 2I = \begin{pmatrix} 6 & 1 \\ 1 & 5 \end{pmatrix}$", None),
+        (r"$|A| = 11$ and $\operatorname{tr} A = 7$", None),
+        (r"$\operatorname{tr} A = 8$", "8"),
+    ],
+)
+def test_a_matrix_and_the_identity(page, wrong):
+    given = r"$A = \begin{pmatrix} 4 & 1 \\ 1 & 3 \end{pmatrix}$. "
+    first = thalweg.check(given + page).first_wrong
+    assert (None if first is None else first.claimed) == wrong
+
+
+def test_the_absolute_value_of_a_hessian_may_be_a_matrix():
+    given = r"$H = \begin{pmatrix} 1 & 2 \\ 2 & 1 \end{pmatrix}$. "
+    assert thalweg.check(given + r"$|H| = \begin{pmatrix} 2 & 1 \\ 1 & 2 \end{pmatrix}$").is_right
+    assert thalweg.check(given + "$|H| = -3$").is_right
+    assert not thalweg.check(given + "$|H| = 3$").is_right
+
+
+def test_a_pair_of_whole_numbers_on_a_page_with_a_decimal_comma():
+    page = "$f(x,y) = x^2 + 3y^2$, $f(1,2) = 13$, $v = (1,2)$, $\\|v\\| \\approx 2,236$, "
+    assert thalweg.check(page + "$0,25 + 0,5 = 0,75$").is_right
+    assert not thalweg.check(page + "$0,25 + 0,5 = 0,85$").is_right
+
+
 def test_generated_pages_of_every_kind():
     """The benchmark in little: `python -m benchmarks.solutions` runs 2,000 of each."""
     right = scored(pages_of(5, 6, with_slips=False))

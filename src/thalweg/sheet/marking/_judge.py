@@ -9,7 +9,7 @@ from thalweg._errors import FormulaError
 from thalweg.sheet.marking._chain import Chain, Link
 from thalweg.sheet.marking._claims import Claims
 from thalweg.sheet.marking._conditions import Conditions
-from thalweg.sheet.marking._digits import display_of
+from thalweg.sheet.marking._digits import digits_of, display_of, is_numeric
 from thalweg.sheet.marking._formulas import Formulas
 from thalweg.sheet.marking._heads import Heads
 from thalweg.sheet.marking._ledger import BudgetSpentError, Ledger
@@ -20,17 +20,22 @@ from thalweg.sheet.marking._passage import Passage
 from thalweg.sheet.marking._prior import Priors
 from thalweg.sheet.marking._rebinding import Rebinding
 from thalweg.sheet.marking._relations import EQUAL, Relations
+from thalweg.sheet.marking._roots import Roots
 from thalweg.sheet.marking._runs import runs_of
 from thalweg.sheet.marking._settling import settle
 from thalweg.sheet.marking._step import Step
+from thalweg.sheet.marking._two_signs import TwoSigns
 from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
+from thalweg.symbolic._expression import Expression
 from thalweg.symbolic.paper import Hand, Mark, Member, Piece, chains_of, pieces_of
 
 _RESULTS = re.compile(
     r"wert|value|valeur|ergebnis|result|résultat|formel|formula|formule", re.IGNORECASE
 )
 """Heads of columns with values of quantities."""
+
+_ZERO = re.compile(r"[\\,;!\s]*0[.,\s]*")
 
 
 class Judge:
@@ -47,7 +52,8 @@ class Judge:
         values = Values(ledger)
         weighing = Weighing(values)
         rebinding = Rebinding(values, weighing)
-        priors = Priors(values, weighing, rebinding)
+        self._roots = Roots(values)
+        priors = Priors(values, weighing, rebinding, self._roots)
         self._marks = Marks(values)
         self._claims = Claims(ledger, priors, rebinding, self._marks)
         self._members = Members(ledger, weighing, self._claims)
@@ -55,6 +61,7 @@ class Judge:
         self._conditions = Conditions(weighing, priors)
         self._formulas = Formulas(values, weighing, priors, rebinding, self._marks)
         self._relations = Relations(weighing, priors, self._members, self._marks)
+        self._two_signs = TwoSigns(ledger, self._marks, self._roots)
         self._last: Chain | None = None
 
     @property
@@ -119,7 +126,7 @@ class Judge:
     def _chains(self, pieces: Sequence[Piece], passage: Passage) -> None:
         for members in chains_of(pieces):
             try:
-                self._chain(members, passage)
+                self._judge(members, passage)
             except BudgetSpentError:
                 self._give_up(members, passage)
             except RecursionError:
@@ -134,17 +141,27 @@ class Judge:
             line, text = passage.line_of(member), passage.text_of(member)
             self._marks.unread(line, text, "the page is too long", "")
 
-    def _chain(self, members: Sequence[Member], passage: Passage) -> None:
+    def _judge(self, members: Sequence[Member], passage: Passage) -> None:
+        """A chain, or both chains that a ± stands for."""
+        if len(members) > 1 and TwoSigns.stand_in(members):
+            self._two_signs.judge(members, lambda signed: self._chain(signed, passage))
+            self._last = None
+            return
+        chain = self._chain(members, passage)
+        if chain is not None:
+            self._roots.note(chain.target, chain.shown)
+
+    def _chain(self, members: Sequence[Member], passage: Passage) -> Chain | None:
         first = members[0]
         if len(members) == 1 and not first.relation:
             # A formula without a relation claims nothing.
             self._last = None
-            return
+            return None
         if first.pieces:
             chain = self._begun(first, passage)
             if self._is_set_aside(chain, members, passage):
                 self._last = None
-                return
+                return None
         else:
             # What a relation at the beginning goes on with stands before on the page.
             last = None if passage.names_another else self._last
@@ -157,12 +174,20 @@ class Judge:
             else:
                 settle(chain, self._ledger)
                 self._last = chain = self._relations.judge(chain, member, passage)
+        self._solve(chain)
         settle(chain, self._ledger)
+        return chain
+
+    def _solve(self, chain: Chain) -> None:
+        """λ² − 4λ + 3 = 0 at the end of a chain says what λ may be."""
+        formulas = [link for link in chain.links[:-1] if not is_numeric(link.node)]
+        if formulas and _is_zero(chain.links[-1].node) and not chain.was_wrong:
+            self._roots.solve(formulas[-1].node)
 
     def _begun(self, member: Member, passage: Passage) -> Chain:
         """A chain with what it begins with, where that can be read."""
         text = passage.text_of(member)
-        chain = Chain(passage.line_of(member), text)
+        chain = Chain(passage.line_of(member), text, before=passage.before)
         try:
             head = self._members.read(member, passage)
         except FormulaError as error:
@@ -179,6 +204,8 @@ class Judge:
         text = passage.text_of(members[1])
         why = self._conditions.why_set_aside(chain, text, passage.before)
         if why:
+            if chain.head is not None and _ZERO.fullmatch(text):
+                self._roots.solve(chain.head)
             self._marks.unread(chain.line, text, why, chain.subject)
         return bool(why)
 
@@ -201,6 +228,11 @@ class Judge:
         else:
             self._formulas.judge(chain, link, member, passage)
         chain.links.append(link)
+
+
+def _is_zero(node: Expression) -> bool:
+    digits = digits_of(node)
+    return digits is not None and digits.value == 0.0
 
 
 def _is_prose(member: Member) -> bool:

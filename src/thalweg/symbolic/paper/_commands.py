@@ -6,7 +6,7 @@ from thalweg.symbolic._spelling import GREEK
 
 SIGNS = {
     "cdot": "*", "times": "*", "ast": "*", "star": "*", "bullet": "*", "div": "/", "odot": "⊙",
-    "circ": "⊙", "otimes": "⊗", "pm": "±", "mp": "±", "lvert": "|", "rvert": "|", "vert": "|",
+    "circ": "⊙", "otimes": "⊗", "pm": "±", "mp": "∓", "lvert": "|", "rvert": "|", "vert": "|",
     "mid": "|", "lVert": "‖", "rVert": "‖", "Vert": "‖", "|": "‖", "langle": "⟨", "rangle": "⟩",
     "prime": "'", "top": "ᵀ", "intercal": "ᵀ", "transpose": "ᵀ", "trans": "ᵀ", "dots": "…",
     "ldots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "vdots": "…", "ddots": "…",

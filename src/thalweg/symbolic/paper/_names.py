@@ -103,6 +103,9 @@ class Names:
             if following is not None and following.is_sign("_", "^", "("):
                 place.split(1)
                 return now.text[0]
+        if now.is_sign("+", "-", "±"):
+            place.at += 1
+            return now.text
         if now.mark is Mark.STYLE:
             start, place.at = place.at + 1, place.after(place.at + 1)
             return place.shown(start, place.at)

@@ -24,6 +24,9 @@ class Known(Protocol):
     def is_function(self, name: str) -> bool:
         """Whether it is a function that has been defined."""
 
+    def num_arguments(self, name: str) -> int:
+        """How many arguments a function that has been defined takes; 0 of anything else."""
+
 
 class Place:
     """A place among pieces, and up to where they are read.
