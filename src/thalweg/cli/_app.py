@@ -113,7 +113,7 @@ def examine_command(
     with refusals(debug, "examine"):
         limit = Budget.parse(budget)
         check_writable(out)
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             problem, left = problem_at(target, device), ""
             try:
                 examination = examine(

@@ -75,7 +75,7 @@ def compare_command(
         limit = Budget.parse(budget)
         check_writable(out)
         left = ""
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             try:
                 comparison = compare(
                     problems_at(target, device),

@@ -113,7 +113,7 @@ def critical_command(
         check_writable(out)
         file = _file(kept, resume)
         starts = Initialisations() if is_random else Trajectories(max_steps=steps, noise=noise)
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             found = find_critical(
                 problem_at(target, device),

@@ -8,7 +8,7 @@ import typer
 
 from thalweg._errors import FormulaError
 from thalweg.cli._document import FormatOption, OutOption, format_of, write
-from thalweg.cli._running import AsJson, Debug, refusals
+from thalweg.cli._running import AsJson, Debug, progress_bar, refusals
 from thalweg.symbolic import derive
 
 
@@ -46,7 +46,15 @@ def derive_command(
     with refusals(debug, "derive it"):
         chosen = format_of(format_, out, as_json)
         values = dict(_named(value) for value in at or ())
-        found = derive(formula, wrt, at=values, order=order, symmetric=tuple(symmetric or ()))
+        with progress_bar() as progress:
+            found = derive(
+                formula,
+                wrt,
+                at=values,
+                order=order,
+                symmetric=tuple(symmetric or ()),
+                progress=progress,
+            )
         write(found, chosen, out, page_name="derivation.html")
 
 

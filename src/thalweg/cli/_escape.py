@@ -59,7 +59,7 @@ def escape_command(
         generator = generator_of(seed)
         check_writable(out)
         left = ""
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             problem = problem_at(target, device)
             point = Surface(problem, params or "*", dtype=torch.float64).here()

@@ -114,7 +114,7 @@ def flow_command(
         ]
         check_writable(out)
         left = ""
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             try:
                 found = flow(

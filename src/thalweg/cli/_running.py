@@ -138,8 +138,8 @@ def _unexpected(error: Exception, done: str) -> str:
 
 
 @contextmanager
-def progress_bar(is_silent: bool) -> Iterator[Progress]:
-    """A bar on stderr with what is being done and the time left; nothing when piped.
+def progress_bar() -> Iterator[Progress]:
+    """A bar on stderr with what is being done and the time left; nothing when that is piped.
 
     What somebody's factory or model prints meanwhile goes to stderr: it is no part of the answer.
     """
@@ -148,7 +148,8 @@ def progress_bar(is_silent: bool) -> Iterator[Progress]:
         TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    is_off = is_silent or not console.is_terminal
+    # Not console.is_terminal: that is true of a pipe, too, where FORCE_COLOR is set.
+    is_off = not sys.stderr.isatty()
     with (
         redirect_stdout(sys.stderr),
         Bar(*columns, console=console, transient=True, disable=is_off) as bar,

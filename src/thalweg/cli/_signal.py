@@ -45,7 +45,7 @@ def signal_command(
     with refusals(debug, "read the signal"):
         generator = generator_of(seed)
         check_writable(out)
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             problem, left = problem_at(target, device), ""
             try:

@@ -92,7 +92,7 @@ def spectrum_command(
         check_writable(out)
         if kept is not None:
             check_savable(kept)
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             chosen = None if dtype is None else _DTYPES[dtype]
             point = Surface(problem_at(target, device), params or "*", dtype=chosen).here()

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from thalweg._errors import FormulaError, ProblemError, ThalwegError
 from thalweg._problem import Problem
+from thalweg._progress import Progress
 from thalweg.cli._document import FormatOption, OutOption, format_of, read_text, write
 from thalweg.cli._factory import value_from
-from thalweg.cli._running import AsJson, Debug, refusals
+from thalweg.cli._running import AsJson, Debug, progress_bar, refusals
 from thalweg.report import Page
 from thalweg.sheet import WorkedPass, worked
 
@@ -54,7 +55,9 @@ def worked_command(
         if not 2 <= digits <= MAX_DIGITS:
             raise ThalwegError(f"--digits {digits}; give a whole number from 2 to {MAX_DIGITS}")
         chosen = format_of(format_, out, as_json)
-        write(_Shown(_worked(source, loss), digits), chosen, out, page_name="worked.html")
+        with progress_bar() as progress:
+            sheet = _worked(source, loss, progress)
+        write(_Shown(sheet, digits), chosen, out, page_name="worked.html")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,7 @@ class _Shown:
         return self.sheet.to_json()
 
 
-def _worked(source: str, loss: str | None) -> WorkedPass:
+def _worked(source: str, loss: str | None, progress: Progress) -> WorkedPass:
     is_text = source == "-" or Path(source).is_file() or ":" not in source
     if is_text:
         text = read_text(
@@ -89,20 +92,20 @@ def _worked(source: str, loss: str | None) -> WorkedPass:
             way_out="give a text file, - for standard input, or MODULE:FACTORY",
             too_long="give a small computation, a statement a line",
         )
-        return worked(text, loss=loss)
+        return worked(text, loss=loss, progress=progress)
     if loss is not None:
         raise ThalwegError(f"--loss {loss}: of a module it is what the factory returns")
-    return _of_value(value_from(source), source)
+    return _of_value(value_from(source), source, progress)
 
 
-def _of_value(found: Any, source: str) -> WorkedPass:
+def _of_value(found: Any, source: str, progress: Progress) -> WorkedPass:
     if isinstance(found, str):
-        return worked(found)
+        return worked(found, progress=progress)
     if isinstance(found, Problem):
         batch = found.batches[0]
         if not (isinstance(batch, list | tuple) and len(batch) == 2):
             raise ProblemError(f"{source}: the data have to be (input, target)")
-        return worked(found.model, batch[0], batch[1], found.loss)
+        return worked(found.model, batch[0], batch[1], found.loss, progress=progress)
     parts = tuple(found) if isinstance(found, list | tuple) else (found,)
     is_module = bool(parts) and isinstance(parts[0], nn.Module)
     if not is_module or not 2 <= len(parts) <= 4 or not isinstance(parts[1], Tensor):
@@ -110,4 +113,4 @@ def _of_value(found: Any, source: str) -> WorkedPass:
             f"{source} returned {type(found).__name__}; it must return (module, input), "
             f"(module, input, target, loss) or a thalweg.Problem"
         )
-    return worked(*parts)
+    return worked(*parts, progress=progress)
