@@ -131,6 +131,69 @@ def test_a_pair_of_whole_numbers_on_a_page_with_a_decimal_comma():
     assert not thalweg.check(page + "$0,25 + 0,5 = 0,85$").is_right
 
 
+CLAIMS = [
+    # Mixed numbers, of which those in LaTeX may be products as well.
+    ("2½ · 4 = 10", None),
+    ("2½ · 4 = 8", "8"),
+    (r"$1\tfrac12 \cdot 0.2 = 0.3$", None),
+    (r"$2\frac{1}{2} = 1$ and $2\frac{1}{2} = 2.5$", None),
+    (r"$2\frac{1}{2} = 4$", "4"),
+    # Factorials
+    ("$5! = 120$ and $5!=120$", None),
+    (r"$\frac{6}{3!} = 1$ but $5! = 60$", "60"),
+    ("5! = 120, and so x = 2!", None),
+    # Bounds and bars
+    (r"$\left[\frac{x^2}{2}\right]_0^2 = 2$ and $t^3\big|_1^2 = 7$", None),
+    (r"$\left[\frac{x^2}{2}\right]_0^2 = 4$", "4"),
+    (r"$\lfloor \frac{7}{2} \rfloor + \lceil 0.5 \rceil = 4$", None),
+    (r"$\lfloor \frac{7}{2} \rfloor = 4$", "4"),
+    # Frames
+    (r"$$\boxed{a = 3 \cdot 4 = 12}$$", None),
+    (r"$$\boxed{a = 3 \cdot 4 = 13}$$", "13"),
+    (r"\boxed{a = 3 \cdot 4 = 13}", "13"),
+    # Systems of equations
+    (r"$$\begin{cases} 2x + y = 4 \\ x + 2y = 5 \end{cases}$$ gives $x = 1$, $y = 2$.", None),
+    (r"$$\begin{cases} 2x + y = 4 \\ x + 2y = 5 \end{cases}$$ gives $x = 1$, $y = 3$.", "3"),
+    (r"$2a + b = 7$, $a - b = 2$, so $a = 3$, $b = 2$.", "2"),
+    (r"$$\left\{\begin{array}{l} u = 2 \cdot 3 = 6 \\ v = u + 1 = 8 \end{array}\right.$$", "8"),
+    # Sets
+    (r"$(x-1)(x-3) = 0$, so $x \in \{3, 1\}$", None),
+    (r"$(x-1)(x-3) = 0$, so $x \in \{1, 4\}$", r"\{1, 4\}"),
+    # Code
+    ("`z = w*x` with `w = 2`, `x = 3`: `z = 6`, `dz/dw` = `x = 3`", None),
+    ("`z = w*x` with `w = 2`, `x = 3`: `z = 8`", "8"),
+    ("`h = np.tanh(0.5)**2 = 0.2136` and **bold**", None),
+    ("$`a = 3 \\cdot 4 = 11`$", "11"),
+    # Units
+    (r"$s = 20\,\text{m/s} \cdot 3\,\text{s} = 60\,\text{m}$", None),
+    (r"$s = 20\,\text{m/s} \cdot 3\,\text{s} = 23\,\text{m}$", "23"),
+    (r"$P = 230\,\mathrm{V} \cdot 2\,\mathrm{A} = 406\,\mathrm{W}$", "406"),
+]
+"""What is written, and what of it is wrong."""
+
+
+@pytest.mark.parametrize(("page", "wrong"), CLAIMS)
+def test_what_is_wrong_of_a_line(page, wrong):
+    first = thalweg.check(page).first_wrong
+    assert (None if first is None else first.claimed) == wrong
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        r"$1\,\text{km} = 1000\,\text{m}$",
+        r"$5\,\text{ms} = 0.005\,\text{s}$",
+        r"$y \in \{0, 1\}$",
+        r"$X \in \mathbb{R}^{4 \times 3}$",
+        r"$$\int_0^2 x\, dx = 2$$",
+    ],
+)
+def test_what_is_not_judged_is_listed(page):
+    checked = thalweg.check(page)
+    assert checked.is_right
+    assert checked.count(thalweg.sheet.Verdict.UNREAD) >= 1
+
+
 def test_generated_pages_of_every_kind():
     """The benchmark in little: `python -m benchmarks.solutions` runs 2,000 of each."""
     right = scored(pages_of(5, 6, with_slips=False))

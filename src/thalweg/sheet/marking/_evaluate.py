@@ -25,7 +25,7 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
-from thalweg.symbolic.paper import At, Cases, Derivative, Entry, Percent, Series
+from thalweg.symbolic.paper import At, Cases, Derivative, Entry, Mixed, Percent, Series
 
 V = TypeVar("V")
 
@@ -91,6 +91,8 @@ class Evaluator(Generic[V]):
             return self._derivative(node)
         if isinstance(node, Percent):
             return self.field.multiply(self.value(node.of), self.field.constant(0.01))
+        if isinstance(node, Mixed):
+            return self._mixed(node)
         if isinstance(node, Series):
             return self._series(node)
         if isinstance(node, Entry):
@@ -112,6 +114,15 @@ class Evaluator(Generic[V]):
         if len(node.values) == len(node.conditions):
             raise UnknownValueError("no case holds")
         return self.value(node.values[-1])
+
+    def _mixed(self, node: Mixed) -> V:
+        """2½."""
+        parts = self.value(node.whole), self.value(node.fraction)
+        if node.is_sure:
+            return self.field.add(*parts)
+        self.algebra.was_open = True
+        is_product = self.algebra.reading.is_product
+        return self.field.multiply(*parts) if is_product else self.field.add(*parts)
 
     # Names
 

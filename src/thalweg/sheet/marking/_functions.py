@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -15,10 +16,14 @@ V = TypeVar("V")
 
 _ARITIES = {
     "sum": (1,), "mean": (1,), "norm": (1,), "abs": (1,), "dot": (2,), "outer": (2,),
-    "transpose": (1,), "det": (1,), "tr": (1,), "leaky_relu": (1, 2), "squared_error": (2,),
-    "half_squared_error": (2,), "mse": (2,), "cross_entropy": (2,),
+    "factorial": (1,), "transpose": (1,), "det": (1,), "tr": (1,), "leaky_relu": (1, 2),
+    "squared_error": (2,), "half_squared_error": (2,), "mse": (2,), "cross_entropy": (2,),
     "softmax_cross_entropy": (2,), "binary_cross_entropy": (2,),
 }  # fmt: skip
+
+
+MAX_FACTORIAL = 170
+"""Of which float64 holds the factorial."""
 
 
 class Functions(Generic[V]):
@@ -146,6 +151,12 @@ class Functions(Generic[V]):
         column = a if self._field.shape(a)[1] == 1 else self._field.transpose(a)
         row = b if self._field.shape(b)[0] == 1 else self._field.transpose(b)
         return self._field.matmul(column, row)
+
+    def _of_factorial(self, a: V) -> V:
+        value = np.real(np.asarray(getattr(a, "mid", a)))
+        if value.shape != () or not 0 <= value <= MAX_FACTORIAL or value != np.round(value):
+            raise UnknownValueError("the factorial of what is no whole number, or too large")
+        return self._field.constant(float(math.factorial(int(value))))
 
     def _of_transpose(self, a: V) -> V:
         return self._field.transpose(a)

@@ -28,7 +28,16 @@ from thalweg.sheet.marking._two_signs import TwoSigns
 from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Expression
-from thalweg.symbolic.paper import Hand, Mark, Member, Piece, chains_of, pieces_of
+from thalweg.symbolic.paper import (
+    Hand,
+    Mark,
+    Member,
+    Piece,
+    chains_of,
+    pieces_of,
+    unwrapped,
+    without_units,
+)
 
 _RESULTS = re.compile(
     r"wert|value|valeur|ergebnis|result|résultat|formel|formula|formule", re.IGNORECASE
@@ -60,7 +69,7 @@ class Judge:
         self._heads = Heads(ledger, weighing)
         self._conditions = Conditions(weighing, priors)
         self._formulas = Formulas(values, weighing, priors, rebinding, self._marks)
-        self._relations = Relations(weighing, priors, self._members, self._marks)
+        self._relations = Relations(weighing, priors, self._members, self._marks, self._roots)
         self._two_signs = TwoSigns(ledger, self._marks, self._roots)
         self._last: Chain | None = None
 
@@ -91,7 +100,14 @@ class Judge:
     def _stretch(self, stretch: Stretch) -> None:
         is_plain = stretch.is_plain and "\\" not in stretch.text
         passage = Passage(stretch, Hand(self._hand.has_comma, is_plain))
-        pieces = pieces_of(stretch.text, passage.hand)
+        pieces = unwrapped(pieces_of(stretch.text, passage.hand))
+        if any(piece.mark in (Mark.NUMBER, Mark.CUT) for piece in pieces):
+            try:
+                pieces = without_units(pieces, stretch.text, self._ledger)
+            except FormulaError as error:
+                self._last = None
+                self._marks.unread(stretch.line, stretch.text.strip()[:400], str(error), "")
+                return
         if not stretch.is_plain:
             self._chains(pieces, passage)
             return
@@ -179,10 +195,14 @@ class Judge:
         return chain
 
     def _solve(self, chain: Chain) -> None:
-        """λ² − 4λ + 3 = 0 at the end of a chain says what λ may be."""
+        """λ² − 4λ + 3 = 0 at the end of a chain says what λ may be, and 2x + y = 5 what x and y."""
         formulas = [link for link in chain.links[:-1] if not is_numeric(link.node)]
-        if formulas and _is_zero(chain.links[-1].node) and not chain.was_wrong:
+        if not formulas or chain.was_wrong:
+            return
+        if _is_zero(chain.links[-1].node):
             self._roots.solve(formulas[-1].node)
+        elif chain.target is None and not chain.entries and not chain.bound:
+            self._roots.equate(formulas[-1].node, chain.links[-1].node)
 
     def _begun(self, member: Member, passage: Passage) -> Chain:
         """A chain with what it begins with, where that can be read."""

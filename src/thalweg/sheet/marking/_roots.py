@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,13 @@ from thalweg.sheet.marking._band import Band, UnknownValueError, exact, overlap
 from thalweg.sheet.marking._evaluate import IDENTITIES
 from thalweg.sheet.marking._page_sources import View
 from thalweg.sheet.marking._values import Values
-from thalweg.symbolic._expression import Call, Expression
+from thalweg.symbolic._expression import Binary, Call, Expression, Operator
 
 MAX_AGE = 8
 """Chains about something else, behind which a letter may have come to mean something else."""
+
+MAX_UNKNOWNS = 4
+"""Of a system of equations that is solved by hand."""
 
 _DEGREE = 4
 _POINTS = np.cos(np.pi * (2 * np.arange(9) + 1) / 18)
@@ -70,6 +74,7 @@ class Roots:
         self._values = values
         self._ledger = values.ledger
         self._families: dict[str, _Family] = {}
+        self._systems: dict[tuple[int, frozenset[str]], list[Expression]] = {}
 
     def offer(self, key: str, roots: Sequence[Root]) -> None:
         """Says what the letter of a name may be."""
@@ -104,6 +109,50 @@ class Roots:
                 family.used.update([found] if (found := next(met, None)) is not None else [])
             if family.age > MAX_AGE or len(family.used) == len(family.roots):
                 del self._families[letter]
+
+    def equate(self, left: Expression, right: Expression) -> None:
+        """Takes an equation between unknowns; with as many as there are unknowns it is solved.
+
+        Only linear systems are; an equation in one letter is as `solve` says.
+        """
+        try:
+            node = Binary(Operator.MINUS, left, right)
+            letters = frozenset(self._values.leaves(node))
+        except (UnknownValueError, FormulaError):
+            return
+        if len(letters) == 1:
+            self.solve(node)
+        elif 2 <= len(letters) <= MAX_UNKNOWNS:
+            equations = self._systems.setdefault((self._ledger.turn, letters), [])
+            equations.append(node)
+            if len(equations) >= len(letters):
+                self._solve_system(equations[-len(letters) :], sorted(letters))
+
+    def _solve_system(self, equations: list[Expression], letters: list[str]) -> None:
+        """A x = b, with A and b from values at 0 and at the unit vectors, checked elsewhere."""
+        n = len(letters)
+        points = np.vstack([np.zeros(n), np.eye(n), 0.7 + 0.9 * np.arange(n)])
+        try:
+            rows = [[self._value_at(node, letters, p) for p in points] for node in equations]
+        except (UnknownValueError, FormulaError):
+            return
+        sampled = np.array(rows)
+        constant, slopes = sampled[:, 0], sampled[:, 1:-1] - sampled[:, :1]
+        size = np.max(np.abs(sampled))
+        is_linear = np.allclose(constant + slopes @ points[-1], sampled[:, -1], atol=1e-9 * size)
+        if not is_linear or abs(np.linalg.det(slopes)) < 1e-9 * size**n:
+            return
+        for letter, value in zip(letters, np.linalg.solve(slopes, -constant), strict=True):
+            doubt = 1e-9 * (1 + abs(value))
+            band = Band(float(value - doubt), float(value), float(value + doubt))
+            self.offer(letter, [Root(band, band)])
+
+    def _value_at(self, node: Expression, letters: list[str], point: Any) -> float:
+        bound = {letter: exact(float(x)) for letter, x in zip(letters, point, strict=True)}
+        found = self._values.value(node, View.TRUE, bound=bound)
+        if found.shape != ():
+            raise UnknownValueError("an equation between vectors")
+        return float(found.mid)
 
     def solve(self, node: Expression) -> None:
         """Takes the real zeros of a polynomial in one letter for what that letter may be.

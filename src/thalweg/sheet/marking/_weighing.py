@@ -15,6 +15,7 @@ READINGS = (
     Reading(is_elementwise=True),
     Reading(is_decimal=True),
     Reading(is_elementwise=True, is_decimal=True),
+    Reading(is_product=True),
 )
 """In this order: an accusation stands only if a step is wrong in each."""
 

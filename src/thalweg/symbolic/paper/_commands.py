@@ -12,7 +12,8 @@ SIGNS = {
     "ldots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "vdots": "…", "ddots": "…",
     "partial": "∂", "nabla": "∇", "sum": "∑", "prod": "∏", "%": "%", "lbrace": r"\{",
     "rbrace": r"\}", "{": r"\{", "}": r"\}", "lbrack": "[", "rbrack": "]", "_": "_",
-    "slash": "/", "colon": ":", "lparen": "(", "rparen": ")", "setminus": "\\",
+    "slash": "/", "colon": ":", "lparen": "(", "rparen": ")", "lfloor": "⌊", "rfloor": "⌋",
+    "lceil": "⌈", "rceil": "⌉", "setminus": "\\",
 }  # fmt: skip
 """Commands for signs of operations and brackets."""
 

@@ -160,7 +160,9 @@ class _Cutter:
         for length in (3, 2):
             if text[at : at + length] in _signs.LONG_BREAKS:
                 return self._add(Mark.BREAK, "⇒", at + length)
-        if (part := text[at : at + 2]) in _signs.LONG_RELATIONS:
+        if (part := text[at : at + 2]) == "!=" and self._is_behind_number():
+            return self._add(Mark.SIGN, "!", at + 1)
+        if part in _signs.LONG_RELATIONS:
             return self._add(Mark.RELATION, _signs.LONG_RELATIONS[part], at + 2)
         if part in _signs.LONG_SIGNS:
             return self._add(Mark.SIGN, _signs.LONG_SIGNS[part], at + 2)
@@ -184,6 +186,16 @@ class _Cutter:
         if letter in _signs.SIGNS:
             return self._add(Mark.SIGN, _signs.SIGNS[letter], at + 1)
         return self._letter(letter)
+
+    def _is_behind_number(self) -> bool:
+        """5!=120 is a factorial; x != 3 is none."""
+        last = self._found[-1] if self._found else None
+        return (
+            last is not None
+            and last.mark is Mark.NUMBER
+            and last.text.isdigit()
+            and not self._is_apart
+        )
 
     def _shifted(self, sign: str, letters: str) -> bool:
         """Digits above or below a letter, by ^ or _ before them."""

@@ -177,7 +177,7 @@ class Place:
         if now.mark is Mark.SIGN:
             if now.text in ("|", "‖"):
                 return self.bar_closes(now.text) is not None
-            return now.text in ("(", "[", "{", r"\{", "∑", "∏", "∂", "∇", "√", "⟨")
+            return now.text in ("(", "[", "{", r"\{", "∑", "∏", "∂", "∇", "√", "⟨", "⌊", "⌈")
         if now.mark is Mark.NUMBER:
             before = self.peek(-1)
             # 2 3 is no product, but (2) 3 and x 3 may be.
