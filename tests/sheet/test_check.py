@@ -164,6 +164,22 @@ CLAIMS = [
     ("`z = w*x` with `w = 2`, `x = 3`: `z = 8`", "8"),
     ("`h = np.tanh(0.5)**2 = 0.2136` and **bold**", None),
     ("$`a = 3 \\cdot 4 = 11`$", "11"),
+    # Tables
+    (
+        "$f(x) = x^2$\n\n| k | x | f(x) |\n|-|-|-|\n| 0 | 3 | 9 |\n| 1 | 2 | 5 |\n| 2 | 1 | 1 |",
+        "5",
+    ),
+    ("| a | b |\n|-|-|\n| 1 | 2 |\n| 2 | 5 |", None),
+    ("| $L = 2 \\cdot 8$ | 64 |", "64"),
+    # One exercise after the other
+    ("Solve $2x = 6$: $x = 3$.\n\nb) Solve $3x = 12$: $x = 4$.", None),
+    ("Solve $2x = 6$: $x = 3$.\n\nb) Solve $3x = 12$: $x = 5$.", "5"),
+    ("$2x = 6$, so $x = 3$ and $3x = 12$", "12"),
+    (r"$J(w) = \frac12 (w-3)^2$, $J'(w) = w - 3 = 0 \Rightarrow w^* = 3$", None),
+    (r"$J(w) = \frac12 (w-3)^2$, $J'(w) = w - 3 = 0 \Rightarrow w^* = 4$", "4"),
+    # What a reader of print has lost
+    (r"$z = frac{1}{2} cdot 4 + 1 = 3$, $a = sigma(3) approx 0.953$", None),
+    (r"$z = frac{1}{2} cdot 4 + 1 = 5$", "5"),
     # Units
     (r"$s = 20\,\text{m/s} \cdot 3\,\text{s} = 60\,\text{m}$", None),
     (r"$s = 20\,\text{m/s} \cdot 3\,\text{s} = 23\,\text{m}$", "23"),

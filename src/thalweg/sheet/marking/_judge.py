@@ -24,10 +24,11 @@ from thalweg.sheet.marking._roots import Roots
 from thalweg.sheet.marking._runs import runs_of
 from thalweg.sheet.marking._settling import settle
 from thalweg.sheet.marking._step import Step
+from thalweg.sheet.marking._tables import Tables
 from thalweg.sheet.marking._two_signs import TwoSigns
 from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
-from thalweg.symbolic._expression import Expression
+from thalweg.symbolic._expression import Binary, Expression, Name, Operator
 from thalweg.symbolic.paper import (
     Hand,
     Mark,
@@ -44,7 +45,7 @@ _RESULTS = re.compile(
 )
 """Heads of columns with values of quantities."""
 
-_ZERO = re.compile(r"[\\,;!\s]*0[.,\s]*")
+_RELATED = re.compile(r"[=≈]|\\approx")
 
 
 class Judge:
@@ -67,10 +68,11 @@ class Judge:
         self._claims = Claims(ledger, priors, rebinding, self._marks)
         self._members = Members(ledger, weighing, self._claims)
         self._heads = Heads(ledger, weighing)
-        self._conditions = Conditions(weighing, priors)
+        self._conditions = Conditions(weighing, priors, self._roots)
         self._formulas = Formulas(values, weighing, priors, rebinding, self._marks)
         self._relations = Relations(weighing, priors, self._members, self._marks, self._roots)
         self._two_signs = TwoSigns(ledger, self._marks, self._roots)
+        self._tables = Tables(values, weighing, self._marks, hand)
         self._last: Chain | None = None
 
     @property
@@ -80,6 +82,8 @@ class Judge:
 
     def read(self, item: Item) -> None:
         """Judges what an item says."""
+        if not isinstance(item, Row):
+            self._tables.end()
         if isinstance(item, Turn):
             self._ledger.turn += 1
             self._last = None
@@ -89,6 +93,10 @@ class Judge:
             self._row(item)
         else:
             self._stretch(item)
+
+    def finish(self) -> None:
+        """Judges what was kept until more would come."""
+        self._tables.end()
 
     def pass_over(self, item: Stretch | Row | Skipped) -> None:
         """Says of an item that it was not judged."""
@@ -119,7 +127,12 @@ class Judge:
         cells = [cell for cell in row.cells if cell.text.strip()]
         if len(cells) < 2:
             return
-        if any(re.search(r"[=≈]|\\approx", cell.text) for cell in cells):
+        if any(_RELATED.search(cell.text) for cell in cells):
+            is_valued = len(cells) == 2 and not _RELATED.search(cells[1].text)
+            if is_valued and re.search(r"\d", cells[1].text):
+                # L = ½(o − y)² in one cell, its value in the next.
+                self._joined(cells, row.line)
+                return
             for cell in cells:
                 self._stretch(cell)
             return
@@ -127,14 +140,18 @@ class Judge:
             return
         is_listing = len(cells) == 2 or any(_RESULTS.search(head) for head in row.header)
         if not is_listing or re.fullmatch(r"\s*[\d.,]+\s*", cells[0].text) or len(cells) > 3:
-            text = " | ".join(cell.text for cell in cells)
-            self._marks.unread(row.line, text, "a table", "")
+            self._tables.take(row)
             return
+        self._tables.end()
+        self._joined(cells, row.line)
+
+    def _joined(self, cells: Sequence[Stretch], line: int) -> None:
+        """The cells of a row as one chain."""
         joined = " = ".join(cell.text.strip() for cell in cells)
         is_plain = all(cell.is_plain for cell in cells) and "\\" not in joined
         hand = Hand(self._hand.has_comma, is_plain)
         self._last = None
-        self._chains(pieces_of(joined, hand), Passage(Stretch(joined, row.line), hand))
+        self._chains(pieces_of(joined, hand), Passage(Stretch(joined, line), hand))
         self._last = None
 
     # Chains
@@ -224,10 +241,18 @@ class Judge:
         text = passage.text_of(members[1])
         why = self._conditions.why_set_aside(chain, text, passage.before)
         if why:
-            if chain.head is not None and _ZERO.fullmatch(text):
-                self._roots.solve(chain.head)
+            if chain.head is not None and not isinstance(chain.head, Name):
+                self._set_aside(chain.head, members[1], passage)
             self._marks.unread(chain.line, text, why, chain.subject)
         return bool(why)
+
+    def _set_aside(self, head: Expression, member: Member, passage: Passage) -> None:
+        """What is set aside may be an equation, by which a letter gets its values."""
+        try:
+            right = self._members.read(member, passage)
+        except FormulaError:
+            return
+        self._roots.solve(head if _is_zero(right) else Binary(Operator.MINUS, head, right))
 
     def _member(self, chain: Chain, member: Member, passage: Passage) -> None:
         line = passage.line_of(member) if member.pieces else chain.line
