@@ -10,6 +10,7 @@ from statistics import fmean, stdev
 import torch
 from scipy import stats
 
+from thalweg._loss import Kind, known_loss
 from thalweg._problem import Problem
 from thalweg._score import Score
 from thalweg._training import described
@@ -275,9 +276,13 @@ class _Heat:
         if unit is None:
             return Gain(-inf, -inf, False)
         own = best_constant(self.training, held_out, reduction)
-        # Where the control has no unit it could not be scored either, and counts as blind.
+        known = known_loss(self.training.loss)
+        is_likelihood = known is not None and known.kind is Kind.LOG_CLASSES
+        # Where the control has no unit it could not be scored either, and counts as blind. So does
+        # one below zero where a loss is a likelihood of classes: such outputs are none that it
+        # takes, and it falls without end.
         control = [
-            _in_units(run, own) if own else _in_units(run, None)
+            _in_units(run, None if is_likelihood and run.final_loss < 0 else own)
             for run in self.control[: len(runs)]
         ]
         return paired_gain(control, [_in_units(run, unit) for run in runs], 1.0, num_compared)
