@@ -15,7 +15,7 @@ from thalweg._errors import BudgetError
 from thalweg._problem import Problem
 from thalweg._sampling import drawn
 from thalweg._training import num_threads, split
-from thalweg.doctor._contest import NUM_FINALISTS, SCREENING
+from thalweg.doctor._contest import LOOKS, NUM_FINALISTS, SCREENING
 from thalweg.doctor._trial import Plan, train
 from thalweg.doctor.remedies import Remedy
 
@@ -171,9 +171,10 @@ def fitted(
     num_screened = 0 if has_direct else len(remedies)
     # What does not train in the screening is screened again with a smaller step.
     num_again = sum(not remedy.changes_step for remedy in remedies) if num_screened else 0
+    pairs = NUM_SEEDS if num_epochs is None else LOOKS[-1][0]
     for number in (1,) if has_direct else range(NUM_FINALISTS, 0, -1):
-        runs = NUM_SEEDS * (1 + number) + (num_screened + num_again) / SCREENING
-        num_scores = NUM_SEEDS + 1 + 2 * NUM_SEEDS * number + 2 * (num_screened + num_again)
+        runs = pairs * (1 + number) + (num_screened + num_again) / SCREENING
+        num_scores = pairs + 1 + 2 * pairs * number + 2 * (num_screened + num_again)
         steps = max(gradients_left - num_scores * scoring, 0.0) / fraction
         length = min(longest, _rounded(steps / runs))
         if length >= least and (number == 1 or 2 * length >= plan.num_steps):
