@@ -146,6 +146,7 @@ def fitted(
     remedies: Sequence[Remedy],
     num_epochs: int | None = None,
     scoring: float = 0.0,
+    control: float = 1.0,
 ) -> tuple[Plan, int]:
     """The trials that fit what is left of a budget in gradients, and how many may be finalists.
 
@@ -159,6 +160,7 @@ def fitted(
         remedies: that are to be tried.
         num_epochs: that they train for: trials may be longer than planned, up to these.
         scoring: gradients over all data that a score on the held-out data costs.
+        control: what a run without a remedy costs, over one with: one that breaks off takes less.
     """
     if gradients_left == inf:
         return plan, NUM_FINALISTS
@@ -173,7 +175,7 @@ def fitted(
     num_again = sum(not remedy.changes_step for remedy in remedies) if num_screened else 0
     pairs = NUM_SEEDS if num_epochs is None else LOOKS[-1][0]
     for number in (1,) if has_direct else range(NUM_FINALISTS, 0, -1):
-        runs = pairs * (1 + number) + (num_screened + num_again) / SCREENING
+        runs = pairs * (control + number) + (num_screened + num_again) / SCREENING
         num_scores = pairs + 1 + 2 * pairs * number + 2 * (num_screened + num_again)
         steps = max(gradients_left - num_scores * scoring, 0.0) / fraction
         length = min(longest, _rounded(steps / runs))

@@ -181,7 +181,9 @@ class Readings:
         after = 1.0 if "signal_after" in vars(self) else 0.0
         read = min(1.0, READ_IN_TIME / self.problem.num_samples)
         size = self.plan.batch_size
-        forward = settling(size) * size / self.problem.num_samples / 3 if "spread" in vars(self) else 0
+        forward = (
+            settling(size) * size / self.problem.num_samples / 3 if "spread" in vars(self) else 0
+        )
         return after + forward + (2 * read if vars(self).get("in_time") else 0.0)
 
     @cached_property

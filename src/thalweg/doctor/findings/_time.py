@@ -38,9 +38,11 @@ def _told(readings: Readings, ailment: Ailment) -> Finding | None:
     if readings.trains:
         return None
     is_vanishing = ailment is Ailment.VANISHING
-    least = ROUNDED if readings.is_early else FACTOR
+    least = ROUNDED if is_vanishing and readings.is_early else FACTOR
     found = {s.name: s for s in readings.in_time if _change(s, is_vanishing) >= least}
-    if not found or lr_too_large(readings) or lr_too_small(readings):
+    if not found:
+        return None
+    if is_vanishing and (lr_too_large(readings) or lr_too_small(readings)):
         # Sound recurrent networks begin like this too: where another rate alone learns, it is that.
         return None
     worst = max(found.values(), key=lambda s: _change(s, is_vanishing))
@@ -61,11 +63,11 @@ def _told(readings: Readings, ailment: Ailment) -> Finding | None:
             "factor per step, high": worst.gradient.high,
         },
         f"the gradient with respect to the hidden state {rule} more than {FACTOR:g} times from the "
-        f"last step in time to the first, its trend is so at 95 % confidence, {UNTRAINED}, and no "
-        f"other learning rate gets far in the same steps",
+        f"last step in time to the first, its trend is so at 95 % confidence, {UNTRAINED}"
+        + (", and no other learning rate gets far in the same steps" if is_vanishing else ""),
         change / FACTOR,
-        # That it does not learn is the evidence: the trend alone is that of sound networks, too.
-        readings.num_seen,
+        # That it does not learn is the evidence: this trend alone is that of sound networks, too.
+        readings.num_seen if is_vanishing else 0,
     )
 
 
