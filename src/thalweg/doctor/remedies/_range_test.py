@@ -112,6 +112,8 @@ def refined(rate: float, ends_at: Callable[[float], float | None], start: float)
     way = -1 if end(0) >= end(-1) else 1
     while end(at + way) < end(at):
         at += way
+    if known[at] == inf:
+        return rate
     enough = start - NEARLY * (start - known[at])
     at = min((place for place, loss in known.items() if loss <= enough), default=at)
     return rate * APART**at
