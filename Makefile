@@ -5,7 +5,7 @@ RUN_TIME := $(BIN)/.installed
 DEVELOPMENT := $(BIN)/.installed-dev
 PEERS := $(BIN)/.installed-peers
 
-.PHONY: help demo test check bench bench-faults bench-gpt2 bench-race docs notebooks schemas smoke oldest format clean
+.PHONY: help demo test check bench bench-faults bench-gpt2 bench-race docs pictures notebooks schemas smoke oldest format clean
 help:
 	@echo "make demo    set up, examine a network that does not train, write report.html"
 	@echo "make test    set up, run the tests"
@@ -40,6 +40,10 @@ bench-race: $(PEERS)
 docs: $(RUN_TIME)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+# The pictures of the documentation's method pages, drawn anew by thalweg.
+pictures: $(DEVELOPMENT)
+	$(BIN)/python docs/pictures.py
 
 # Runs the course notebooks anew, from the scripts beside them.
 notebooks: $(DEVELOPMENT)

@@ -202,10 +202,161 @@ def sums(axes: Axes) -> None:
     axes.legend()
 
 
+def first_order(axes: Axes) -> None:
+    """The four first-order methods in a valley a hundred times as long as it is wide."""
+    methods = {
+        "gradient descent": lambda w: thalweg.optim.GradientDescent(w, lr=0.018),
+        "heavy ball": lambda w: thalweg.optim.HeavyBall(w, lr=0.018, momentum=0.8),
+        "Nesterov": lambda w: thalweg.optim.Nesterov(w, lr=0.009, momentum=0.8),
+        "Adam": lambda w: thalweg.optim.Adam(w, lr=0.05),
+    }
+    curvature = torch.tensor([1.0, 100.0], dtype=torch.float64)
+    for name, make in methods.items():
+        w = nn.Parameter(torch.tensor([3.0, 0.3], dtype=torch.float64))
+        method = make([w])
+        losses = [
+            float(method.step(lambda w=w: 0.5 * (curvature * w**2).sum())) for _ in range(150)
+        ]
+        axes.plot(losses, label=name)
+    axes.set(xlabel="step", ylabel="½ (x² + 100 y²) [loss]", yscale="log")
+    axes.legend(fontsize=8)
+
+
+def metrics(axes: Axes) -> None:
+    """The same trust region, its steps measured in three metrics."""
+    made = {
+        "identity": lambda model: thalweg.optim.Identity(),
+        "diagonal": lambda model: thalweg.optim.Diagonal(),
+        "K-FAC": lambda model: thalweg.optim.KFAC(model),
+    }
+    for name, metric in made.items():
+        problem = problems.relu_digits()
+        method = thalweg.optim.TrustRegion(
+            problem.model.parameters(),
+            metric=metric(problem.model),
+            subspace=thalweg.optim.Krylov(8),
+        )
+        method.bind(problem.model, problem.loss, problem.data)
+        axes.plot([float(method.step()) for _ in range(30)], label=name)
+    axes.set(xlabel="step of eight products", ylabel="training loss [nats]", yscale="log")
+    axes.legend(fontsize=8)
+
+
+def trust_region(axes: Axes) -> None:
+    """Paths in Rosenbrock's valley: what the radius does to the first steps."""
+    X, Y = torch.meshgrid(torch.linspace(-1.7, 1.5, 160), torch.linspace(-0.8, 2.4, 160),
+                          indexing="xy")  # fmt: skip
+    height = (1 - X) ** 2 + 100 * (Y - X**2) ** 2
+    axes.contour(X, Y, height.log1p(), levels=14, colors=GREY, linewidths=0.5)
+    methods = {
+        "Newton": thalweg.optim.Newton,
+        "trust region": thalweg.optim.TrustRegion,
+        "cubic model": thalweg.optim.CubicRegularisation,
+    }
+    for name, make in methods.items():
+        θ = nn.Parameter(torch.tensor([-1.2, 1.0], dtype=torch.float64))
+        method = make([θ]) if name == "Newton" else make([θ], subspace=thalweg.optim.Whole())
+        path = [θ.detach().clone()]
+        for _ in range(40):
+            method.step(lambda θ=θ: (1 - θ[0]) ** 2 + 100 * (θ[1] - θ[0] ** 2) ** 2)
+            path.append(θ.detach().clone())
+        places = torch.stack(path)
+        axes.plot(places[:, 0], places[:, 1], "o-", ms=3, lw=1, label=name)
+    axes.plot([1], [1], "*", color=PURPLE, ms=10)
+    axes.set(xlabel="x [param]", ylabel="y [param]", xlim=(-1.7, 2.6), ylim=(-0.8, 2.4))
+    axes.legend(fontsize=8, loc="center right")
+
+
+def race(axes: Axes) -> None:
+    """Training loss by gradients spent, three seeds of each optimizer."""
+    found = thalweg.compare(
+        problems.stiff_regression(), ["adam", "lbfgs", "newton-cg"], budget="300g", trials=2
+    )
+    for entry, color in zip(found.entries, (BLUE, VERMILION, GREEN), strict=True):
+        for i, trial in enumerate(entry.trials):
+            axes.plot(
+                [mark.gradients for mark in trial.marks], [mark.loss for mark in trial.marks],
+                color=color, lw=1, label=entry.name if i == 0 else None,
+            )  # fmt: skip
+    axes.set(xlabel="work [gradients over all data]", ylabel="training loss [loss]", yscale="log")
+    axes.legend(fontsize=8)
+
+
+def doctor(axes: Axes) -> None:
+    """Training as it is, and with the remedy that was proved, on the same seeds."""
+    found = thalweg.examine(problems.deep_sigmoid_digits(depth=6, width=32), budget="2500g")
+    best = found.proved[0]
+    for name, runs, color in (("as it is", found.control, GREY), (best.name, best.runs, BLUE)):
+        for i, run in enumerate(runs):
+            axes.plot(run.steps, run.losses, color=color, lw=1.2, label=name if i == 0 else None)
+    axes.set(xlabel="step", ylabel="training loss [nats]", ylim=(0, None))
+    axes.legend(fontsize=8)
+
+
+def worked(axes: Axes) -> None:
+    """∂L/∂w of each weight in a chain of five, with each activation that the sheet tried."""
+    lines = ["x = 1; y = 0"]
+    for i in range(1, 6):
+        lines.append(f"w{i} = 0.9; h{i} = sigmoid(w{i} * {f'h{i - 1}' if i > 1 else 'x'})")
+    sheet = thalweg.worked("\n".join([*lines, "L = 1/2 (h5 - y)^2"]))
+    weights = [f"w_{i}" for i in range(1, 6)]
+    runs = {"sigmoid": {name: sheet.graph[name].gradient for name in weights}}
+    runs |= {other.activation: other.gradients for other in sheet.alternatives}
+    for name, gradients in runs.items():
+        axes.plot(range(1, 6), [abs(float(gradients[w])) for w in weights], "o-", label=name)
+    axes.set(xlabel="weight wₗ of layer l", ylabel="|∂L/∂wₗ| [loss/param]", yscale="log",
+             xticks=range(1, 6))  # fmt: skip
+    axes.legend(fontsize=8)
+
+
+def check(axes: Axes) -> None:
+    """What stands on a page against the exact values: right, wrong, and carried on."""
+    network = "x = 1.5; w = 0.8; v = 2; y = 1; z = w x; h = sigmoid(z); o = v h; L = 1/2 (o - y)^2"
+    page = (
+        "$z = 0.8 \\cdot 1.5 = 1.200$\n\n$h = \\sigma(z) = 0.769$\n\n$o = 2 h = 1.638$\n\n"
+        "$L = \\frac12 (o - 1)^2 = 0.2035$\n"
+    )
+    exact = thalweg.worked(network).graph
+    colors = {"ok": GREEN, "wrong": VERMILION, "carried": PURPLE}
+    said = {"ok": "right", "wrong": "wrong: a slip in the digits", "carried": "carried on"}
+    seen: set[str] = set()
+    for step in thalweg.check(page, network).steps:
+        try:
+            shown = float(step.claimed)
+        except ValueError:
+            continue
+        true, verdict = float(exact[step.subject].value), str(step.verdict)
+        half = 0.5 * 10.0 ** -len(step.claimed.partition(".")[2])
+        axes.errorbar([step.subject], [shown - true], yerr=half, fmt="o", color=colors[verdict],
+                      capsize=5, label=None if verdict in seen else said[verdict])  # fmt: skip
+        seen.add(verdict)
+    axes.axhline(0, color=GREY, lw=0.8)
+    axes.set_yscale("symlog", linthresh=1e-4)
+    axes.set(xlabel="quantity, in the order of the page", ylabel="shown − exact", ylim=(-1, 1))
+    axes.legend(fontsize=8, loc="lower right")
+
+
+def derive(axes: Axes) -> None:
+    """A function, and its Taylor polynomials as they were derived."""
+    places = torch.linspace(-6, 6, 121, dtype=torch.float64)
+    axes.plot(places, torch.sigmoid(places), color=GREY, lw=3, alpha=0.6, label="σ(x)")
+    for order in (1, 3, 5):
+        polynomial = thalweg.derive("σ(x)", order=order)["Taylor"].formula.text
+        values = [
+            float(thalweg.worked(f"x = {float(x)}; y = {polynomial}").graph["y"].value)
+            for x in places
+        ]
+        axes.plot(places, values, label=f"order {order}")
+    axes.set(xlabel="x", ylabel="value", ylim=(-0.6, 1.6))
+    axes.legend(fontsize=8, loc="lower right")
+
+
 PICTURES: dict[str, Callable[[Axes], None]] = {
     "eigenvalues": eigenvalues, "density": density, "critical-point": critical_point,
     "sums": sums, "newton": newton, "saddle-free": saddle_free, "escape": escape,
     "find-critical": find_critical, "flow": flow, "landscape": landscape, "signal": signal,
+    "first-order": first_order, "metrics": metrics, "trust-region": trust_region, "race": race,
+    "doctor": doctor, "worked": worked, "check": check, "derive": derive,
 }  # fmt: skip
 
 

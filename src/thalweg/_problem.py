@@ -616,7 +616,7 @@ class Problem:
 
         return call
 
-    @property
+    @cached_property
     def loss_takes_target(self) -> bool:
         """Whether the loss compares the output with a target, or looks at the output alone."""
         return self.loss is None or _num_arguments(self.loss) != 1

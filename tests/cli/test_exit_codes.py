@@ -1,8 +1,5 @@
 """Exit codes 2 and 130 of every command; 0 and 1 are in `test_documents.py`."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -69,24 +66,3 @@ def test_what_is_typed_wrongly_is_2(command, arguments):
     assert (result.exit_code, result.stdout) == (2, "")
     assert "Usage" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("environment", "arguments", "code"),
-    [
-        ({"NO_COLOR": "1", "FORCE_COLOR": "1"}, ("derive", "x^2"), 0),
-        ({}, ("derive", "x^2"), 0),
-        ({}, ("derive", "9^9^9"), 2),
-        ({"NO_COLOR": "1"}, ("escape", "thalweg.problems:strict_saddle"), 0),
-    ],
-)
-def test_a_pipe_gets_no_colour_and_no_progress(environment, arguments, code):
-    kept = {key: value for key, value in os.environ.items() if not key.endswith("_COLOR")}
-    done = subprocess.run(
-        [sys.executable, "-m", "thalweg", *arguments], capture_output=True, text=True,
-        check=False, env=kept | {"OMP_NUM_THREADS": "1"} | environment,
-    )  # fmt: skip
-    assert done.returncode == code
-    assert "\x1b[3" not in done.stdout + done.stderr
-    assert "left" not in done.stderr
-    assert done.stderr == "" if code == 0 else done.stderr.count("\n") == 1

@@ -14,7 +14,7 @@ from thalweg.critical import (
     Trajectories,
     index_against_error,
 )
-from thalweg.critical._figures import index_figure, low_middle_high
+from thalweg.critical._figures import index_figure, low_middle_high, spectra_figure
 from thalweg.critical._page import rank_correlation
 
 FEW = Trajectories(max_steps=20)
@@ -189,6 +189,21 @@ def test_the_figure_of_several_networks(tmp_path):
         chosen = [point.value for _, point in low_middle_high(search.points)]
         assert chosen == sorted(chosen)
         assert search.points[0].inertia.eigenvalues is not None
+
+
+def test_the_histograms_hold_every_eigenvalue_on_its_side():
+    found = search(n=4)
+    chosen = low_middle_high(found.points)
+    for trace, (_, point) in zip(spectra_figure(chosen).data, chosen, strict=True):
+        values = point.inertia.eigenvalues
+        null = 1e-8 * float(values.abs().max())
+        left, right = (
+            sum(y for x, y in zip(trace["x"], trace["y"], strict=True) if x * side > 0.2)
+            for side in (-1, 1)
+        )
+        assert left == pytest.approx(100 * float((values < -null).double().mean()), abs=1e-3)
+        assert right == pytest.approx(100 * float((values > null).double().mean()), abs=1e-3)
+        assert sum(trace["y"]) == pytest.approx(100, abs=1e-3)
 
 
 def test_rank_correlation_against_scipy():

@@ -7,6 +7,7 @@ from torch import nn
 
 from browser import check_page
 from thalweg import Problem, Surface, spectrum
+from thalweg.curvature import InterruptedSpectrum
 from thalweg.problems import relu_digits
 
 
@@ -40,6 +41,38 @@ def test_the_page(name, tmp_path):
     path = found.save(tmp_path / "spectrum.html")
     assert found.headline in path.read_text(encoding="utf-8")
     check_page(path)
+
+
+@pytest.mark.parametrize(
+    ("stage", "missing"),
+    [
+        ("density", ["density and counts", "trace", "Frobenius norm", "effective rank"]),
+        ("trace", ["trace", "Frobenius norm", "effective rank"]),
+        ("frobenius_norm", ["Frobenius norm", "effective rank"]),
+        ("effective_rank", ["effective rank"]),
+    ],
+)
+def test_ctrl_c_leaves_what_was_found_and_counts_that_hold(stage, missing, tmp_path, monkeypatch):
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    point = digits()
+    ggn = point.ggn()
+    values = torch.linalg.eigvalsh(ggn.to_dense().double())
+    monkeypatch.setattr(f"thalweg.curvature._read_spectrum.{stage}", interrupted)
+    with pytest.raises(InterruptedSpectrum) as caught:
+        read(point, ggn, dense_up_to=0)
+    found = caught.value.spectrum
+    assert found.is_partial
+    assert [name for name in found.omissions if name in missing] == missing
+    assert found.headline.startswith("Interrupted: ")
+    for x in (float(values[-3]), 0.1 * float(values[-1]), 2 * float(values[-1])):
+        above, below = found.above(x * 0.999), found.below(x * 0.999)
+        assert above.low <= int((values > x * 0.999).sum()) <= above.high
+        assert below.low <= int((values < x * 0.999).sum()) <= below.high
+    text = found.page().text()
+    assert "interrupted before it" in text
+    check_page(found.save(tmp_path / "partial.html"))
 
 
 def test_every_pair_stands_in_the_table_once():

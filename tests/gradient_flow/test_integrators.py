@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
 import thalweg
@@ -23,7 +25,7 @@ from thalweg.gradient_flow._exponential_polynomial import ExponentialPolynomial,
 from thalweg.gradient_flow._exponential_rosenbrock import _Stages
 from thalweg.gradient_flow._krylov import KrylovSpace
 from thalweg.gradient_flow._phi import phi
-from thalweg.gradient_flow._sharp_space import sharp_space
+from thalweg.gradient_flow._sharp_space import SharpSpace, sharp_space
 from thalweg.gradient_flow._stabilised import _chebyshev
 from thalweg.problems import from_function, quadratic
 
@@ -168,16 +170,58 @@ def test_order_of_exponential_adams(num_past, num_products):
         known = solution(times)
         places = [field.at(x) for x in known]
         here = places[num_past]
-        space = sharp_space(
-            field.hessian(here), num_products, here.gradient, None, None,
-            torch.Generator().manual_seed(0),
-        )  # fmt: skip
+        generator = torch.Generator().manual_seed(0)
+        space, _ = sharp_space(field.hessian(here), num_products, here.gradient, generator)
         past = list(zip(times, places, strict=True))[:num_past]
-        slopes = Slopes(space, here, origin, past)
-        end, _ = ExponentialPolynomial(slopes, range(num_past), h).at(1.0)
+        slopes = Slopes(space, here, origin, h, past)
+        end, _ = ExponentialPolynomial(slopes, range(num_past)).at(1.0)
         errors.append(float((end - known[-1]).norm()))
     order = num_past + 2 + (num_past == 0 and num_products == 3)
     assert order_of(steps, errors) == pytest.approx(order, abs=0.35)
+
+
+@given(seed=st.integers(0, 10_000), num_vectors=st.integers(1, 9))
+@settings(max_examples=25, deadline=None)
+def test_a_corrected_model_is_the_nearest_symmetric_one_that_agrees(seed, num_vectors):
+    """A₊ s = y, A₊ = A₊ᵀ, and what is added is least: P E P = 0 off s, as of Powell's update."""
+    generator = torch.Generator().manual_seed(seed)
+    n = 12
+    basis, _ = torch.linalg.qr(torch.randn(n, num_vectors, dtype=F64, generator=generator))
+    values = torch.randn(num_vectors, dtype=F64, generator=generator).numpy()
+    space = SharpSpace(basis, np.eye(num_vectors), values)
+    s, y = torch.randn(2, n, dtype=F64, generator=generator)
+    after = space.corrected(1e-6 * s, 1e-6 * y, n)
+    before, A = (
+        torch.stack([each.multiplied(e) for e in torch.eye(n, dtype=F64)])
+        for each in (space, after)
+    )
+    torch.testing.assert_close(A, A.T, atol=1e-12, rtol=0)
+    torch.testing.assert_close(A @ s, y, atol=1e-12, rtol=0)
+    off = torch.eye(n, dtype=F64) - torch.outer(s, s) / (s @ s)
+    torch.testing.assert_close(off @ (A - before) @ off, torch.zeros(n, n, dtype=F64))
+    known = torch.linalg.eigvalsh(A)
+    np.testing.assert_allclose(np.sort(after.values), _padded(known, len(after.values)), atol=1e-10)
+
+
+def _padded(values, size):
+    """Of all eigenvalues those that a model of this rank holds: the largest in magnitude."""
+    return torch.sort(values[values.abs().argsort(descending=True)[:size]]).values.numpy()
+
+
+def test_a_model_in_one_of_its_own_directions_gets_no_larger():
+    basis = torch.eye(5, dtype=F64)[:, :2]
+    space = SharpSpace(basis, np.eye(2), np.array([4.0, 1.0]))
+    after = space.corrected(basis[:, 0], 3 * basis[:, 0], 8)
+    assert sorted(after.values) == pytest.approx([1.0, 3.0])
+
+
+def test_the_sharpest_are_kept_where_there_is_room_for_few():
+    basis = torch.eye(9, dtype=F64)[:, :8]
+    space = SharpSpace(basis, np.eye(8), np.arange(8.0, 0, -1))
+    e = torch.eye(9, dtype=F64)[8]
+    after = space.corrected(e, 100 * e, 8)
+    assert sorted(after.values) == pytest.approx([3, 4, 5, 6, 7, 8, 100])
+    torch.testing.assert_close(after.basis.T @ after.basis, torch.eye(7, dtype=F64))
 
 
 def test_phi_functions_against_their_integral():

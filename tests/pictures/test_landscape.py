@@ -312,7 +312,7 @@ def test_an_interrupted_picture_keeps_what_was_read(monkeypatch):
         landscape(point, generator=seeded())
     seen = caught.value.landscape
     assert 0 < seen.num_unread < seen.values.numel()
-    assert not seen.is_complete
+    assert seen.is_partial
     assert seen.num_nonfinite == 0
     assert seen.headline.startswith("Interrupted with")
     # The coarse grid came first.

@@ -23,6 +23,7 @@ from thalweg.report import (
     Table,
     Text,
     Tone,
+    _blocks,
     line,
 )
 
@@ -200,3 +201,14 @@ def test_contrast_of_words_and_lines(palette):
         name = ink.value[len("var(--") : -1]
         assert contrast(palette[name], page) >= 3, name
         assert f"{name}-faint" in palette
+
+
+def test_columns_of_a_long_table_are_looked_at_once(monkeypatch):
+    looked_at = []
+    known = _blocks._all_numbers
+    monkeypatch.setattr(_blocks, "_all_numbers", lambda cells: looked_at.append(1) or known(cells))
+    table = Table(("step", "value"), tuple((f"{i}", f"{i / 7:.3f}") for i in range(300)))
+    page = Page("a table", "It is long", Tone.PLAIN, "", (Section("rows", "", (table,)),))
+    page.html()
+    page.text()
+    assert len(looked_at) == 2

@@ -80,6 +80,136 @@ def test_cells_of_a_matrix_stay_apart_in_what_is_claimed():
     assert "&" not in aligned.first_wrong.claimed
 
 
+@pytest.mark.parametrize(
+    ("page", "wrong"),
+    [
+        (r"$x = 2 \pm \sqrt{1} = 2 \pm 1$, so $x = 3$ and $x = 1$.", None),
+        (r"$x = 2 \pm \sqrt{1} = 2 \pm 1$, so $x = 3$ and $x = 4$.", "4"),
+        (r"$x = 2 \pm \sqrt{1} = 2 \pm 2$.", r"2 \pm 2"),
+        (r"$x = 2 \pm (-1) = 2 \mp 1 = 2 \pm 1$", None),
+        (r"$x_{1,2} = 2 \pm \sqrt{1}$, $x_1 = 3$, $x_2 = 3$", "3"),
+        (r"$t^2 - 7t + 11 = 0$ gives $t_1 \approx 2.382$, $t_2 \approx 4.618$.", None),
+        (r"$t^2 - 7t + 11 = 0$ gives $t_1 \approx 2.382$, $t_2 \approx 4.681$.", "4.681"),
+        (r"$x^2 - 4x + 3 = 0$. Start at $x_0 = 4$: $x_1 = 4 - 3/4 = 3.25$", None),
+        (r"$w = 1.2 \pm 0.1$, then $w = 1.2$", None),
+    ],
+)
+def test_a_letter_with_two_values(page, wrong):
+    first = thalweg.check(page).first_wrong
+    assert (None if first is None else first.claimed) == wrong
+
+
+@pytest.mark.parametrize(
+    ("page", "wrong"),
+    [
+        (r"$\det(A - \lambda I) = (4-\lambda)(3-\lambda) - 1 = \lambda^2 - 7\lambda + 11$", None),
+        (
+            r"$\det(A - \lambda I) = (4-\lambda)(3-\lambda) - 1 = \lambda^2 - 7\lambda + 13$",
+            r"\lambda^2 - 7\lambda + 13",
+        ),
+        (r"$A + 2I = \begin{pmatrix} 6 & 1 \\ 1 & 5 \end{pmatrix}$", None),
+        (r"$|A| = 11$ and $\operatorname{tr} A = 7$", None),
+        (r"$\operatorname{tr} A = 8$", "8"),
+    ],
+)
+def test_a_matrix_and_the_identity(page, wrong):
+    given = r"$A = \begin{pmatrix} 4 & 1 \\ 1 & 3 \end{pmatrix}$. "
+    first = thalweg.check(given + page).first_wrong
+    assert (None if first is None else first.claimed) == wrong
+
+
+def test_the_absolute_value_of_a_hessian_may_be_a_matrix():
+    given = r"$H = \begin{pmatrix} 1 & 2 \\ 2 & 1 \end{pmatrix}$. "
+    assert thalweg.check(given + r"$|H| = \begin{pmatrix} 2 & 1 \\ 1 & 2 \end{pmatrix}$").is_right
+    assert thalweg.check(given + "$|H| = -3$").is_right
+    assert not thalweg.check(given + "$|H| = 3$").is_right
+
+
+def test_a_pair_of_whole_numbers_on_a_page_with_a_decimal_comma():
+    page = "$f(x,y) = x^2 + 3y^2$, $f(1,2) = 13$, $v = (1,2)$, $\\|v\\| \\approx 2,236$, "
+    assert thalweg.check(page + "$0,25 + 0,5 = 0,75$").is_right
+    assert not thalweg.check(page + "$0,25 + 0,5 = 0,85$").is_right
+
+
+CLAIMS = [
+    # Mixed numbers, of which those in LaTeX may be products as well.
+    ("2½ · 4 = 10", None),
+    ("2½ · 4 = 8", "8"),
+    (r"$1\tfrac12 \cdot 0.2 = 0.3$", None),
+    (r"$2\frac{1}{2} = 1$ and $2\frac{1}{2} = 2.5$", None),
+    (r"$2\frac{1}{2} = 4$", "4"),
+    # Factorials
+    ("$5! = 120$ and $5!=120$", None),
+    (r"$\frac{6}{3!} = 1$ but $5! = 60$", "60"),
+    ("5! = 120, and so x = 2!", None),
+    # Bounds and bars
+    (r"$\left[\frac{x^2}{2}\right]_0^2 = 2$ and $t^3\big|_1^2 = 7$", None),
+    (r"$\left[\frac{x^2}{2}\right]_0^2 = 4$", "4"),
+    (r"$\lfloor \frac{7}{2} \rfloor + \lceil 0.5 \rceil = 4$", None),
+    (r"$\lfloor \frac{7}{2} \rfloor = 4$", "4"),
+    # Frames
+    (r"$$\boxed{a = 3 \cdot 4 = 12}$$", None),
+    (r"$$\boxed{a = 3 \cdot 4 = 13}$$", "13"),
+    (r"\boxed{a = 3 \cdot 4 = 13}", "13"),
+    # Systems of equations
+    (r"$$\begin{cases} 2x + y = 4 \\ x + 2y = 5 \end{cases}$$ gives $x = 1$, $y = 2$.", None),
+    (r"$$\begin{cases} 2x + y = 4 \\ x + 2y = 5 \end{cases}$$ gives $x = 1$, $y = 3$.", "3"),
+    (r"$2a + b = 7$, $a - b = 2$, so $a = 3$, $b = 2$.", "2"),
+    (r"$$\left\{\begin{array}{l} u = 2 \cdot 3 = 6 \\ v = u + 1 = 8 \end{array}\right.$$", "8"),
+    # Sets
+    (r"$(x-1)(x-3) = 0$, so $x \in \{3, 1\}$", None),
+    (r"$(x-1)(x-3) = 0$, so $x \in \{1, 4\}$", r"\{1, 4\}"),
+    # Code
+    ("`z = w*x` with `w = 2`, `x = 3`: `z = 6`, `dz/dw` = `x = 3`", None),
+    ("`z = w*x` with `w = 2`, `x = 3`: `z = 8`", "8"),
+    ("`h = np.tanh(0.5)**2 = 0.2136` and **bold**", None),
+    ("$`a = 3 \\cdot 4 = 11`$", "11"),
+    # Tables
+    (
+        "$f(x) = x^2$\n\n| k | x | f(x) |\n|-|-|-|\n| 0 | 3 | 9 |\n| 1 | 2 | 5 |\n| 2 | 1 | 1 |",
+        "5",
+    ),
+    ("| a | b |\n|-|-|\n| 1 | 2 |\n| 2 | 5 |", None),
+    ("| $L = 2 \\cdot 8$ | 64 |", "64"),
+    # One exercise after the other
+    ("Solve $2x = 6$: $x = 3$.\n\nb) Solve $3x = 12$: $x = 4$.", None),
+    ("Solve $2x = 6$: $x = 3$.\n\nb) Solve $3x = 12$: $x = 5$.", "5"),
+    ("$2x = 6$, so $x = 3$ and $3x = 12$", "12"),
+    (r"$J(w) = \frac12 (w-3)^2$, $J'(w) = w - 3 = 0 \Rightarrow w^* = 3$", None),
+    (r"$J(w) = \frac12 (w-3)^2$, $J'(w) = w - 3 = 0 \Rightarrow w^* = 4$", "4"),
+    # What a reader of print has lost
+    (r"$z = frac{1}{2} cdot 4 + 1 = 3$, $a = sigma(3) approx 0.953$", None),
+    (r"$z = frac{1}{2} cdot 4 + 1 = 5$", "5"),
+    # Units
+    (r"$s = 20\,\text{m/s} \cdot 3\,\text{s} = 60\,\text{m}$", None),
+    (r"$s = 20\,\text{m/s} \cdot 3\,\text{s} = 23\,\text{m}$", "23"),
+    (r"$P = 230\,\mathrm{V} \cdot 2\,\mathrm{A} = 406\,\mathrm{W}$", "406"),
+]
+"""What is written, and what of it is wrong."""
+
+
+@pytest.mark.parametrize(("page", "wrong"), CLAIMS)
+def test_what_is_wrong_of_a_line(page, wrong):
+    first = thalweg.check(page).first_wrong
+    assert (None if first is None else first.claimed) == wrong
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        r"$1\,\text{km} = 1000\,\text{m}$",
+        r"$5\,\text{ms} = 0.005\,\text{s}$",
+        r"$y \in \{0, 1\}$",
+        r"$X \in \mathbb{R}^{4 \times 3}$",
+        r"$$\int_0^2 x\, dx = 2$$",
+    ],
+)
+def test_what_is_not_judged_is_listed(page):
+    checked = thalweg.check(page)
+    assert checked.is_right
+    assert checked.count(thalweg.sheet.Verdict.UNREAD) >= 1
+
+
 def test_generated_pages_of_every_kind():
     """The benchmark in little: `python -m benchmarks.solutions` runs 2,000 of each."""
     right = scored(pages_of(5, 6, with_slips=False))

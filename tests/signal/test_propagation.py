@@ -13,7 +13,14 @@ from browser import check_page
 from thalweg import Pass, Problem, ProblemError, RandomModelError, propagation
 from thalweg.problems import deep_sigmoid_digits, vanishing_tanh_digits
 from thalweg.report import Tone
-from thalweg.signal import Signal, edge_initialisation, jacobians, rank, underflow
+from thalweg.signal import (
+    InterruptedPropagation,
+    Signal,
+    edge_initialisation,
+    jacobians,
+    rank,
+    underflow,
+)
 
 
 def generator():
@@ -263,3 +270,26 @@ def test_the_bands_of_theory_hold_what_is_measured():
 
 def test_it_is_at_hand():
     assert thalweg.propagation is thalweg.signal.propagation
+
+
+@pytest.mark.parametrize(
+    ("stage", "field"),
+    [("underflow", "underflows"), ("edge_initialisation", "edge"), ("rank", "rank")],
+)
+def test_ctrl_c_leaves_the_layers_and_what_was_read(stage, field, tmp_path, monkeypatch):
+    def interrupted(*arguments, **settings):
+        raise KeyboardInterrupt
+
+    whole = read(chain())
+    monkeypatch.setattr(f"thalweg.signal._propagation.{stage}", interrupted)
+    with pytest.raises(InterruptedPropagation) as caught:
+        read(chain())
+    found = caught.value.propagation
+    assert found.is_partial
+    assert found.signal == whole.signal
+    assert not getattr(found, field)
+    assert found.jacobians is None
+    assert found.omissions["singular values of the Jacobians"] == "interrupted before it"
+    assert found.num_gradients < whole.num_gradients
+    assert found.headline.startswith("Interrupted: ")
+    check_page(found.save(tmp_path / "partial.html"))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 import thalweg
 from thalweg.cli._check import check_command
@@ -19,7 +17,6 @@ from thalweg.cli._escape import escape_command
 from thalweg.cli._flow import flow_command
 from thalweg.cli._landscape import landscape_command
 from thalweg.cli._running import (
-    INTERRUPTED,
     AsJson,
     Debug,
     Device,
@@ -27,10 +24,10 @@ from thalweg.cli._running import (
     Params,
     Seed,
     Target,
+    answer,
     problem_at,
     progress_bar,
     refusals,
-    show,
 )
 from thalweg.cli._schema import schema_command
 from thalweg.cli._signal import signal_command
@@ -116,22 +113,15 @@ def examine_command(
     with refusals(debug, "examine"):
         limit = Budget.parse(budget)
         check_writable(out)
-        with progress_bar(is_silent=as_json) as progress:
-            problem, is_partial = problem_at(target, device), False
+        with progress_bar() as progress:
+            problem, left = problem_at(target, device), ""
             try:
                 examination = examine(
                     problem, params=params or "*", budget=limit, seed=seed, progress=progress
                 )
             except InterruptedExamination as interruption:
-                examination, is_partial = interruption.examination, True
-        written = examination.save(out)
-        if as_json:
-            sys.stdout.write(examination.to_json() + "\n")
-        else:
-            show(examination.page(), written)
-        if is_partial:
-            Console(stderr=True).print("thalweg: interrupted; what was found is written")
-            raise typer.Exit(INTERRUPTED)
+                examination, left = interruption.examination, "what was found is written"
+        answer(examination, out, as_json, left)
     raise typer.Exit(HEALTHY if examination.is_healthy else FINDINGS)
 
 

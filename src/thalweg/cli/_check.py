@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from thalweg._errors import ThalwegError
+from thalweg.cli._document import read_text
 from thalweg.cli._running import AsJson, Debug, refusals
 from thalweg.sheet import CheckedSolution, Verdict, check
 
@@ -47,8 +48,8 @@ def check_command(
     Example: thalweg check solution.md --problem net.txt --out checked.html
     """
     with refusals(debug, "check"):
-        text = _read(solution, "the page")
-        network = None if problem is None else _read(str(problem), "--problem")
+        text = _read(solution)
+        network = None if problem is None else _read(str(problem))
         checked = check(text, network, title=Path(solution).name)
         written = None if out is None else checked.page().save(out)
         if not checked.is_readable:
@@ -79,28 +80,10 @@ def _show(checked: CheckedSolution, written: Path | None) -> None:
         console.print(f"The page: {written}")
 
 
-def _read(source: str, what: str) -> str:
-    """The text of a file, or of standard input for "-".
-
-    Raises:
-        ThalwegError: if it is not there, too large, or no text.
-    """
-    if source == "-":
-        raw = sys.stdin.buffer.read(MAX_BYTES + 1)
-    else:
-        try:
-            with Path(source).open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise ThalwegError(
-                f"cannot read {source} ({what}): {reason}; give a text file, or - for input"
-            ) from error
-    if len(raw) > MAX_BYTES:
-        raise ThalwegError(
-            f"{source} has more than {MAX_BYTES:,} bytes; give the solution alone, without data"
-        )
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ThalwegError(f"{source} is no text in UTF-8; save it as such") from error
+def _read(source: str) -> str:
+    return read_text(
+        source,
+        max_bytes=MAX_BYTES,
+        way_out="give a text file, or - for input",
+        too_long="give the solution alone, without data",
+    )

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from thalweg.cli._running import (
-    INTERRUPTED,
     AsJson,
     Debug,
     Device,
     Out,
     Seed,
     Target,
+    answer,
     problems_at,
     progress_bar,
     refusals,
-    show,
 )
-from thalweg.race import SHELF, Budget, Comparison, InterruptedComparison, compare
+from thalweg.race import SHELF, Budget, InterruptedComparison, compare
 from thalweg.report import check_writable
 
 
@@ -77,8 +74,8 @@ def compare_command(
     with refusals(debug, "compare"):
         limit = Budget.parse(budget)
         check_writable(out)
-        code = 0
-        with progress_bar(is_silent=as_json) as progress:
+        left = ""
+        with progress_bar() as progress:
             try:
                 comparison = compare(
                     problems_at(target, device),
@@ -92,16 +89,5 @@ def compare_command(
                     progress=progress,
                 )
             except InterruptedComparison as interruption:
-                comparison, code = interruption.comparison, INTERRUPTED
-        _tell(comparison, out, as_json)
-        if code:
-            Console(stderr=True).print("thalweg: interrupted; what was finished is written")
-    raise typer.Exit(code)
-
-
-def _tell(comparison: Comparison, out: Path, as_json: bool) -> None:
-    written = comparison.save(out)
-    if as_json:
-        sys.stdout.write(comparison.to_json() + "\n")
-    else:
-        show(comparison.page(), written)
+                comparison, left = interruption.comparison, "what was finished is written"
+        answer(comparison, out, as_json, left)

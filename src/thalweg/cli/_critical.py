@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
-import torch
 import typer
-from rich.console import Console
 
 from thalweg._errors import ThalwegError
 from thalweg.cli._running import (
-    INTERRUPTED,
     AsJson,
     Debug,
     Device,
@@ -21,10 +17,11 @@ from thalweg.cli._running import (
     Params,
     Seed,
     Target,
+    answer,
+    generator_of,
     problem_at,
     progress_bar,
     refusals,
-    show,
 )
 from thalweg.critical import (
     DampedNewton,
@@ -40,9 +37,6 @@ from thalweg.critical import (
     find_critical,
 )
 from thalweg.report import check_writable
-
-MAX_SEED = 2**32 - 1
-"""Every generator takes seeds up to here."""
 
 
 class Method(Enum):
@@ -115,17 +109,16 @@ def critical_command(
     Example: thalweg critical thalweg.problems:linear_autoencoder --starts 20 --save walks.npz
     """
     with refusals(debug, "search for critical points"):
-        if not 0 <= seed <= MAX_SEED:
-            raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
+        generator = generator_of(seed)
         check_writable(out)
         file = _file(kept, resume)
         starts = Initialisations() if is_random else Trajectories(max_steps=steps, noise=noise)
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             found = find_critical(
                 problem_at(target, device),
                 num_starts,
-                generator=torch.Generator().manual_seed(seed),
+                generator=generator,
                 params=tuple(params) if params else "*",
                 starts=MergedUnits(starts) if method is Method.EQUAL_UNITS else starts,
                 solver=_SOLVERS[method],
@@ -136,14 +129,7 @@ def critical_command(
                 resume=file,
                 progress=progress,
             )
-        written = found.save(out)
-        if as_json:
-            sys.stdout.write(found.to_json() + "\n")
-        else:
-            show(found.page(), written)
-    if found.is_partial:
-        Console(stderr=True).print("thalweg: interrupted; what was finished is written")
-        raise typer.Exit(INTERRUPTED)
+        answer(found, out, as_json, "what was finished is written" if found.is_partial else "")
 
 
 def _file(kept: Path | None, resume: Path | None) -> Path | None:

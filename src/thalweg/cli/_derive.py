@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from thalweg._errors import FormulaError
-from thalweg._writing import check_writable, write_text
-from thalweg.cli._running import AsJson, Debug, refusals
-from thalweg.cli._worked import Format, FormatOption, OutOption, format_of
-from thalweg.report import print_page
-from thalweg.symbolic import Derivation, derive
+from thalweg.cli._document import FormatOption, OutOption, format_of, write
+from thalweg.cli._running import AsJson, Debug, progress_bar, refusals
+from thalweg.symbolic import derive
 
 
 def derive_command(
@@ -50,20 +45,17 @@ def derive_command(
     """
     with refusals(debug, "derive it"):
         chosen = format_of(format_, out, as_json)
-        if chosen is not Format.HTML and out is not None:
-            check_writable(out)
         values = dict(_named(value) for value in at or ())
-        found = derive(formula, wrt, at=values, order=order, symmetric=tuple(symmetric or ()))
-        if chosen is Format.HTML:
-            written = found.save(out or Path("derivation.html"))
-            Console().print(f"The page: {written}", highlight=False, soft_wrap=True)
-        elif out is not None:
-            written = write_text(_text(found, chosen), out)
-            Console().print(f"Written: {written}", highlight=False, soft_wrap=True)
-        elif chosen is Format.TABLE:
-            print_page(found.page(), Console())
-        else:
-            sys.stdout.write(_text(found, chosen).rstrip("\n") + "\n")
+        with progress_bar() as progress:
+            found = derive(
+                formula,
+                wrt,
+                at=values,
+                order=order,
+                symmetric=tuple(symmetric or ()),
+                progress=progress,
+            )
+        write(found, chosen, out, page_name="derivation.html")
 
 
 def _named(text: str) -> tuple[str, str]:
@@ -71,14 +63,3 @@ def _named(text: str) -> tuple[str, str]:
     if not equals or not name.strip() or not value.strip():
         raise FormulaError(f"--at {text}: write name=value, such as --at x=4 or --at w=[1,2]")
     return name.strip(), value.strip()
-
-
-def _text(found: Derivation, format_: Format) -> str:
-    match format_:
-        case Format.LATEX:
-            return found.to_latex()
-        case Format.MARKDOWN:
-            return found.to_markdown()
-        case Format.JSON:
-            return found.to_json()
-    return f"written by thalweg\n\n{found}"

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import torch
 import typer
-from rich.console import Console
 
 from thalweg._errors import ThalwegError
 from thalweg.cli._running import (
-    INTERRUPTED,
     AsJson,
     Debug,
     Device,
@@ -20,13 +17,13 @@ from thalweg.cli._running import (
     Params,
     Seed,
     Target,
+    answer,
     generator_of,
     problem_at,
     progress_bar,
     refusals,
-    show,
 )
-from thalweg.critical import Escape, InterruptedEscape, escape
+from thalweg.critical import InterruptedEscape, escape
 from thalweg.report import check_writable
 from thalweg.surface import Surface
 
@@ -61,8 +58,8 @@ def escape_command(
     with refusals(debug, "run near the saddle"):
         generator = generator_of(seed)
         check_writable(out)
-        code = 0
-        with progress_bar(is_silent=as_json) as progress:
+        left = ""
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             problem = problem_at(target, device)
             point = Surface(problem, params or "*", dtype=torch.float64).here()
@@ -77,11 +74,8 @@ def escape_command(
                     progress=progress,
                 )
             except InterruptedEscape as interruption:
-                found, code = interruption.escape, INTERRUPTED
-        _tell(found, out, as_json)
-        if code:
-            Console(stderr=True).print("thalweg: interrupted; the finished runs are written")
-    raise typer.Exit(code)
+                found, left = interruption.escape, "the finished runs are written"
+        answer(found, out, as_json, left)
 
 
 def _numbers(text: str) -> tuple[float, ...]:
@@ -91,11 +85,3 @@ def _numbers(text: str) -> tuple[float, ...]:
         raise ThalwegError(
             f"--distances {text!r} are no numbers; give them by commas: 1e-2,1e-5,1e-8"
         ) from error
-
-
-def _tell(found: Escape, out: Path, as_json: bool) -> None:
-    written = found.save(out)
-    if as_json:
-        sys.stdout.write(found.to_json() + "\n")
-    else:
-        show(found.page(), written)

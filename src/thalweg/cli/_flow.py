@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from thalweg.cli._running import (
-    INTERRUPTED,
     AsJson,
     Debug,
     Device,
@@ -20,10 +17,10 @@ from thalweg.cli._running import (
     Params,
     Seed,
     Target,
+    answer,
     problem_at,
     progress_bar,
     refusals,
-    show,
 )
 from thalweg.gradient_flow import (
     ExactQuadratic,
@@ -116,8 +113,8 @@ def flow_command(
             *([] if adam_lr is None else [adam(adam_lr)]),
         ]
         check_writable(out)
-        code = 0
-        with progress_bar(is_silent=as_json) as progress:
+        left = ""
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             try:
                 found = flow(
@@ -132,12 +129,6 @@ def flow_command(
                     progress=progress,
                 )
             except InterruptedFlow as interruption:
-                found, code = interruption.flow, INTERRUPTED
-        written = found.save(out)
-        if as_json:
-            sys.stdout.write(found.to_json() + "\n")
-        else:
-            show(found.page(), written)
-        if code:
-            Console(stderr=True).print("thalweg: interrupted; the flow up to there is written")
-    raise typer.Exit(code or (0 if found.is_finished else UNFINISHED))
+                found, left = interruption.flow, "the flow up to there is written"
+        answer(found, out, as_json, left)
+    raise typer.Exit(0 if found.is_finished else UNFINISHED)

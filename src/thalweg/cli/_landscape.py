@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from enum import Enum
 from functools import partial
@@ -11,14 +10,12 @@ from typing import Annotated, Any
 
 import torch
 import typer
-from rich.console import Console
 
 from thalweg import optim
 from thalweg._errors import ThalwegError
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._progress import Progress
 from thalweg.cli._running import (
-    INTERRUPTED,
     AsJson,
     Debug,
     Device,
@@ -26,11 +23,11 @@ from thalweg.cli._running import (
     Params,
     Seed,
     Target,
+    answer,
     generator_of,
     problem_at,
     progress_bar,
     refusals,
-    show,
 )
 from thalweg.pictures import (
     BottomEigenvectors,
@@ -38,7 +35,6 @@ from thalweg.pictures import (
     FilterNormalised,
     Gradient,
     InterruptedLandscape,
-    Landscape,
     Path,
     Principal,
     TopEigenvectors,
@@ -126,8 +122,8 @@ def landscape_command(
     with refusals(debug, "draw the landscape"):
         generator = generator_of(seed)
         check_writable(out)
-        code = 0
-        with progress_bar(is_silent=as_json) as progress:
+        left = ""
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             problem = problem_at(target, device)
             paths = _paths(problem, optimizer, train, seed, progress)
@@ -145,19 +141,8 @@ def landscape_command(
                     progress=progress,
                 )
             except InterruptedLandscape as interruption:
-                seen, code = interruption.landscape, INTERRUPTED
-        _tell(seen, out, as_json)
-        if code:
-            Console(stderr=True).print("thalweg: interrupted; the cells read by then are written")
-    raise typer.Exit(code)
-
-
-def _tell(seen: Landscape, out: FilePath, as_json: bool) -> None:
-    written = seen.save(out)
-    if as_json:
-        sys.stdout.write(seen.to_json() + "\n")
-    else:
-        show(seen.page(), written)
+                seen, left = interruption.landscape, "the cells read by then are written"
+        answer(seen, out, as_json, left)
 
 
 def _paths(

@@ -20,7 +20,7 @@ from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._progress import Progress
 from thalweg.cli._factory import problem_from, problems_from
-from thalweg.report import Page, print_page
+from thalweg.report import Page, PagedResult, print_page
 
 FAILED, INTERRUPTED = 2, 130
 """Exit codes: it could not be done; Ctrl-C."""
@@ -138,8 +138,8 @@ def _unexpected(error: Exception, done: str) -> str:
 
 
 @contextmanager
-def progress_bar(is_silent: bool) -> Iterator[Progress]:
-    """A bar on stderr with what is being done and the time left; nothing when piped.
+def progress_bar() -> Iterator[Progress]:
+    """A bar on stderr with what is being done and the time left; nothing when that is piped.
 
     What somebody's factory or model prints meanwhile goes to stderr: it is no part of the answer.
     """
@@ -148,7 +148,8 @@ def progress_bar(is_silent: bool) -> Iterator[Progress]:
         TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    is_off = is_silent or not console.is_terminal
+    # Not console.is_terminal: that is true of a pipe, too, where FORCE_COLOR is set.
+    is_off = not sys.stderr.isatty()
     with (
         redirect_stdout(sys.stderr),
         Bar(*columns, console=console, transient=True, disable=is_off) as bar,
@@ -157,7 +158,29 @@ def progress_bar(is_silent: bool) -> Iterator[Progress]:
         yield lambda stage, share: bar.update(task, description=stage, completed=share)
 
 
-def show(page: Page, written: Path) -> None:
+def answer(found: PagedResult, out: Path, as_json: bool, interrupted: str = "") -> None:
+    """Writes the page, and prints the result as JSON, or as text and where the page is.
+
+    Args:
+        found: the result.
+        out: where the page is written.
+        as_json: whether it is JSON that is printed.
+        interrupted: what there is of it, where Ctrl-C broke it off: then that is said, too.
+
+    Raises:
+        Exit: with 130, where it was interrupted.
+    """
+    written = found.save(out)
+    if as_json:
+        sys.stdout.write(found.to_json() + "\n")
+    else:
+        _show(found.page(), written)
+    if interrupted:
+        Console(stderr=True).print(f"thalweg: interrupted; {interrupted}")
+        raise typer.Exit(INTERRUPTED)
+
+
+def _show(page: Page, written: Path) -> None:
     """Prints a page as text, and where the one with pictures is."""
     console = Console()
     print_page(page, console)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -15,14 +14,14 @@ from thalweg.cli._running import (
     Out,
     Seed,
     Target,
+    answer,
     generator_of,
     problem_at,
     progress_bar,
     refusals,
-    show,
 )
 from thalweg.report import check_writable
-from thalweg.signal import propagation
+from thalweg.signal import InterruptedPropagation, propagation
 
 
 def signal_command(
@@ -39,21 +38,20 @@ def signal_command(
 ) -> None:
     """Read how scale and gradient run through the layers, beside mean-field theory.
 
-    Exit code 0: read. 2: could not be read.
+    Exit code 0: read. 2: could not be read. 130: interrupted; what was read by then is written.
 
     Example: thalweg signal thalweg.problems:vanishing_tanh_digits
     """
     with refusals(debug, "read the signal"):
         generator = generator_of(seed)
         check_writable(out)
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             progress("model and data", 0.0)
-            problem = problem_at(target, device)
-            found = propagation(
-                problem, generator=generator, sample=sample, k=top, progress=progress
-            )
-        written = found.save(out)
-        if as_json:
-            sys.stdout.write(found.to_json() + "\n")
-        else:
-            show(found.page(), written)
+            problem, left = problem_at(target, device), ""
+            try:
+                found = propagation(
+                    problem, generator=generator, sample=sample, k=top, progress=progress
+                )
+            except InterruptedPropagation as interruption:
+                found, left = interruption.propagation, "what was read is written"
+        answer(found, out, as_json, left)

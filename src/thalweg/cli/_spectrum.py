@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
@@ -19,13 +18,13 @@ from thalweg.cli._running import (
     Params,
     Seed,
     Target,
+    answer,
     generator_of,
     problem_at,
     progress_bar,
     refusals,
-    show,
 )
-from thalweg.curvature import spectrum
+from thalweg.curvature import InterruptedSpectrum, spectrum
 from thalweg.linalg import SymmetricOperator, check_savable, save
 from thalweg.report import check_writable
 from thalweg.surface import Point, Surface
@@ -83,7 +82,8 @@ def spectrum_command(
 ) -> None:
     """Read the spectrum of a curvature matrix: its ends, counts, density, trace, and cost.
 
-    Exit code 0: read. 2: could not be read.
+    Exit code 0: read. 2: could not be read. 130: interrupted; the ends of the spectrum and what
+    else was found are written.
 
     Example: thalweg spectrum thalweg.problems:deep_sigmoid_digits --matrix ggn --top 10
     """
@@ -92,17 +92,15 @@ def spectrum_command(
         check_writable(out)
         if kept is not None:
             check_savable(kept)
-        with progress_bar(is_silent=as_json) as progress:
+        with progress_bar() as progress:
             progress("model and data", 0.0)
             chosen = None if dtype is None else _DTYPES[dtype]
             point = Surface(problem_at(target, device), params or "*", dtype=chosen).here()
-            found = spectrum(
-                point, _OPERATORS[matrix](point), generator=generator, k=top, progress=progress
-            )
-        written = found.save(out)
+            operator, left = _OPERATORS[matrix](point), ""
+            try:
+                found = spectrum(point, operator, generator=generator, k=top, progress=progress)
+            except InterruptedSpectrum as interruption:
+                found, left = interruption.spectrum, "what was found is written"
         if kept is not None:
             save(found.extremes, kept)
-        if as_json:
-            sys.stdout.write(found.to_json() + "\n")
-        else:
-            show(found.page(), written)
+        answer(found, out, as_json, left)

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import sys
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from torch import Tensor, nn
 
 from thalweg._errors import FormulaError, ProblemError, ThalwegError
 from thalweg._problem import Problem
-from thalweg._writing import check_writable, write_text
+from thalweg._progress import Progress
+from thalweg.cli._document import FormatOption, OutOption, format_of, read_text, write
 from thalweg.cli._factory import value_from
-from thalweg.cli._running import AsJson, Debug, refusals
-from thalweg.report import print_page
+from thalweg.cli._running import AsJson, Debug, progress_bar, refusals
+from thalweg.report import Page
 from thalweg.sheet import WorkedPass, worked
 
 MAX_BYTES = 200_000
@@ -25,29 +24,6 @@ MAX_BYTES = 200_000
 MAX_DIGITS = 17
 
 
-class Format(Enum):
-    """What is written."""
-
-    TABLE = "table"
-    LATEX = "latex"
-    MARKDOWN = "markdown"
-    HTML = "html"
-    JSON = "json"
-
-
-_BY_SUFFIX = {
-    ".html": Format.HTML, ".htm": Format.HTML, ".tex": Format.LATEX, ".md": Format.MARKDOWN,
-    ".json": Format.JSON,
-}  # fmt: skip
-
-FormatOption = Annotated[
-    Format | None,
-    typer.Option("--format", "-f", help="What to write.", show_default="table, or by --out"),
-]
-OutOption = Annotated[
-    Path | None,
-    typer.Option("--out", "-o", help="Where to; .html, .tex, .md or .json say the format too."),
-]
 Digits = Annotated[int, typer.Option(help="Digits shown of each number.")]
 
 
@@ -79,84 +55,57 @@ def worked_command(
         if not 2 <= digits <= MAX_DIGITS:
             raise ThalwegError(f"--digits {digits}; give a whole number from 2 to {MAX_DIGITS}")
         chosen = format_of(format_, out, as_json)
-        if chosen is not Format.HTML and out is not None:
-            check_writable(out)
-        sheet = _worked(source, loss)
-        if chosen is Format.HTML:
-            written = sheet.page(digits).save(out or Path("worked.html"))
-            Console().print(f"The page: {written}", highlight=False, soft_wrap=True)
-        elif out is not None:
-            written = write_text(_text(sheet, chosen, digits), out)
-            Console().print(f"Written: {written}", highlight=False, soft_wrap=True)
-        elif chosen is Format.TABLE:
-            print_page(sheet.page(digits), Console())
-        else:
-            sys.stdout.write(_text(sheet, chosen, digits).rstrip("\n") + "\n")
+        with progress_bar() as progress:
+            sheet = _worked(source, loss, progress)
+        write(_Shown(sheet, digits), chosen, out, page_name="worked.html")
 
 
-def format_of(format_: Format | None, out: Path | None, as_json: bool) -> Format:
-    """The format asked for, or that of the file's ending.
+@dataclass(frozen=True)
+class _Shown:
+    """A worked pass as a document, its numbers to so many digits."""
 
-    Raises:
-        ThalwegError: if JSON and another are asked for.
-    """
-    if as_json:
-        if format_ not in (None, Format.JSON):
-            raise ThalwegError(f"--json and --format {format_.value}; leave one of them out")
-        return Format.JSON
-    if format_ is not None:
-        return format_
-    return Format.TABLE if out is None else _BY_SUFFIX.get(out.suffix.lower(), Format.TABLE)
+    sheet: WorkedPass
+    digits: int
 
+    def __str__(self) -> str:
+        return str(self.sheet)
 
-def read_text(source: str) -> str:
-    """The text of a file, or of standard input for "-".
+    def page(self) -> Page:
+        return self.sheet.page(self.digits)
 
-    Raises:
-        ThalwegError: if it is not there, too large, or no text.
-    """
-    if source == "-":
-        raw, name = sys.stdin.buffer.read(MAX_BYTES + 1), "standard input"
-    else:
-        path, name = Path(source), source
-        if not path.is_file():
-            raise ThalwegError(
-                f"there is no file {source!r}; give a text file, - for standard input, or "
-                f"MODULE:FACTORY"
-            )
-        try:
-            with path.open("rb") as file:
-                raw = file.read(MAX_BYTES + 1)
-        except OSError as error:
-            raise ThalwegError(f"cannot read {source}: {error.strerror}; check the file") from error
-    if len(raw) > MAX_BYTES:
-        raise ThalwegError(
-            f"{name} has more than {MAX_BYTES:,} bytes; give a small computation, a statement a "
-            f"line"
-        )
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise ThalwegError(f"{name} is no text in UTF-8; save it as such") from error
+    def to_latex(self) -> str:
+        return self.sheet.to_latex(self.digits)
+
+    def to_markdown(self) -> str:
+        return self.sheet.to_markdown(self.digits)
+
+    def to_json(self) -> str:
+        return self.sheet.to_json()
 
 
-def _worked(source: str, loss: str | None) -> WorkedPass:
+def _worked(source: str, loss: str | None, progress: Progress) -> WorkedPass:
     is_text = source == "-" or Path(source).is_file() or ":" not in source
     if is_text:
-        return worked(read_text(source), loss=loss)
+        text = read_text(
+            source,
+            max_bytes=MAX_BYTES,
+            way_out="give a text file, - for standard input, or MODULE:FACTORY",
+            too_long="give a small computation, a statement a line",
+        )
+        return worked(text, loss=loss, progress=progress)
     if loss is not None:
         raise ThalwegError(f"--loss {loss}: of a module it is what the factory returns")
-    return _of_value(value_from(source), source)
+    return _of_value(value_from(source), source, progress)
 
 
-def _of_value(found: Any, source: str) -> WorkedPass:
+def _of_value(found: Any, source: str, progress: Progress) -> WorkedPass:
     if isinstance(found, str):
-        return worked(found)
+        return worked(found, progress=progress)
     if isinstance(found, Problem):
         batch = found.batches[0]
         if not (isinstance(batch, list | tuple) and len(batch) == 2):
             raise ProblemError(f"{source}: the data have to be (input, target)")
-        return worked(found.model, batch[0], batch[1], found.loss)
+        return worked(found.model, batch[0], batch[1], found.loss, progress=progress)
     parts = tuple(found) if isinstance(found, list | tuple) else (found,)
     is_module = bool(parts) and isinstance(parts[0], nn.Module)
     if not is_module or not 2 <= len(parts) <= 4 or not isinstance(parts[1], Tensor):
@@ -164,15 +113,4 @@ def _of_value(found: Any, source: str) -> WorkedPass:
             f"{source} returned {type(found).__name__}; it must return (module, input), "
             f"(module, input, target, loss) or a thalweg.Problem"
         )
-    return worked(*parts)
-
-
-def _text(sheet: WorkedPass, format_: Format, digits: int) -> str:
-    match format_:
-        case Format.LATEX:
-            return sheet.to_latex(digits)
-        case Format.MARKDOWN:
-            return sheet.to_markdown(digits)
-        case Format.JSON:
-            return sheet.to_json()
-    return f"written by thalweg\n\n{sheet}"
+    return worked(*parts, progress=progress)

@@ -17,20 +17,32 @@ _MARKS = {
     Status.UNFINISHED: (Ink.GREY, "x"),
 }
 
-SYMBOLS = ("circle", "square", "diamond", "cross", "star")
+# Of several searches each has a colour, and a symbol for those who see no colours.
+_SEARCHES = (
+    (Ink.BLUE, "circle"),
+    (Ink.ORANGE, "square"),
+    (Ink.GREEN, "diamond"),
+    (Ink.PURPLE, "cross"),
+)
 
 
 def index_figure(searches: Sequence[CriticalSearch]) -> Figure:
-    """Share of negative eigenvalues against the loss; one symbol a search, one colour a status."""
+    """Share of negative eigenvalues against the loss; a status is told by its symbol.
+
+    Of one search a status has its own colour; of several a search has.
+    """
     data: list[dict[str, Any]] = []
     for number, search in enumerate(searches):
         for status, (ink, symbol) in _MARKS.items():
             points = [point for point in search.points if point.status is status]
             if not points:
                 continue
-            name = status.value if len(searches) == 1 else f"{search.title}: {status.value}"
-            shape = symbol if status is not Status.CERTIFIED else SYMBOLS[number % len(SYMBOLS)]
-            data.append(_points(points, name, ink, shape))
+            name = status.value
+            if len(searches) > 1:
+                name = f"{search.title}: {name}"
+                ink, own = _SEARCHES[number % len(_SEARCHES)]
+                symbol = own if status is Status.CERTIFIED else symbol
+            data.append(_points(points, name, ink, symbol))
     layout: dict[str, Any] = {
         "xaxis": {"title": {"text": "loss on the data"}},
         "yaxis": {"title": {"text": "negative eigenvalues (% of n)"}, "rangemode": "tozero"},
@@ -68,37 +80,58 @@ def _points(points: Sequence[FoundPoint], name: str, ink: Ink, symbol: str) -> d
     return trace
 
 
+_DECADES = 8
+
+
 def spectra_figure(points: Sequence[tuple[str, FoundPoint]]) -> Figure | None:
-    """Histograms of the eigenvalues, over max|λ|, of a few points; each with its name."""
+    """Histograms of the eigenvalues of a few points, each with its name, None if none is known.
+
+    Most eigenvalues of a network are thousands of times smaller than the largest one. The axis is
+    therefore log|λ|/max|λ| to both sides of zero, four bins a decade over eight decades; the bin in
+    the middle holds those below 1e-8 max|λ|, which count as null.
+    """
     data: list[dict[str, Any]] = []
-    edges = torch.linspace(-1, 1, 82, dtype=torch.float64)
+    edges = torch.linspace(-_DECADES - 0.125, _DECADES + 0.125, 8 * _DECADES + 2).double()
     middles = ((edges[1:] + edges[:-1]) / 2).tolist()
-    inks = (Ink.BLUE, Ink.ORANGE, Ink.VERMILION)
+    inks = (Ink.BLUE, Ink.GREY, Ink.VERMILION)
     for (name, point), ink in zip(points, inks, strict=False):
         values = point.inertia.eigenvalues
         if values is None or not len(values):
             continue
-        scaled = values / values.abs().max().clamp(min=1e-300)
-        counts = torch.histogram(scaled, edges).hist
-        # Of a logarithm an empty bin is a gap.
-        heights = [c if c > 0 else float("nan") for c in (counts / len(values)).tolist()]
+        sizes = values.abs() / values.abs().max().clamp(min=1e-300)
+        places = values.sign() * (sizes.clamp(min=1e-300).log10() + _DECADES).clamp(min=0)
+        counts = torch.histogram(places, edges).hist
         data.append(
             {
-                "type": "scatter", "mode": "lines", "name": name, "x": middles, "y": heights,
-                "line": {"color": ink.value, "width": 2, "shape": "hvh"}, "connectgaps": False,
+                "type": "scatter", "mode": "lines", "name": name, "x": middles,
+                "y": (100 * counts / len(values)).tolist(),
+                "line": {"color": ink.value, "width": 2, "shape": "hvh"},
             }
         )  # fmt: skip
     if not data:
         return None
+    ticks = [k for k in range(-_DECADES, _DECADES + 1) if k % 2 == 0]
     layout: dict[str, Any] = {
-        "xaxis": {"title": {"text": "λ / max|λ|"}},
-        "yaxis": {"title": {"text": "share of eigenvalues"}, "type": "log"},
-    }
+        "xaxis": {
+            "title": {"text": "λ / max|λ|"}, "tickvals": ticks,
+            "ticktext": [_power(k) for k in ticks], "zeroline": True,
+        },
+        "yaxis": {"title": {"text": "eigenvalues (% of n)"}, "rangemode": "tozero"},
+    }  # fmt: skip
     caption = (
-        "Histograms of the Hessian's eigenvalues. The higher the loss, the more of them lie left "
-        "of zero; the bin in the middle holds the null ones."
+        "Histograms of the Hessian's eigenvalues, on a logarithmic axis to both sides of zero. The "
+        "higher the loss, the more of them lie left of zero; the bin in the middle holds those "
+        "below 1e-8 of the largest."
     )
     return Figure(data, layout, caption, "Histograms of eigenvalues at low, middle and high loss")
+
+
+def _power(place: int) -> str:
+    if place == 0:
+        return "0"
+    exponent = _DECADES - abs(place)
+    size = f"10<sup>−{exponent}</sup>" if exponent else "1"
+    return f"−{size}" if place < 0 else size
 
 
 def low_middle_high(points: Sequence[FoundPoint]) -> list[tuple[str, FoundPoint]]:

@@ -13,7 +13,7 @@ from thalweg._errors import OperatorError, ThalwegError
 from thalweg._machine import machine_of
 from thalweg._progress import Progress
 from thalweg._reading import reading, unwrapped
-from thalweg.curvature._spectrum import Spectrum
+from thalweg.curvature._spectrum import NULL_SHARE, InterruptedSpectrum, Spectrum
 from thalweg.linalg import (
     Alignment,
     Density,
@@ -33,10 +33,6 @@ from thalweg.linalg import (
     trace,
 )
 from thalweg.surface import Point, SurfaceOperator
-
-NULL_SHARE = 1e-3
-"""Where eigenvalues are counted by their density, those below this share of max|λ| are null: many
-lie so close to zero that no quadrature could count on which side."""
 
 NUM_PRODUCTS = 30
 """Of each of trace, Frobenius norm and effective rank."""
@@ -81,6 +77,7 @@ def spectrum(
         ThalwegError: if the operator does not fit the point, or k is out of range.
         SecondDerivativeError: if an operation of the network has no second derivative.
         OperatorError: if a product is NaN or infinite.
+        InterruptedSpectrum: on Ctrl-C, once the ends were found.
 
     Cost:
         1 gradient, and n products for n ≤ dense_up_to, otherwise about
@@ -119,17 +116,23 @@ def spectrum(
     with reading():
         progress("loss and gradient", 0.0)
         slope = point.gradient_vector.to(A.dtype)
+        is_dense = n <= dense_up_to
         found = (
             _multiplied_out(meter, k)
-            if n <= dense_up_to
-            else _estimated(meter, k, num_probes, num_steps, generator)
+            if is_dense
+            else _ends(meter, k, num_probes, num_steps, generator)
         )
-        rank, why = _effective_rank(found, meter, generator)
+        try:
+            if not is_dense:
+                _estimate(found, meter, num_probes, num_steps, generator)
+            _add_rank(found, meter, generator)
+        except KeyboardInterrupt:
+            found.is_partial = True
         share, why_not = _alignment(slope, found)
     progress("done", 1.0)
-    omissions = {"effective rank": why, "share of the gradient": why_not}
+    omissions = found.omissions() | {"share of the gradient": why_not}
     surface_operator = A if isinstance(A, SurfaceOperator) else None
-    return Spectrum(
+    told = Spectrum(
         title=point.problem.name or type(unwrapped(point.problem.model)).__name__,
         matrix=surface_operator.name if surface_operator else "operator",
         value=point.value,
@@ -141,11 +144,12 @@ def spectrum(
         density=found.density,
         trace=found.trace,
         frobenius_norm=found.frobenius_norm,
-        effective_rank=rank,
+        effective_rank=found.effective_rank,
         alignment=share,
         omissions={name: reason for name, reason in omissions.items() if reason},
         route=surface_operator.route.said if surface_operator else "",
         notes=(*point.notes, *_unused(point)),
+        is_partial=found.is_partial,
         num_products=meter.num_products,
         num_gradients=1 + meter.num_products * surface_operator.gradients_per_product
         if surface_operator
@@ -154,6 +158,9 @@ def spectrum(
         seed=generator.initial_seed(),
         machine=machine_of(slope),
     )
+    if found.is_partial:
+        raise InterruptedSpectrum(told) from None
+    return told
 
 
 class _Meter(SymmetricOperator):
@@ -195,16 +202,31 @@ class _Meter(SymmetricOperator):
         self._progress(self._stage, (before + done) / sum(self._plan.values()))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass
 class _Found:
-    """What was found of the matrix alone; `gap` is from the k largest to the next."""
+    """What was found of the matrix alone by now; `gap` is from the k largest to the next."""
 
     ends: Extremes
     gap: float | None
-    inertia: Inertia
-    density: Density | None
-    trace: Estimate
-    frobenius_norm: Estimate
+    inertia: Inertia | None = None
+    density: Density | None = None
+    trace: Estimate | None = None
+    frobenius_norm: Estimate | None = None
+    effective_rank: Estimate | None = None
+    no_rank: str = ""
+    is_partial: bool = False
+
+    def omissions(self) -> dict[str, str]:
+        """What is missing, and why."""
+        if not self.is_partial:
+            return {"effective rank": self.no_rank}
+        parts = {
+            "density and counts": self.inertia,
+            "trace": self.trace,
+            "Frobenius norm": self.frobenius_norm,
+            "effective rank": self.effective_rank,
+        }
+        return {name: "interrupted before it" for name, part in parts.items() if part is None}
 
 
 def _multiplied_out(meter: _Meter, k: int) -> _Found:
@@ -271,10 +293,10 @@ def _with_rounding(exact: Estimate, doubt: float) -> Estimate:
     return Estimate(exact.value, exact.stderr + doubt, 0)
 
 
-def _estimated(
+def _ends(
     meter: _Meter, k: int, num_probes: int, num_steps: int, generator: torch.Generator
 ) -> _Found:
-    """Everything from products: a Lanczos run for the ends, probes for the rest."""
+    """Both ends of the spectrum, by one Lanczos run."""
     n = meter.size
     # One pair more than is asked for tells how far the others are from the rest.
     more = min(k + 1, n)
@@ -287,29 +309,33 @@ def _estimated(
     )
     meter.begin("both ends")
     ends = extremes(meter, more, generator=generator)
+    gap = float(ends.top.values[k - 1] - ends.top.values[-1] - ends.top.residuals[-1])
+    return _Found(
+        ends=replace(ends, top=_first(ends.top, k), bottom=_first(ends.bottom, k)),
+        gap=gap if k < more else None,
+    )
+
+
+def _estimate(
+    found: _Found, meter: _Meter, num_probes: int, num_steps: int, generator: torch.Generator
+) -> None:
+    """Adds density, counts, trace and norm, by random probes; each as soon as it is there."""
     meter.begin("density")
-    spread = density(
+    density_found = density(
         meter,
         generator=generator,
         num_probes=num_probes,
         num_steps=num_steps,
         grid_size=max(GRID_SIZE, 4 * num_steps),
     )
+    ends = found.ends
+    largest = max(abs(float(ends.top.values[0])), abs(float(ends.bottom.values[0])))
+    found.inertia = density_found.inertia(NULL_SHARE * largest)
+    found.density = density_found
     meter.begin("trace")
-    total = trace(meter, num_products=NUM_PRODUCTS, generator=generator)
+    found.trace = trace(meter, num_products=NUM_PRODUCTS, generator=generator)
     meter.begin("Frobenius norm")
-    norm = frobenius_norm(meter, num_products=NUM_PRODUCTS, generator=generator)
-    top, bottom = _first(ends.top, k), _first(ends.bottom, k)
-    gap = float(ends.top.values[k - 1] - ends.top.values[-1] - ends.top.residuals[-1])
-    largest = max(abs(float(top.values[0])), abs(float(bottom.values[0])))
-    return _Found(
-        ends=replace(ends, top=top, bottom=bottom),
-        gap=gap if k < more else None,
-        inertia=spread.inertia(NULL_SHARE * largest),
-        density=spread,
-        trace=total,
-        frobenius_norm=norm,
-    )
+    found.frobenius_norm = frobenius_norm(meter, num_products=NUM_PRODUCTS, generator=generator)
 
 
 def _first(pairs: EigenPairs, k: int) -> EigenPairs:
@@ -322,28 +348,32 @@ def _first(pairs: EigenPairs, k: int) -> EigenPairs:
     )
 
 
-def _effective_rank(
-    found: _Found, meter: _Meter, generator: torch.Generator
-) -> tuple[Estimate | None, str]:
-    """The estimate, or why there is none."""
+def _add_rank(found: _Found, meter: _Meter, generator: torch.Generator) -> None:
+    """Adds the effective rank, or why there is none."""
     highest = float(found.ends.bottom.bounds[0, 1])
     if highest < 0:
-        return None, (
+        found.no_rank = (
             f"it is one of positive semidefinite matrices, and the smallest eigenvalue is at most "
             f"{highest:.3g}; point.ggn() and point.fisher() have one"
         )
+        return
     try:
         if found.density is None:
-            return _known_rank(found), ""
-        meter.begin("effective rank")
-        return effective_rank(meter, num_products=NUM_PRODUCTS, generator=generator), ""
+            found.effective_rank = _known_rank(found)
+        else:
+            meter.begin("effective rank")
+            found.effective_rank = effective_rank(
+                meter, num_products=NUM_PRODUCTS, generator=generator
+            )
     except OperatorError as error:
-        return None, str(error).removeprefix("effective_rank(op): ").rstrip(".")
+        found.no_rank = str(error).removeprefix("effective_rank(op): ").rstrip(".")
 
 
 def _known_rank(found: _Found) -> Estimate:
     """(Σλ)²/Σλ² of a matrix whose eigenvalues are known, with what rounding may do to it."""
     t, f = found.trace, found.frobenius_norm
+    assert t is not None, "the whole matrix is known"
+    assert f is not None, "the whole matrix is known"
     if f.value == 0:
         raise OperatorError("the matrix is zero and has no direction to count")
     value = (t.value / f.value) ** 2

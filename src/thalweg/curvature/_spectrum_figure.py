@@ -11,19 +11,22 @@ from thalweg.linalg import Density, EigenPairs, Extremes, Inertia
 from thalweg.report import Figure, Ink, band, line
 
 
-def spectrum_figure(name: str, ends: Extremes, inertia: Inertia, density: Density | None) -> Figure:
+def spectrum_figure(
+    name: str, ends: Extremes, inertia: Inertia | None, density: Density | None
+) -> Figure:
     """The eigenvalues of a matrix, the outermost ones marked with their bounds.
 
     Args:
         name: of the matrix.
         ends: the outermost eigenpairs.
-        inertia: with all eigenvalues where there is no density.
-        density: None where all eigenvalues are known.
+        inertia: with all eigenvalues where all are known; None where only the ends are.
+        density: None where all eigenvalues are known, or only the ends.
     """
     if density is not None:
         return _of_density(name, ends, density)
-    assert inertia.eigenvalues is not None, "a spectrum without a density is exact"
-    return _of_eigenvalues(name, inertia, inertia.eigenvalues)
+    if inertia is not None and inertia.eigenvalues is not None:
+        return _of_eigenvalues(name, inertia, inertia.eigenvalues)
+    return _of_ends(name, ends)
 
 
 def _of_eigenvalues(name: str, inertia: Inertia, eigenvalues: Tensor) -> Figure:
@@ -101,6 +104,15 @@ def _of_density(name: str, ends: Extremes, density: Density) -> Figure:
         },
     }
     return Figure(data, layout, caption, f"Spectral density of the {name}")
+
+
+def _of_ends(name: str, ends: Extremes) -> Figure:
+    caption = f"The outermost eigenvalues of the {name}, with their bounds."
+    layout: dict[str, Any] = {
+        "xaxis": {"title": {"text": "eigenvalue λ"}},
+        "yaxis": {"visible": False, "range": [0, 2]},
+    }
+    return Figure(_outermost(ends, 1.0), layout, caption, f"Outermost eigenvalues of the {name}")
 
 
 def _outermost(ends: Extremes, height: float) -> list[dict[str, Any]]:

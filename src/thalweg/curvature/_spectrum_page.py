@@ -35,7 +35,7 @@ def page_of(spectrum: Spectrum) -> Page:
     return Page(
         title=f"{spectrum.matrix} of {spectrum.title}",
         verdict=headline_of(spectrum),
-        tone=Tone.PLAIN,
+        tone=Tone.UNSURE if spectrum.is_partial else Tone.PLAIN,
         lead=_lead(spectrum),
         sections=tuple(section for section in sections if section is not None),
         footer=f"seed {spectrum.seed} · {spectrum.machine}",
@@ -44,8 +44,8 @@ def page_of(spectrum: Spectrum) -> Page:
 
 def headline_of(spectrum: Spectrum) -> str:
     """How many directions curve down, and how much of the gradient the sharpest ones carry."""
-    gradient = _gradient_clause(spectrum)
-    return _curvature_clause(spectrum) + (f"; {gradient}" if gradient else "")
+    said = f"{_curvature_clause(spectrum)}; {_gradient_clause(spectrum)}"
+    return f"Interrupted: {said[0].lower()}{said[1:]}" if spectrum.is_partial else said
 
 
 def _curvature_clause(spectrum: Spectrum) -> str:
@@ -60,11 +60,11 @@ def _curvature_clause(spectrum: Spectrum) -> str:
         return f"At least {low:,} of {n} directions curve down"
     if spectrum.effective_rank is not None:
         rank = spectrum.effective_rank.value
-        about = "" if spectrum.density is None else "about "
+        about = "" if _is_exact(spectrum) else "about "
         directions = "direction" if f"{rank:.3g}" == "1" else "directions"
         said = f"{about}{rank:.3g} {directions} of {n} hold the curvature"
         return said[0].upper() + said[1:]
-    if spectrum.density is None:
+    if _is_exact(spectrum):
         return f"None of {n} directions curves down"
     return f"No direction of {n} was found to curve down"
 
@@ -96,9 +96,13 @@ def _lead(spectrum: Spectrum) -> str:
 
 
 def _counted_sentence(spectrum: Spectrum) -> str:
-    counts = spectrum.inertia
-    tol = f"{counts.null_tol:.2g}"
-    if spectrum.density is None:
+    counts, tol = spectrum.inertia, f"{spectrum.null_tol:.2g}"
+    if counts is None:
+        return (
+            f"Interrupted before eigenvalues were counted: by the outermost alone, "
+            f"{_index(spectrum)} lie below −{tol}, a thousandth of the largest curvature."
+        )
+    if _is_exact(spectrum):
         return (
             f"All eigenvalues are known: {counts.negative:,} lie below −{tol}, {counts.null:,} "
             f"within {tol} of zero, which is what rounding may move them by, {counts.positive:,} "
@@ -118,7 +122,7 @@ def _picture(spectrum: Spectrum) -> list[Block]:
 
 
 def _counts_table(spectrum: Spectrum) -> Table:
-    largest = spectrum.inertia.null_tol / _SHARES[-1]
+    largest = spectrum.null_tol / _SHARES[-1]
     rows = [
         (
             f"{share * largest:.3g}",
@@ -142,7 +146,7 @@ def _count_cells(count: Count) -> tuple[str, str]:
 
 def _ends_sentence(spectrum: Spectrum) -> str:
     ends = spectrum.extremes
-    if spectrum.density is None:
+    if _is_exact(spectrum):
         return "From the whole matrix; each bound holds to rounding."
     return (
         f"Both ends by one Lanczos run of {ends.num_products:,} products. The inner bound of each "
@@ -174,8 +178,7 @@ def _pair_row(pairs: EigenPairs, i: int, rank: int, share: str) -> tuple[str, ..
 
 def _facts(spectrum: Spectrum) -> Facts:
     unit = _unit(spectrum)
-    counts = spectrum.inertia
-    null = _null(spectrum)
+    tol, null = f"{spectrum.null_tol:.2g}", _null(spectrum)
     rows = [
         Fact("loss", f"{spectrum.value:.6g}"),
         Fact("gradient norm", f"{spectrum.gradient_norm:.4g}", "", "loss/param"),
@@ -183,11 +186,13 @@ def _facts(spectrum: Spectrum) -> Facts:
             "negative eigenvalues",
             _index(spectrum),
             f"of {spectrum.num_parameters:,}",
-            f"below −{counts.null_tol:.2g}; {null} within {counts.null_tol:.2g} of zero",
+            f"below −{tol}" + (f"; {null} within {tol} of zero" if null else ""),
         ),
-        Fact("trace", *_estimate(spectrum.trace), unit),
-        Fact("Frobenius norm", *_estimate(spectrum.frobenius_norm), unit),
     ]
+    if spectrum.trace is not None:
+        rows.append(Fact("trace", *_estimate(spectrum.trace), unit))
+    if spectrum.frobenius_norm is not None:
+        rows.append(Fact("Frobenius norm", *_estimate(spectrum.frobenius_norm), unit))
     if spectrum.effective_rank is not None:
         rows.append(
             Fact("effective rank (Σλ)²/Σλ²", *_estimate(spectrum.effective_rank), "directions")
@@ -218,14 +223,21 @@ def _how(spectrum: Spectrum) -> list[Block]:
     rows = []
     if spectrum.route:
         rows.append(("a product", spectrum.route))
-    if spectrum.density is None:
+    if _is_exact(spectrum):
         rows.append(("eigenvalues", f"the whole matrix, {spectrum.num_parameters:,} columns"))
     else:
-        probes, steps = spectrum.density.nodes.shape
         rows.append(("both ends", f"one Lanczos run, {spectrum.extremes.num_products:,} products"))
+    if spectrum.density is not None:
+        probes, steps = spectrum.density.nodes.shape
         rows.append(("density and counts", f"{probes} probes of {steps} Lanczos steps"))
-        sums = "trace, Frobenius norm" + (", effective rank" if spectrum.effective_rank else "")
-        rows.append((sums, f"{spectrum.trace.num_products} products each, leave-one-out probes"))
+    if spectrum.trace is not None and not _is_exact(spectrum):
+        sums = {
+            "trace": spectrum.trace,
+            "Frobenius norm": spectrum.frobenius_norm,
+            "effective rank": spectrum.effective_rank,
+        }
+        taken = ", ".join(name for name, value in sums.items() if value is not None)
+        rows.append((taken, f"{spectrum.trace.num_products} products each, leave-one-out probes"))
     rows += [("otherwise than in training", note) for note in spectrum.notes]
     return [Table(("what", "how"), tuple(rows), "")]
 
@@ -233,23 +245,29 @@ def _how(spectrum: Spectrum) -> list[Block]:
 def _unknown_section(spectrum: Spectrum) -> Section | None:
     rows = list(spectrum.omissions.items())
     low, high = spectrum.index_interval
-    if high > 1.5 * low:
+    if high > 1.5 * low and spectrum.density is not None:
         rows.append(
             (
                 "how many directions curve down",
-                f"between {low:,} and {high:,} beyond −{spectrum.inertia.null_tol:.2g}: many "
+                f"between {low:,} and {high:,} beyond −{spectrum.null_tol:.2g}: many "
                 f"eigenvalues lie close to it; more steps of the density narrow it",
             )
         )
-    if spectrum.density is None and spectrum.inertia.null and "float64" not in spectrum.machine:
+    counts = spectrum.inertia
+    if (
+        _is_exact(spectrum)
+        and counts is not None
+        and counts.null
+        and "float64" not in spectrum.machine
+    ):
         rows.append(
             (
-                f"the sign of {spectrum.inertia.null:,} eigenvalues",
+                f"the sign of {counts.null:,} eigenvalues",
                 "rounding is larger than they are; read in float64: `Surface(problem, "
                 "dtype=torch.float64)`, `--dtype float64`",
             )
         )
-    if spectrum.density is not None:
+    if not _is_exact(spectrum):
         least, most = spectrum.extremes.spread_bound()
         rows.append(
             (
@@ -272,6 +290,10 @@ def _unknown_section(spectrum: Spectrum) -> Section | None:
     return Section("What is not known", "", (Table(("what", "why"), tuple(rows), ""),))
 
 
+def _is_exact(spectrum: Spectrum) -> bool:
+    return spectrum.eigenvalues is not None
+
+
 def _is_loose(spectrum: Spectrum) -> bool:
     assert spectrum.alignment is not None, "asked for first"
     low, high = spectrum.alignment.bounds
@@ -285,6 +307,8 @@ def _index(spectrum: Spectrum) -> str:
 
 def _null(spectrum: Spectrum) -> str:
     counts, density = spectrum.inertia, spectrum.density
+    if counts is None:
+        return ""
     if density is None:
         return f"{counts.null:,}"
     share = density.mass(-counts.null_tol, counts.null_tol)

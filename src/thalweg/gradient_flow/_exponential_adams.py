@@ -21,12 +21,15 @@ from thalweg.gradient_flow._integrator import (
     refined,
     size_of,
 )
-from thalweg.gradient_flow._sharp_space import SharpSpace, sharp_space
+from thalweg.gradient_flow._sharp_space import sharp_space
 
-STIFF = 0.3
-"""From this h‖∂r/∂θ‖ on the rest r holds up a predictor and corrector of order 8."""
+STIFF = 0.1
+"""From this h‖∂r/∂θ‖ on a correction of A pays."""
 
 _SAFETY, _LEAST, _MOST = 0.8, 0.25, 2.0
+
+_FIRST_LOOK = 10
+"""Products with the Hessian before the first step."""
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,21 @@ class ExponentialAdams(Integrator):
         θ_{n+1} = θ_n + h φ₁(hA) f_n + ∫₀^h e^{(h−τ)A} P(τ) dτ,   A = −V Λ Vᵀ
 
     P interpolates r at the last q times: the predictor. One more gradient, at the predicted θ, is
-    interpolated too: the corrector. V, Λ are Ritz pairs of the Hessian, by Lanczos; r may take any:
-    that they are no longer those of here costs no order. They are read anew when h ‖∂r/∂θ‖,
-    measured at every step from predictor and corrector for nothing, gets large, and not before
-    that has paid.
+    interpolated too: the corrector. A costs no order, whatever it is; it only has to be near −H
+    where h H is large. At the start V, Λ are Ritz pairs of H. From then on they follow it for
+    nothing: what corrector and predictor differ by lies along the direction in which r is
+    stiffest, as in a power iteration, and their two gradients say what H does to it. Where
+    h ‖∂r/∂θ‖ along it is above 0.1, A is corrected to agree.
 
     Args:
         tol: of the local error, as a share of max(1, ‖θ‖).
         max_order: of the corrector, 2 to 9.
-        max_sharp: the most products for one look at the Hessian, which bounds the directions in V.
+        max_sharp: the most directions in V, whose vectors are kept.
 
     Raises:
         ThalwegError: if an argument is out of range.
 
-    Cost: 2 gradients a step, and looks at the Hessian of 10 to `max_sharp` products.
+    Cost: 2 gradients a step, and 10 products at the start.
 
     Example:
         >>> ExponentialAdams(tol=1e-6).said
@@ -59,7 +63,7 @@ class ExponentialAdams(Integrator):
     Source: Hochbruck and Ostermann 2011, "Exponential multistep methods of Adams-type", for the
     Adams methods with φ functions; Shampine and Gordon 1975, "Computer solution of ordinary
     differential equations", for predictor, corrector and the choice of order. That A has low rank,
-    and when it is renewed, is ours.
+    and that it follows H by secants of the corrections, is ours.
     """
 
     tol: float = 1e-8
@@ -71,7 +75,7 @@ class ExponentialAdams(Integrator):
         if not 2 <= self.max_order <= 9 or self.max_sharp < 1:
             raise ThalwegError(
                 f"ExponentialAdams(max_order={self.max_order}, max_sharp={self.max_sharp}); give "
-                f"an order from 2 to 9 and at least one product"
+                f"an order from 2 to 9 and at least one direction"
             )
 
     @property
@@ -97,17 +101,16 @@ class _Walk:
         span: float,
         generator: torch.Generator,
     ) -> None:
-        self.method, self.field, self.span, self.generator = method, field, span, generator
+        self.method, self.field, self.span = method, field, span
         self.history: list[tuple[float, Place]] = [(0.0, start)]
         self.order = 1
-        self.num_wanted = 10
-        self.space: SharpSpace
-        self._spent_at_look = 0.0
-        self._look_cost = 0.0
-        self._look()
+        num_products = min(_FIRST_LOOK, method.max_sharp)
+        self.space, rest = sharp_space(
+            field.hessian(start), num_products, start.gradient, generator
+        )
         speed = float(torch.linalg.vector_norm(start.gradient))
         # A first-order step: its error is about h² ‖rest‖ speed / 2.
-        scale = max(self.space.rest, 1e-300) * max(speed, 1e-300)
+        scale = max(rest, 1e-300) * max(speed, 1e-300)
         self.h = min(span, 0.1 * (method.tol * size_of(start.vector) / scale) ** 0.5)
         self._since_rejection = 2
 
@@ -127,19 +130,17 @@ class _Walk:
         time, place = self.history[-1]
         tol = self.method.tol * size_of(place.vector)
         past = self.history[-self.order : -1]
-        slopes = Slopes(self.space, place, time, past)
+        slopes = Slopes(self.space, place, time, h, past)
         count = len(past)
-        predicted_vector = ExponentialPolynomial(slopes, range(count), h).vector_at(1.0)
+        predicted_vector = ExponentialPolynomial(slopes, range(count)).end()
         try:
             predicted = self.field.at(predicted_vector)
             slopes = slopes.also(time + h, predicted)
-            corrector = ExponentialPolynomial(slopes, range(count + 1), h)
-            end = corrector.vector_at(1.0)
+            corrector = ExponentialPolynomial(slopes, range(count + 1))
+            end = corrector.end()
             # What correctors of lower order miss: they leave the oldest out.
             errors = [
-                _distance(
-                    end, ExponentialPolynomial(slopes, range(drop, count + 1), h).vector_at(1.0)
-                )
+                _distance(end, ExponentialPolynomial(slopes, range(drop, count + 1)).end())
                 for drop in range(1, min(2, count) + 1)
             ]
             error = errors[0] if errors else _distance(end, predicted_vector)
@@ -151,11 +152,9 @@ class _Walk:
             self._reject(h, inf, tol)
             return None
         nodes = refined(Node(time, place.vector, -place.gradient), corrector.at, h, 10 * tol)
-        stiffness = self._stiffness(predicted, arrived)
         self.history = [*self.history[-self.method.max_order :], (time + h, arrived)]
         self._adapt(h, error, errors, tol)
-        if stiffness * self.h > STIFF:
-            self._renew()
+        self._follow(predicted, arrived)
         return Step(nodes, arrived, corrector.energy(), error)
 
     def _reject(self, h: float, error: float, tol: float) -> None:
@@ -187,41 +186,17 @@ class _Walk:
                 self.order, best = order + 1, up
         self.h = h * min(_MOST, max(_LEAST, best))
 
-    def _stiffness(self, predicted: Place, arrived: Place) -> float:
-        """‖∂r/∂θ‖ along the correction, from gradients that are known."""
+    def _follow(self, predicted: Place, arrived: Place) -> None:
+        """Corrects A by the two gradients of this step, where r is stiff between them."""
         moved = arrived.vector - predicted.vector
         length = float(torch.linalg.vector_norm(moved))
-        if length <= 1e-12 * size_of(arrived.vector):
-            return 0.0
-        rest = arrived.gradient - predicted.gradient - self.space.multiplied(moved)
-        self._stiff_direction = moved / length
-        return float(torch.linalg.vector_norm(rest)) / length
-
-    def _renew(self) -> None:
-        """Looks at the Hessian again, if as much was spent on steps since as that costs."""
-        spent = self.field.tally.gradient_equivalents - self._spent_at_look
-        if spent < self._look_cost:
+        # Shorter ones say more of rounding than of the Hessian.
+        if length <= 4096 * torch.finfo(moved.dtype).eps * size_of(arrived.vector):
             return
-        was_short_lived = spent < 3 * self._look_cost
-        if was_short_lived:
-            most = min(self.method.max_sharp, self.history[-1][1].vector.numel())
-            self.num_wanted = min(most, self.num_wanted + max(4, self.num_wanted // 2))
-        self._look(self._stiff_direction)
-
-    def _look(self, direction: Tensor | None = None) -> None:
-        before = self.field.tally.gradient_equivalents
-        _, place = self.history[-1]
-        former = getattr(self, "space", None)
-        self.space = sharp_space(
-            self.field.hessian(place),
-            min(self.num_wanted, self.method.max_sharp),
-            place.gradient,
-            former,
-            direction,
-            self.generator,
-        )
-        after = self.field.tally.gradient_equivalents
-        self._look_cost, self._spent_at_look = after - before, after
+        change = arrived.gradient - predicted.gradient
+        missed = float(torch.linalg.vector_norm(change - self.space.multiplied(moved)))
+        if self.h * missed > STIFF * length:
+            self.space = self.space.corrected(moved, change, self.method.max_sharp)
 
 
 def _distance(one: Tensor, other: Tensor) -> float:

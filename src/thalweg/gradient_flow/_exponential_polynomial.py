@@ -24,14 +24,22 @@ class Slopes:
         space: V, Λ.
         origin: where the step begins.
         time: when.
+        length: h, of the step.
         others: times and places beside it, in order of time.
     """
 
     def __init__(
-        self, space: SharpSpace, origin: Place, time: float, others: Sequence[tuple[float, Place]]
+        self,
+        space: SharpSpace,
+        origin: Place,
+        time: float,
+        length: float,
+        others: Sequence[tuple[float, Place]],
     ) -> None:
-        self.space, self.origin, self.time = space, origin, time
+        self.space, self.origin, self.time, self.length = space, origin, time, length
         self.times = [when for when, _ in others]
+        # At the end of the step all polynomials ask for these; `also` makes one degree more.
+        self.functions_at_end = phi(-length * space.values, len(others) + 2)
         columns = [-origin.gradient, *(self._rest(place) for _, place in others)]
         self.columns = torch.stack(columns, 1)
         self.sharp = space.coordinates(self.columns)
@@ -44,6 +52,7 @@ class Slopes:
         """The same with one more."""
         more = object.__new__(Slopes)
         more.space, more.origin, more.time = self.space, self.origin, self.time
+        more.length, more.functions_at_end = self.length, self.functions_at_end
         column = self._rest(place)[:, None]
         more.times = [*self.times, time]
         more.columns = torch.cat([self.columns, column], 1)
@@ -61,14 +70,13 @@ class ExponentialPolynomial:
     Args:
         slopes: f_n and the rests.
         chosen: which of the rests, by number, are interpolated.
-        length: h.
     """
 
-    def __init__(self, slopes: Slopes, chosen: Sequence[int], length: float) -> None:
-        self._slopes, self._h = slopes, length
-        self._z = slopes.space.values * length
+    def __init__(self, slopes: Slopes, chosen: Sequence[int]) -> None:
+        self._slopes, self._h = slopes, slopes.length
+        self._z = slopes.space.values * slopes.length
         self._degree = len(chosen)
-        shares = np.array([(slopes.times[j] - slopes.time) / length for j in chosen])
+        shares = np.array([(slopes.times[j] - slopes.time) / slopes.length for j in chosen])
         powers = shares[:, None] ** np.arange(1, self._degree + 1)
         # c_m = Σ_j inverse[m, j] r_j, spread over all columns; the first is f_n.
         self._spread = np.zeros((self._degree, slopes.columns.shape[1]))
@@ -77,43 +85,42 @@ class ExponentialPolynomial:
 
     def at(self, share: float) -> tuple[Tensor, Tensor]:
         """θ and θ̇ at a share of the step."""
-        plain, sharp = self._speeds(np.array([share]))
-        return self.vector_at(share), self._combined(plain[:, 0], sharp[:, 0])
+        functions = phi(-self._z * share, self._degree + 1)
+        plain, sharp = self._speeds(np.array([share]), functions[:, :, None])
+        return self._vector(share, functions), self._combined(plain[:, 0], sharp[:, 0])
 
-    def vector_at(self, share: float) -> Float[Tensor, " n"]:
-        """θ at a share of the step."""
-        plain, sharp = self._moved(np.array([share]))
-        return self._slopes.origin.vector + self._h * self._combined(plain[:, 0], sharp[:, 0])
+    def end(self) -> Float[Tensor, " n"]:
+        """θ at the end of the step."""
+        return self._vector(1.0, self._slopes.functions_at_end)
 
     def energy(self) -> float:
         """∫‖θ̇‖² over the step [loss], by Gauss' rule on panels that get finer to its start."""
         sharpest = float(np.abs(self._z).max(initial=0.0))
         shares, weights = graded_rule(sharpest)
-        plain, sharp = self._speeds(shares)
+        plain, sharp = self._speeds(shares, phi(-self._z[:, None] * shares, self._degree))
         columns, parts = self._slopes.columns, self._slopes.sharp
         gram = (columns.T @ columns).cpu().double().numpy() - parts.T @ parts
         beside = np.einsum("is,ij,js->s", plain, gram, plain)
         inside = np.square(sharp).sum(0)
         return float(self._h * weights @ (beside + inside))
 
-    def _moved(self, shares: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-        """(θ − θ_n)/h as weights of the columns, and as coordinates in the sharp space."""
-        powers = shares ** np.arange(1, self._degree + 2)[:, None]
-        plain = self._spread.T @ (powers[1:] / np.arange(2, self._degree + 2)[:, None])
-        plain[0] += powers[0]
-        functions = phi(-self._z[:, None] * shares, self._degree + 1)
+    def _vector(self, share: float, functions: NDArray[np.float64]) -> Float[Tensor, " n"]:
+        powers = share ** np.arange(1, self._degree + 2)
+        plain = self._spread.T @ (powers[1:] / np.arange(2, self._degree + 2))
+        plain[0] += share
         rests = self._slopes.sharp @ self._spread.T
-        sharp = self._slopes.sharp[:, :1] * powers[0] * functions[1]
+        sharp = self._slopes.sharp[:, 0] * share * functions[1]
         for m in range(1, self._degree + 1):
-            sharp = sharp + rests[:, m - 1 : m] * (factorial(m) * powers[m] * functions[m + 1])
-        return plain, sharp
+            sharp = sharp + rests[:, m - 1] * (factorial(m) * powers[m] * functions[m + 1])
+        return self._slopes.origin.vector + self._h * self._combined(plain, sharp)
 
-    def _speeds(self, shares: NDArray[np.float64]) -> tuple[NDArray[np.float64], ...]:
-        """θ̇ in the same two ways."""
+    def _speeds(
+        self, shares: NDArray[np.float64], functions: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], ...]:
+        """θ̇ as weights of the columns, and as coordinates in the sharp space."""
         powers = shares ** np.arange(1, self._degree + 1)[:, None]
         plain = self._spread.T @ powers
         plain[0] += 1.0
-        functions = phi(-self._z[:, None] * shares, self._degree)
         rests = self._slopes.sharp @ self._spread.T
         sharp = self._slopes.sharp[:, :1] * functions[0]
         for m in range(1, self._degree + 1):

@@ -109,14 +109,14 @@ def flow(
             run.ending, run.is_finished = f"interrupted at t = {run.readings[-1].time:.6g}", False
         found = run.result(problem)
         if is_interrupted:
-            raise InterruptedFlow(found)
+            raise InterruptedFlow(replace(found, is_partial=True))
         try:
             paths = run.walks(tuple(discrete), found, max_discrete_steps)
             found = replace(found, discrete=paths)
         except KeyboardInterrupt as interruption:
             ending = f"{found.ending}; interrupted before discrete methods were drawn"
             raise InterruptedFlow(
-                replace(found, is_finished=False, ending=ending)
+                replace(found, is_finished=False, is_partial=True, ending=ending)
             ) from interruption
     run.progress("done", 1.0)
     return found
@@ -304,6 +304,7 @@ class _Run:
             integrator=self.method.said,
             span=self.span,
             is_finished=self.is_finished,
+            is_partial=False,
             ending=self.ending,
             path=self.path.path(self.exact),
             layout=self.field.surface.layout,

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import cache
 from math import factorial
 
 import numpy as np
 from numpy.typing import NDArray
 
 _SERIES_UP_TO = 5.0
-_NUM_TERMS = 40
 
 
 def phi(z: NDArray[np.float64], most: int) -> NDArray[np.float64]:
@@ -35,14 +35,10 @@ def phi(z: NDArray[np.float64], most: int) -> NDArray[np.float64]:
     found = np.empty((most + 1, *z.shape))
     is_small = np.abs(z) <= _SERIES_UP_TO
     small, large = np.where(is_small, z, 0.0), np.where(is_small, 1.0, z)
-    term = np.full(z.shape, 1.0 / factorial(most))
-    series = term.copy()
-    for j in range(1, _NUM_TERMS):
-        term = term * small / (most + j)
-        series = series + term
-        if not (np.abs(term) > 1e-18 * np.abs(series)).any():
-            break
-    downwards = series
+    downwards = np.ones(z.shape)  # Σ zʲ most!/(most + j)!, by Horner's rule
+    for j in range(_num_terms(most), 0, -1):
+        downwards = 1.0 + downwards * small / (most + j)
+    downwards /= factorial(most)
     for k in range(most, -1, -1):
         found[k] = downwards
         if k:
@@ -53,3 +49,13 @@ def phi(z: NDArray[np.float64], most: int) -> NDArray[np.float64]:
         upwards = (upwards - 1.0 / factorial(k)) / large
     found[0] = np.exp(z)
     return found
+
+
+@cache
+def _num_terms(most: int) -> int:
+    """From here on the terms of the series are below 1e-18 of its first."""
+    j, term = 0, 1.0
+    while term > 1e-18:
+        j += 1
+        term *= _SERIES_UP_TO / (most + j)
+    return j

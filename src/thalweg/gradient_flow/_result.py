@@ -68,6 +68,7 @@ class Flow(PagedResult):
         integrator: the method in words.
         span: the time that was asked for [param²/loss].
         is_finished: whether the flow got there, or to an event that ends it.
+        is_partial: whether it was interrupted.
         ending: why it ended, in words.
         path: θ(t) as a vector.
         layout: names and shapes of θ.
@@ -94,6 +95,7 @@ class Flow(PagedResult):
     integrator: str
     span: float
     is_finished: bool
+    is_partial: bool
     ending: str
     path: Path = field(metadata=UNTOLD)
     layout: Layout = field(metadata=UNTOLD)

@@ -1,4 +1,4 @@
-"""The sharp directions of a Hessian, as far as a few Lanczos steps show them."""
+"""The sharp directions of a Hessian: a first look by Lanczos, then what the steps show."""
 
 from __future__ import annotations
 
@@ -15,67 +15,95 @@ from thalweg.linalg import SymmetricOperator, lanczos
 CLEAR = 0.3
 """A Ritz pair whose residual is a larger share of its value is left out."""
 
+_NEW = 1e-8
+"""A vector of which a smaller share lies outside of a basis is taken to lie in it."""
+
 
 @dataclass(frozen=True, eq=False)
 class SharpSpace:
-    """V and Λ with H ≈ V Λ Vᵀ + what is not sharp.
+    """A = V Λ Vᵀ, a model of H in the directions that matter; V = QS.
+
+    S is kept apart from Q so that a correction is cheap: two columns more, no n × k × k product.
 
     Args:
-        vectors: V, orthonormal columns.
+        basis: Q, orthonormal columns.
+        rotation: S, orthonormal columns.
         values: λ, largest magnitude first [loss/param²].
-        residuals: ‖H v − λ v‖ [loss/param²].
-        rest: an estimate of ‖H − V Λ Vᵀ‖ [loss/param²].
-        sharpness: the largest Ritz value: λ_max from below [loss/param²].
     """
 
-    vectors: Float[Tensor, "n k"]
+    basis: Float[Tensor, "n m"]
+    rotation: NDArray[np.float64]
     values: NDArray[np.float64]
-    residuals: NDArray[np.float64]
-    rest: float
-    sharpness: float
 
-    def coordinates(self, columns: Float[Tensor, "n m"]) -> NDArray[np.float64]:
+    def coordinates(self, columns: Float[Tensor, "n *c"]) -> NDArray[np.float64]:
         """Vᵀ X."""
-        found: NDArray[np.float64] = (self.vectors.T @ columns).double().cpu().numpy()
+        found: NDArray[np.float64] = self.rotation.T @ _seen(self.basis.T @ columns)
         return found
 
     def lifted(self, coordinates: NDArray[np.float64]) -> Float[Tensor, " n"]:
         """V c."""
-        return self.vectors @ self.vectors.new_tensor(coordinates)
+        return self.basis @ self.basis.new_tensor(self.rotation @ coordinates)
 
     def multiplied(self, vector: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """V Λ Vᵀ x."""
-        return self.vectors @ (self.vectors.new_tensor(self.values) * (self.vectors.T @ vector))
+        return self.lifted(self.values * self.coordinates(vector))
+
+    def corrected(
+        self, moved: Float[Tensor, " n"], change: Float[Tensor, " n"], most: int
+    ) -> SharpSpace:
+        """The nearest symmetric A₊ with A₊ s = y, in Frobenius norm; of it the sharpest directions.
+
+            A₊ = A + (u sᵀ + s uᵀ)/sᵀs − (sᵀu) s sᵀ/(sᵀs)²,   u = y − A s
+
+        Args:
+            moved: s = θ₂ − θ₁.
+            change: y = ∇L(θ₂) − ∇L(θ₁) ≈ H s.
+            most: directions in all.
+
+        Cost: no gradient; O(n k + k³).
+
+        Source: Powell 1970, "A new algorithm for unconstrained optimization", the symmetric form of
+        Broyden's update.
+        """
+        length = torch.linalg.vector_norm(moved)
+        s, y = moved / length, change / length
+        basis, (along, missed) = _extended(self.basis, (s, y - self.multiplied(s)))
+        rotation = np.zeros((basis.shape[1], len(self.values)))
+        rotation[: len(self.rotation)] = self.rotation
+        A = (rotation * self.values) @ rotation.T
+        A += np.outer(missed, along) + np.outer(along, missed)
+        A -= (along @ missed) * np.outer(along, along)
+        values, S = np.linalg.eigh(A)
+        order = np.argsort(-np.abs(values))
+        values, S = values[order], S[:, order]
+        if len(values) <= most:
+            return SharpSpace(basis, S, values)
+        # Room for corrections to come: the basis is turned and cut once in many of them.
+        kept = max(1, most - most // 8)
+        turned = basis @ basis.new_tensor(S[:, :kept])
+        return SharpSpace(turned, np.eye(kept), values[:kept])
 
 
 def sharp_space(
     hessian: SymmetricOperator,
     num_products: int,
     slope: Float[Tensor, " n"],
-    former: SharpSpace | None,
-    direction: Float[Tensor, " n"] | None,
     generator: torch.Generator,
-) -> SharpSpace:
-    """Ritz pairs of a Lanczos run from all that is known to be sharp, put together.
+) -> tuple[SharpSpace, float]:
+    """Clear Ritz pairs of a Lanczos run, and an estimate of ‖H − V Λ Vᵀ‖ [loss/param²].
 
     Args:
         hessian: H.
         num_products: Lanczos steps.
         slope: the gradient, which the flow goes along.
-        former: what was sharp before.
-        direction: one that was found to be sharp besides.
         generator: for a random part, so that nothing is orthogonal to the start.
 
     Cost: `num_products` products.
     """
     noise = torch.randn(len(slope), generator=generator, dtype=slope.dtype).to(slope.device)
     start = _unit(noise) + _unit(slope)
-    if former is not None and len(former.values):
-        start = start + former.vectors.sum(1)
-    if direction is not None:
-        start = start + direction
     if not bool(torch.linalg.vector_norm(start) > 1e-3):
-        start = noise  # in few dimensions the parts may cancel
+        start = noise  # in one dimension the parts may cancel
     run = lanczos(hessian, start, min(num_products, hessian.size))
     alphas, betas = run.alphas.double().cpu().numpy(), run.betas.double().cpu().numpy()
     T = np.diag(alphas) + np.diag(betas[:-1], 1) + np.diag(betas[:-1], -1)
@@ -88,13 +116,26 @@ def sharp_space(
     rest = max(float(dropped.max(initial=0.0)), float(residuals[kept].max(initial=0.0)))
     if run.is_invariant and run.num_products == hessian.size:
         rest = 0.0
-    return SharpSpace(
-        run.basis @ run.basis.new_tensor(S[:, kept]),
-        values[kept],
-        residuals[kept],
-        rest,
-        float(values.max()),
-    )
+    return SharpSpace(run.basis, S[:, kept], values[kept]), rest
+
+
+def _extended(
+    basis: Float[Tensor, "n m"], vectors: tuple[Tensor, ...]
+) -> tuple[Float[Tensor, "n l"], list[NDArray[np.float64]]]:
+    """The basis with what some vectors add to it, and their coordinates in the new one."""
+    for vector in vectors:
+        rest = vector - basis @ (basis.T @ vector)
+        size = torch.linalg.vector_norm(rest)
+        if bool(size > _NEW * torch.linalg.vector_norm(vector)):
+            rest = rest / size
+            rest = rest - basis @ (basis.T @ rest)  # what rounding left of the basis
+            basis = torch.cat([basis, _unit(rest)[:, None]], 1)
+    return basis, [_seen(basis.T @ vector) for vector in vectors]
+
+
+def _seen(values: Tensor) -> NDArray[np.float64]:
+    found: NDArray[np.float64] = values.double().cpu().numpy()
+    return found
 
 
 def _unit(vector: Tensor) -> Tensor:

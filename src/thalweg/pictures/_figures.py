@@ -176,7 +176,7 @@ def plane_figures(seen: Landscape) -> list[Figure]:
     contour = {
         "type": "contour", "x": x, "y": y, "z": _digits(z), "name": "loss", "ncontours": 24,
         "contours": {"coloring": "fill"}, "line": {"width": 0.6, "color": "rgba(255,255,255,0.45)"},
-        "colorbar": bar, "customdata": _digits(seen.values.T), "connectgaps": not seen.is_complete,
+        "colorbar": bar, "customdata": _digits(seen.values.T), "connectgaps": seen.is_partial,
         "hovertemplate": "loss %{customdata:.4g}<br>%{x:.3g}, %{y:.3g}<extra></extra>",
     }  # fmt: skip
     data = [
@@ -203,7 +203,7 @@ def _surface(seen: Landscape, colours: Tensor) -> Figure:
     surface = {
         "type": "surface", "x": x, "y": y, "z": _digits(z), "showscale": False,
         "surfacecolor": _digits(colours),
-        "connectgaps": not seen.is_complete, "opacity": 0.95, "customdata": _digits(seen.values.T),
+        "connectgaps": seen.is_partial, "opacity": 0.95, "customdata": _digits(seen.values.T),
         "hovertemplate": "loss %{customdata:.4g}<extra></extra>",
         "contours": {"z": {"show": True, "color": "rgba(255,255,255,0.5)", "highlight": False,
                            "width": 1}},

@@ -88,7 +88,7 @@ class Landscape(PagedResult):
     """
 
     schema = "thalweg/landscape/1"
-    _also = ("headline", "range", "num_nonfinite")
+    _also = ("headline", "range", "num_nonfinite", "is_partial")
     _max_items = 100_000
 
     title: str
@@ -121,9 +121,9 @@ class Landscape(PagedResult):
         return int((~torch.isfinite(self.values)).sum()) - self.num_unread
 
     @property
-    def is_complete(self) -> bool:
-        """Whether all cells were read."""
-        return self.num_unread == 0
+    def is_partial(self) -> bool:
+        """Whether it was interrupted before all cells were read."""
+        return self.num_unread > 0
 
     @property
     def range(self) -> tuple[float, float]:

@@ -41,7 +41,7 @@ def page_of(seen: Landscape) -> Page:
 
 def headline_of(seen: Landscape) -> str:
     """How much of the path the picture holds; without one, how far the quadratic model does."""
-    if not seen.is_complete:
+    if seen.is_partial:
         return f"Interrupted with {percent(1 - seen.num_unread / seen.values.numel())} of it read"
     if seen.tracks:
         return _path_headline(seen)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeAlias
 
 from thalweg._errors import ThalwegError
@@ -83,7 +84,7 @@ class Table:
                     f"{len(self.header)} headings; give one cell for each heading"
                 )
 
-    @property
+    @cached_property
     def is_numeric(self) -> tuple[bool, ...]:
         """For each column, whether all its cells that say something are numbers."""
         columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)

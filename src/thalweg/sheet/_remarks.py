@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import ThalwegError
+from thalweg._progress import Progress
 from thalweg.sheet._chain import main_way
 from thalweg.sheet._draft import Draft
 from thalweg.sheet._elementwise import RELU, SIGMOID, TANH
@@ -53,13 +54,16 @@ def learnt(graph: Graph) -> tuple[Node, ...]:
     return found or tuple(n for n in given if not n.is_whole)
 
 
-def alternatives_of(draft: Draft, loss: int, graph: Graph) -> tuple[Alternative, ...]:
+def alternatives_of(
+    draft: Draft, loss: int, graph: Graph, progress: Progress
+) -> tuple[Alternative, ...]:
     """The runs with each other activation that the values allow."""
     used = {step.operation for step in draft.steps if step.operation in TRIED}
     found = []
-    for activation in TRIED:
+    for i, activation in enumerate(TRIED):
         if not used or used == {activation}:
             continue
+        progress(f"the same with {activation.title}", 0.3 + 0.7 * i / len(TRIED))
         try:
             other = draft.replayed(lambda o, a=activation: a if o in TRIED else o).finished(loss)  # type: ignore[misc]
         except ThalwegError:

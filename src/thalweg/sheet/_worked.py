@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from thalweg._errors import FormulaError
+from thalweg._progress import Progress
 from thalweg.report import Page, PagedResult
 from thalweg.sheet._build import draft_of
 from thalweg.sheet._draft import Draft
@@ -118,6 +119,8 @@ def worked(
     input: Input | None = None,
     target: Tensor | None = None,
     loss: Loss = None,
+    *,
+    progress: Progress | None = None,
 ) -> WorkedPass:
     r"""Writes out the forward and backward pass of a small computation.
 
@@ -129,6 +132,7 @@ def worked(
         loss: of a text the name of its loss, L or the last line where none is given; of a module
             a function of output and target, or a module, such as torch's `mse_loss`. None where
             the module returns one number.
+        progress: told what is being done and which share of the whole is behind.
 
     Returns:
         The worked pass.
@@ -158,6 +162,8 @@ def worked(
 
     Source: Rumelhart, Hinton and Williams 1986, eqs. 4–7.
     """
+    progress = progress or (lambda stage, share: None)
+    progress("reading", 0.0)
     if isinstance(source, str):
         if input is not None or target is not None:
             raise FormulaError(
@@ -166,7 +172,7 @@ def worked(
         if not (loss is None or isinstance(loss, str)):
             raise FormulaError("worked(text, loss=…): give the name of the loss, such as loss='L'")
         draft, place = draft_of(parse_program(source), loss)
-        return _written("a worked pass", source.strip("\n"), draft, place)
+        return _written("a worked pass", source.strip("\n"), draft, place, False, progress)
     if isinstance(loss, str):
         raise FormulaError(
             f"worked(module, loss={loss!r}): give a function, such as "
@@ -174,13 +180,15 @@ def worked(
         )
     draft, place, is_frozen = draft_of_module(source, input, target, loss)
     title = f"a worked pass of {type(source).__name__}"
-    return _written(title, str(source), draft, place, is_frozen)
+    return _written(title, str(source), draft, place, is_frozen, progress)
 
 
 def _written(
-    title: str, text: str, draft: Draft, place: int, is_frozen: bool = False
+    title: str, text: str, draft: Draft, place: int, is_frozen: bool, progress: Progress
 ) -> WorkedPass:
+    progress("forward, backward and proof", 0.1)
     graph = draft.finished(place)
     # Where the program looked at a value, another activation could have led it elsewhere.
-    others = () if is_frozen else alternatives_of(draft, place, graph)
+    others = () if is_frozen else alternatives_of(draft, place, graph, progress)
+    progress("done", 1.0)
     return WorkedPass(title, text, graph, remarks_of(graph, others), others)

@@ -37,7 +37,7 @@ from thalweg.signal._mean_field import (
     next_length,
     slope_factor,
 )
-from thalweg.signal._propagation import Propagation, propagation
+from thalweg.signal._propagation import InterruptedPropagation, Propagation, propagation
 from thalweg.signal._rank import LayerRank, NetworkRank, Witness, rank
 from thalweg.signal._time import TimeSignal
 from thalweg.signal._trainability import Trainability
@@ -49,6 +49,7 @@ __all__ = [
     "Draw",
     "Edge",
     "EdgeInitialisation",
+    "InterruptedPropagation",
     "Jacobians",
     "LayerInitialisation",
     "LayerJacobian",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from math import isfinite, prod
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -25,7 +25,7 @@ from thalweg.signal._chain import plain_chain
 from thalweg.signal._depth import Signal
 from thalweg.signal._edge import Edge, edge
 from thalweg.signal._initialisation import EdgeInitialisation, edge_initialisation
-from thalweg.signal._jacobian import Jacobians, jacobians
+from thalweg.signal._jacobian import Jacobians, LayerJacobian, jacobians
 from thalweg.signal._rank import NetworkRank, rank
 from thalweg.signal._scalar_function import Activation
 from thalweg.signal._time import TimeSignal
@@ -37,7 +37,17 @@ MOST_FOR_RANK = 2e9
 LINE_POINTS = 8
 """Of the critical line, besides σ_b² = 0."""
 
-T = TypeVar("T")
+
+class InterruptedPropagation(KeyboardInterrupt):
+    """Ctrl-C after the layers were read, with what there was by then.
+
+    Args:
+        propagation: of what was read; it says that it is partial.
+    """
+
+    def __init__(self, propagation: Propagation) -> None:
+        super().__init__("interrupted")
+        self.propagation = propagation
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +70,7 @@ class Propagation(PagedResult):
         edge: the initialisation at which gradients keep their size; None where there is none.
         critical_line: of the activation, where a plain chain has one; empty elsewhere.
         omissions: what was not taken, and why.
+        is_partial: whether it was interrupted.
         num_gradients: cost in gradients over all data.
         num_products: products with Jacobians of one sample.
         seconds: cost in time.
@@ -83,6 +94,7 @@ class Propagation(PagedResult):
     edge: EdgeInitialisation | None
     critical_line: tuple[Edge, ...]
     omissions: dict[str, str]
+    is_partial: bool
     num_gradients: float
     num_products: int
     seconds: float
@@ -148,6 +160,7 @@ def propagation(
         RandomModelError: if the model is random in its mode.
         ProblemError: if the model or the loss raises, or there is no such sample.
         ThalwegError: if k is out of range, or parameters are of several dtypes or devices.
+        InterruptedPropagation: on Ctrl-C, once the layers were read.
 
     Cost: seven gradients over all data, 4/3 more with recurrent layers, and twice as many where
     the data are few (see `Pass.of`); products with the Jacobians of one sample as of `jacobians`;
@@ -177,15 +190,6 @@ def propagation(
     Layout.of(problem.parameters)  # refuses what is no network to train, before anything is run
     start = perf_counter()
     progress = progress or (lambda stage, share: None)
-    omissions: dict[str, str] = {}
-
-    def taken(what: str, work: Callable[[], T]) -> T | None:
-        try:
-            return work()
-        except ThalwegError as error:
-            omissions[what] = str(error)
-            return None
-
     progress("forward and backward", 0.0)
     passed, born = _passed(problem)
     if passed is None:
@@ -199,53 +203,97 @@ def propagation(
             num_gradients=_pass_cost(problem),
         )
     signal = Signal.of(passed)
-    found: dict[str, Any] = {"signal": signal}
-    num_gradients = pass_cost = _pass_cost(problem)
-    progress("half precision", 0.15)
-    halves = (torch.float16, torch.bfloat16)
-    found["underflows"] = tuple(underflow(problem, dtype) for dtype in halves)
-    num_gradients += 2 * pass_cost
-    progress("initialisation at the edge", 0.3)
-    found["edge"] = taken("initialisation at the edge", lambda: edge_initialisation(problem))
-    num_gradients += pass_cost
-    if signal.theory is not None:
-        progress("critical line", 0.4)
-        activation = plain_chain(passed)[0][1]
-        assert activation is not None, "a plain chain with a theory has an activation"
-        widest = max(row.bias_variance for row in signal.rows)
-        found["critical_line"] = tuple(_line(activation.function, max(0.2, 1.5 * widest)))
-    if any(isinstance(m, RECURRENT) for m in problem.shadow.modules()):
-        progress("along time", 0.5)
-        times = taken("recurrent layers along time", lambda: along_time(problem))
-        found["along_time"] = tuple(TimeSignal.of(one) for one in times or ())
-        num_gradients += pass_cost
-    progress("ranks", 0.6)
-    if _work_for_rank(problem) <= MOST_FOR_RANK:
-        found["rank"] = taken("ranks", lambda: rank(problem))
-        shapes = num_samples(problem.batches[0]) / problem.num_samples / 3
-        num_gradients += pass_cost + shapes
-    else:
-        omissions["ranks"] = (
-            "the singular values of the dense layers would take long; "
-            "thalweg.signal.rank(problem) takes them"
-        )
-    progress("singular values of the Jacobians", 0.75)
-    found["jacobians"] = taken(
-        "singular values of the Jacobians",
-        lambda: jacobians(problem, sample, k, generator=generator),
+    found: dict[str, Any] = {"signal": signal, "trainability": Trainability.of(signal)}
+    omissions: dict[str, str] = {}
+    num_gradients, is_partial = _pass_cost(problem), False
+    stages = _stages(
+        problem, passed, signal, lambda: jacobians(problem, sample, k, generator=generator)
     )
-    num_gradients += _check_cost(problem)
+    for i, stage in enumerate(stages):
+        progress(stage.name, (i + 1) / (len(stages) + 1))
+        try:
+            found[stage.field] = stage.work()
+        except ThalwegError as error:
+            omissions[stage.name] = str(error)
+        except KeyboardInterrupt:
+            omissions |= {missing.name: "interrupted before it" for missing in stages[i:]}
+            is_partial = True
+            break
+        num_gradients += stage.num_gradients
     progress("done", 1.0)
-    return _result(
+    told = _result(
         problem,
         generator,
         start,
         value=passed.value,
-        trainability=Trainability.of(signal),
         omissions=omissions,
+        is_partial=is_partial,
         num_gradients=num_gradients,
         **found,
     )
+    if is_partial:
+        raise InterruptedPropagation(told) from None
+    return told
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """One part of what is read: what it is called, where it goes, and its cost in gradients."""
+
+    name: str
+    field: str
+    work: Callable[[], Any]
+    num_gradients: float = 0.0
+
+
+def _stages(
+    problem: Problem, passed: Pass, signal: Signal, read_jacobians: Callable[[], Jacobians]
+) -> list[_Stage]:
+    """What is read after the layers, in this order."""
+    pass_cost = _pass_cost(problem)
+    halves = (torch.float16, torch.bfloat16)
+    stages = [
+        _Stage(
+            "half precision",
+            "underflows",
+            lambda: tuple(underflow(problem, dtype) for dtype in halves),
+            2 * pass_cost,
+        ),
+        _Stage(
+            "initialisation at the edge", "edge", lambda: edge_initialisation(problem), pass_cost
+        ),
+    ]
+    if signal.theory is not None:
+        stages.append(_Stage("critical line", "critical_line", lambda: _critical(passed, signal)))
+    if any(isinstance(m, RECURRENT) for m in problem.shadow.modules()):
+        stages.append(
+            _Stage(
+                "recurrent layers along time",
+                "along_time",
+                lambda: tuple(TimeSignal.of(one) for one in along_time(problem)),
+                pass_cost,
+            )
+        )
+    shapes = num_samples(problem.batches[0]) / problem.num_samples / 3
+    stages += [
+        _Stage(
+            "ranks",
+            "rank",
+            lambda: _ranks(problem),
+            pass_cost + shapes if _is_quick_to_rank(problem) else 0.0,
+        ),
+        _Stage(
+            "singular values of the Jacobians", "jacobians", read_jacobians, _check_cost(problem)
+        ),
+    ]
+    return stages
+
+
+def _critical(passed: Pass, signal: Signal) -> tuple[Edge, ...]:
+    activation = plain_chain(passed)[0][1]
+    assert activation is not None, "a plain chain with a theory has an activation"
+    widest = max(row.bias_variance for row in signal.rows)
+    return tuple(_line(activation.function, max(0.2, 1.5 * widest)))
 
 
 def _check_cost(problem: Problem) -> float:
@@ -280,6 +328,7 @@ def _result(
     nothing: dict[str, Any] = {
         "signal": None, "births": None, "trainability": None, "along_time": (), "jacobians": None,
         "rank": None, "underflows": (), "edge": None, "critical_line": (), "omissions": {},
+        "is_partial": False,
     }  # fmt: skip
     rows = _rows(found.get("jacobians"))
     return Propagation(
@@ -311,6 +360,15 @@ def _line(phi: Activation, widest: float) -> Iterator[Edge]:
             yield found
 
 
-def _work_for_rank(problem: Problem) -> float:
+def _ranks(problem: Problem) -> NetworkRank:
+    if not _is_quick_to_rank(problem):
+        raise ThalwegError(
+            "the singular values of the dense layers would take long; "
+            "thalweg.signal.rank(problem) takes them"
+        )
+    return rank(problem)
+
+
+def _is_quick_to_rank(problem: Problem) -> bool:
     shapes = (m.weight.shape for m in problem.shadow.modules() if isinstance(m, nn.Linear))
-    return float(sum(prod(shape) * min(shape) for shape in shapes))
+    return sum(prod(shape) * min(shape) for shape in shapes) <= MOST_FOR_RANK

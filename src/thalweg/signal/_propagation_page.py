@@ -53,6 +53,11 @@ def page_of(found: Propagation) -> Page:
 
 def headline_of(found: Propagation) -> str:
     """What stops the signal, or by how much a layer changes it."""
+    said = _headline(found)
+    return f"Interrupted: {said[0].lower()}{said[1:]}" if found.is_partial else said
+
+
+def _headline(found: Propagation) -> str:
     if found.births is not None:
         return f"Not finite: {found.births}"
     signal, trainability = found.signal, found.trainability

@@ -17,7 +17,7 @@ from thalweg._graph import explaining
 from thalweg._layout import Layout, Params, select
 from thalweg._problem import Evaluation, Problem
 from thalweg._ranks import Fact, facts_of_tensors
-from thalweg._reading import reading
+from thalweg._reading import multiplying, reading
 from thalweg._reduction import Reduction
 from thalweg.surface._choice import MIN_PROBED_BYTES, choose
 from thalweg.surface._empirical_fisher import empirical_fisher_of
@@ -295,7 +295,7 @@ class Point:
             raise RanksError("no rank holds any data; give at least one of them a batch")
         before = sum(len(share[0]) for share in shares[: ranks.number])
         weights = reduction.weights(counts)[before : before + len(self.problem.batches)]
-        with reading():
+        with multiplying():
             total = ranks.sum(slopes.pop, self.vector)
             slope = total if reduction.is_sum else total / sum(counts)
         used = set().union(*(share[2] for share in shares))

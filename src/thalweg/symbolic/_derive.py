@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import FormulaError
+from thalweg._progress import Progress
 from thalweg.report import Page, PagedResult
 from thalweg.symbolic._derivation_json import DerivationRecord, record_of
 from thalweg.symbolic._evaluation import value_of
@@ -132,6 +133,7 @@ def derive(
     at: Mapping[str, Any] | None = None,
     order: int = 2,
     symmetric: str | Iterable[str] = (),
+    progress: Progress | None = None,
 ) -> Derivation:
     """Derives a formula, with the rules, and compares each result with autograd.
 
@@ -149,6 +151,7 @@ def derive(
             numbers is taken there, otherwise around 0.
         order: of the Taylor polynomial.
         symmetric: names of matrices that are symmetric.
+        progress: told what is being done and which share of the whole is behind.
 
     Returns:
         The derivation.
@@ -157,7 +160,8 @@ def derive(
         FormulaError: where the formula cannot be read, or is not derived, with what to type.
         ThalwegError: if a result differs from autograd.
 
-    Cost: seconds at most, by limits on size and order; a formula that grows too large is refused.
+    Cost: seconds, and half a minute for high orders in several variables, by limits on size and
+    order; a formula that grows too large is refused.
 
     Example:
         >>> import thalweg
@@ -171,6 +175,8 @@ def derive(
 
     Source: Petersen and Pedersen 2012; Meurer et al. 2017 for SymPy.
     """
+    progress = progress or (lambda stage, share: None)
+    progress("reading", 0.0)
     expression = _parsed(formula)
     given = {normalised(name): value for name, value in (at or {}).items() if name}
     unknown = set(given) - expression.names
@@ -186,16 +192,23 @@ def derive(
         normalised(s) for s in ([symmetric] if isinstance(symmetric, str) else symmetric)
     )
     if is_of_numbers(expression) and not held:
-        return _of_numbers(expression, wanted, given, order)
-    return _of_vectors(expression, wanted, given, order, held)
+        found = _of_numbers(expression, wanted, given, order, progress)
+    else:
+        found = _of_vectors(expression, wanted, given, order, held, progress)
+    progress("done", 1.0)
+    return found
 
 
 def _of_numbers(
-    expression: Expression, wanted: tuple[str, ...], given: Mapping[str, Any], order: int
+    expression: Expression,
+    wanted: tuple[str, ...],
+    given: Mapping[str, Any],
+    order: int,
+    progress: Progress,
 ) -> Derivation:
     names = wanted or _variables(expression)
     at = {name: _fraction(name, value) for name, value in given.items()}
-    findings = OfNumbers(expression, names, at, order).findings()
+    findings = OfNumbers(expression, names, at, order).findings(progress)
     kinds = dict.fromkeys(sorted(expression.names - _CONSTANTS), "number")
     return Derivation(label_of(expression), names, kinds, findings, rules_of(expression, names))
 
@@ -206,6 +219,7 @@ def _of_vectors(
     given: Mapping[str, Any],
     order: int,
     symmetric: frozenset[str],
+    progress: Progress,
 ) -> Derivation:
     kinds = kinds_of(expression)
     matrices = {name for name, kind in kinds.items() if kind is Kind.MATRIX}
@@ -235,7 +249,9 @@ def _of_vectors(
         key: f"symmetric {kind.value}" if key in symmetric else kind.value
         for key, kind in sorted(kinds.items())
     }
-    return Derivation(label_of(expression), (name,), shown, derived.findings(), derived.rules)
+    return Derivation(
+        label_of(expression), (name,), shown, derived.findings(progress), derived.rules
+    )
 
 
 def _parsed(formula: str) -> Expression:

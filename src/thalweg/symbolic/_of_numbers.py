@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import FormulaError
+from thalweg._progress import Progress
 from thalweg.symbolic._evaluation import value_of
 from thalweg.symbolic._expression import Expression
 from thalweg.symbolic._finding import Comparison, Finding
@@ -77,10 +78,20 @@ class OfNumbers:
         self._point = {symbol(n): sympy.Rational(v.numerator, v.denominator) for n, v in at.items()}
         self._is_given = all(name in at for name in variables)
 
-    def findings(self) -> tuple[Finding, ...]:
-        """All of them, in order."""
+    def findings(self, progress: Progress) -> tuple[Finding, ...]:
+        """All of them, in order.
+
+        Args:
+            progress: told what is being done and which share of the whole is behind.
+        """
         first = (self._value(),) if self._is_given else ()
-        return (*first, self._of_gradient(), self._of_hessian(), self._taylor(), *self._newton())
+        progress("gradient", 0.05)
+        gradient = self._of_gradient()
+        progress("Hessian", 0.1)
+        hessian = self._of_hessian()
+        taylor = self._taylor(progress)
+        progress("Newton", 0.8)
+        return (*first, gradient, hessian, taylor, *self._newton())
 
     def _value(self) -> Finding:
         f = Label("f", "f")
@@ -116,7 +127,7 @@ class OfNumbers:
             value = self._matrix([[at_point(h, self._point) for h in row] for row in self._hessian])
         return Finding(title, symbol_, formula, value, self._compared(title, flat, 2))
 
-    def _taylor(self) -> Finding:
+    def _taylor(self, progress: Progress) -> Finding:
         centre = {x: self._point.get(x, sympy.Integer(0)) for x in self._x}
         at = ", ".join(
             f"{Label.of_name(x.name).text} = {label_of_sympy(v).text}" for x, v in centre.items()
@@ -129,6 +140,8 @@ class OfNumbers:
         terms: list[tuple[Any, tuple[Any, ...]]] = []
         level: dict[tuple[Any, ...], Any] = {(): self._f}
         for degree in range(self._order + 1):
+            # Derivatives of each degree grow about as fast as their number.
+            progress(f"Taylor, order {degree}", 0.2 + 0.6 * (degree / (self._order + 1)) ** 2)
             if degree:
                 level = {
                     chosen: derived(level[chosen[:-1]], chosen[-1])

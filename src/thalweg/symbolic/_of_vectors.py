@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import FormulaError
+from thalweg._progress import Progress
 from thalweg.symbolic._calculus import Calculus
 from thalweg.symbolic._evaluation import ELEMENTARY, stand_in, value_of
 from thalweg.symbolic._expression import Call, Expression
@@ -91,14 +92,21 @@ class OfVectors:
         self._at = at
         self._is_given = bool(at) and set(kinds) - {"pi", "e"} <= set(at) and not self._random
 
-    def findings(self) -> tuple[Finding, ...]:
-        """All of them, in order."""
+    def findings(self, progress: Progress) -> tuple[Finding, ...]:
+        """All of them, in order.
+
+        Args:
+            progress: told what is being done and which share of the whole is behind.
+        """
+        progress("gradient", 0.1)
         gradient = self._compared("gradient", self._gradient, 1)
+        progress("Hessian", 0.3)
         hessian = self._compared("Hessian", self._hessian, 2)
         first: tuple[Finding, ...] = ()
         if self._is_given:
             f = Label("f", "f")
             first = (Finding("value", f, _numbers(value_of(self._expression, self._at))),)
+        progress("Taylor and Newton", 0.6)
         return (
             *first,
             Finding(

@@ -127,8 +127,25 @@
     const dash = { dash: "6 4", dot: "2 3", dashdot: "6 3 2 3" }[trace.line?.dash] ?? "";
     const stroke = `<path d="M0 5h24" stroke-width="2" stroke-dasharray="${dash}"/>`;
     const box = '<path class="box" d="M6 0h12v10H6z"/>';
-    const shape = (hasLine ? stroke : hasDot ? "" : box) + (hasDot ? '<circle cx="12" cy="5" r="3.5"/>' : "");
+    const shape = (hasLine ? stroke : hasDot ? "" : box) + (hasDot ? dot(trace.marker?.symbol) : "");
     return `<svg viewBox="0 0 24 10" aria-hidden="true">${shape}</svg>`;
+  }
+
+  // A marker as Plotly draws it, in a field of 24 × 10; what has no drawing here is a disc.
+  const MARKERS = {
+    square: "M9 2h6v6H9z",
+    diamond: "M12 .5 16.5 5 12 9.5 7.5 5z",
+    cross: "M10.8 1h2.4v2.8H16v2.4h-2.8V9h-2.4V6.2H8V3.8h2.8z",
+    x: "M9 2l6 6M15 2l-6 6",
+    "triangle-up": "M12 1l4 7.5H8z",
+  };
+
+  function dot(symbol) {
+    const name = typeof symbol === "string" ? symbol : "circle";
+    const path = MARKERS[name.replace(/-open$/, "")];
+    if (!path) return '<circle cx="12" cy="5" r="3.5"/>';
+    const style = name.endsWith("-open") ? ' fill="none" stroke-width="1.5"' : name === "x" ? ' stroke-width="2"' : ' stroke="none"';
+    return `<path d="${path}"${style}/>`;
   }
 
   function toggle(plot, button, group) {

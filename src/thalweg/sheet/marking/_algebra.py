@@ -20,10 +20,12 @@ class Reading:
     Args:
         is_elementwise: vectors of one shape side by side are multiplied entry by entry.
         is_decimal: log is log₁₀.
+        is_product: 2½ is 2 · ½, not 2 + ½.
     """
 
     is_elementwise: bool = False
     is_decimal: bool = False
+    is_product: bool = False
 
 
 class Algebra(Generic[V]):

@@ -40,6 +40,7 @@ class Chain:
         was_given: its value is a number without a computation.
         others: names without a value that stand within it.
         entries: the names in a vector or matrix that it begins with.
+        before: the words before it.
     """
 
     line: int
@@ -59,6 +60,7 @@ class Chain:
     was_given: bool = False
     others: list[str] = field(default_factory=list)
     entries: list[str] = field(default_factory=list)
+    before: str = ""
 
     @property
     def formulas(self) -> list[Expression]:

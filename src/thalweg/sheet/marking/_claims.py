@@ -103,7 +103,7 @@ def _carried_on(display: Display, basis: Band | None) -> Band:
     """What a page carries on behind digits: these, or what was rounded to them.
 
     The calculator may have kept more digits than were shown; with one digit more it is off by a
-    twentieth of the last place at most.
+    twentieth of the last place at most. Of 0.9 that is 0.9000000005 all further digits are known.
     """
     value = display.band("value")
     if basis is None:
@@ -114,11 +114,11 @@ def _carried_on(display: Display, basis: Band | None) -> Band:
     value, whole = fitted.band("value"), fitted.band()
     places = np.array([[d.place for d in row] for row in fitted.rows])
     place = float(places[0, 0]) if fitted.is_number else places
-    is_exact = (basis.low == basis.high) & (basis.mid == value.mid)
     low, high = np.maximum(basis.low, whole.low), np.minimum(basis.high, whole.high)
     low, high = np.minimum(low, high), np.maximum(low, high)
     low, high = np.minimum(low, value.mid), np.maximum(high, value.mid)
-    margin = np.where(is_exact | (high - low <= 1e-12 * np.abs(value.mid)), 0.0, 0.05 * place)
+    is_known = high - low <= np.maximum(1e-12 * np.abs(value.mid), 1e-3 * place)
+    margin = np.where(is_known, 0.0, 0.05 * place)
     low, high = low - margin, high + margin
     if fitted.is_number:
         return Band(float(low), float(value.mid), float(high))

@@ -42,7 +42,8 @@ def by_shape(case: Case) -> Slip | None:
 def by_sign(case: Case) -> Slip | None:
     """It is the negative of what is right."""
     for c, r, place in pairs_of(case):
-        if fits(c, -r, place) and is_telling(c, place):
+        is_exact = bool(np.any(c) and np.allclose(c, -r, rtol=1e-9, atol=0.0))
+        if is_exact or (fits(c, -r, place) and is_telling(c, place)):
             return Slip.SIGN
     return None
 
@@ -63,6 +64,8 @@ def by_rounding(case: Case) -> Slip | None:
         wrong = np.abs(c - r) > 0.51 * place
         # Of whole numbers nobody rounds the last digit.
         is_near = (np.abs(c - r) < 2.6 * place) & (place < 1) & (np.abs(c) > 3 * place)
+        # -0.04 for -0.02 is no rounding, but a factor.
+        is_near &= np.abs(c - r) < 0.3 * np.maximum(np.abs(c), np.abs(r))
         is_next = (np.abs(c - r) < 1.01 * place) & (place < 1)
         # Rounded to fewer digits, and shown with zeros as if it were exact.
         if bool(np.all(~wrong | is_near | is_next | _is_coarse(c, r, place))):
@@ -75,7 +78,7 @@ def _is_coarse(c: Any, r: Any, place: Any) -> Any:
     for power in (1, 2, 3, 4):
         coarse = place * 10.0**power
         found |= (np.abs(np.round(r / coarse) * coarse - c) <= 1e-6 * place) & (np.abs(c) >= coarse)
-    return found
+    return found & (np.abs(c - r) < 0.1 * np.abs(c))
 
 
 def by_point(case: Case) -> Slip | None:

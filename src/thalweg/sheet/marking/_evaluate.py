@@ -25,9 +25,12 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
-from thalweg.symbolic.paper import At, Cases, Derivative, Entry, Percent, Series
+from thalweg.symbolic.paper import At, Cases, Derivative, Entry, Mixed, Percent, Series
 
 V = TypeVar("V")
+
+IDENTITIES = frozenset(("I", "I_2", "I_3", "I_n", "E", "E_2", "E_3", "E_n", "Id", "id"))
+"""Names of the identity matrix, where a page gives them no other meaning."""
 
 MAX_TERMS = 1000
 """Of a sum; 1,000,000 terms are no work by hand."""
@@ -88,6 +91,8 @@ class Evaluator(Generic[V]):
             return self._derivative(node)
         if isinstance(node, Percent):
             return self.field.multiply(self.value(node.of), self.field.constant(0.01))
+        if isinstance(node, Mixed):
+            return self._mixed(node)
         if isinstance(node, Series):
             return self._series(node)
         if isinstance(node, Entry):
@@ -109,6 +114,15 @@ class Evaluator(Generic[V]):
         if len(node.values) == len(node.conditions):
             raise UnknownValueError("no case holds")
         return self.value(node.values[-1])
+
+    def _mixed(self, node: Mixed) -> V:
+        """2½."""
+        parts = self.value(node.whole), self.value(node.fraction)
+        if node.is_sure:
+            return self.field.add(*parts)
+        self.algebra.was_open = True
+        is_product = self.algebra.reading.is_product
+        return self.field.multiply(*parts) if is_product else self.field.add(*parts)
 
     # Names
 
@@ -153,11 +167,14 @@ class Evaluator(Generic[V]):
     def _binary(self, node: Binary) -> V:
         if node.operator is Operator.POWER:
             base = self.value(node.left)
-            return self.algebra.power(base, self.value(node.right), node.right)
+            return self.algebra.power(base, self._exponent(node.right), node.right)
         if node.operator is Operator.TIMES and isinstance(node.left, Number):
             digits = digits_of(node)
             if digits is not None:
                 return self.source.number(digits)
+        shifted = self._shifted(node)
+        if shifted is not None:
+            return shifted
         left, right = self.value(node.left), self.value(node.right)
         if node.operator is Operator.PLUS:
             return self.algebra.sum(left, right)
@@ -168,6 +185,44 @@ class Evaluator(Generic[V]):
         if node.operator is Operator.ELEMENTWISE:
             return self.algebra.elementwise(left, right)
         return self.algebra.product(left, right, node.operator is Operator.MATMUL)
+
+    def _shifted(self, node: Binary) -> V | None:
+        """A − λI, where I stands for nothing else on the page; None if it is none."""
+        if node.operator not in (Operator.PLUS, Operator.MINUS):
+            return None
+        factors = [_factors_of_identity(side) for side in (node.left, node.right)]
+        at = next((i for i, found in enumerate(factors) if found is not None), None)
+        if at is None or self._is_known(_identity_in((node.left, node.right)[at])):
+            return None
+        matrix = self.value((node.left, node.right)[1 - at])
+        shape = self.field.shape(matrix)
+        if shape == () or shape[0] != shape[1]:
+            raise UnknownValueError("an identity matrix of unknown size")
+        scale = self.field.constant(1.0)
+        for factor in factors[at] or ():
+            scale = self.algebra.product(scale, self.value(factor))
+        zero = self.field.constant(0.0)
+        unit = self.field.stack(
+            [[scale if i == j else zero for j in range(shape[0])] for i in range(shape[0])]
+        )
+        sides = [unit, matrix] if at == 0 else [matrix, unit]
+        if node.operator is Operator.MINUS:
+            sides[1] = self.field.negative(sides[1])
+        return self.field.add(*sides)
+
+    def _is_known(self, text: str) -> bool:
+        try:
+            self._name(text)
+        except UnknownValueError:
+            return False
+        return True
+
+    def _exponent(self, node: Expression) -> V:
+        """n of xⁿ; a whole number is itself, not the copy of a result that is shown as 2."""
+        digits = digits_of(node)
+        if digits is not None and digits.place >= 1:
+            return self.field.constant(digits.value)
+        return self.value(node)
 
     def _array(self, node: Array) -> V:
         if len(node.shape) == 2:
@@ -246,6 +301,26 @@ def _digits(node: Number) -> Digits:
     found = digits_of(node)
     assert found is not None, "a number has digits"
     return found
+
+
+def _factors_of_identity(node: Expression) -> list[Expression] | None:
+    """What stands before the I of λI; None if no I is a factor."""
+    if isinstance(node, Name):
+        return [] if node.text in IDENTITIES else None
+    if isinstance(node, Negative):
+        inner = _factors_of_identity(node.of)
+        return None if inner is None else [Negative(Number("1")), *inner]
+    if not isinstance(node, Binary) or node.operator not in (Operator.TIMES, Operator.BESIDE):
+        return None
+    for one, other in ((node.right, node.left), (node.left, node.right)):
+        inner = _factors_of_identity(one)
+        if inner is not None:
+            return [other, *inner]
+    return None
+
+
+def _identity_in(node: Expression) -> str:
+    return next(p.text for p in node.walk() if isinstance(p, Name) and p.text in IDENTITIES)
 
 
 def _mentions(node: Expression, index: str) -> bool:

@@ -85,6 +85,8 @@ RISING: dict[str, Callable[[Any], Any]] = {
     "arctan": np.arctan,
     "sgn": np.sign,
     "sign": np.sign,
+    "floor": np.floor,
+    "ceil": np.ceil,
     "relu'": lambda x: np.where(x > 0, 1.0, 0.0),
     "step": lambda x: np.where(x > 0, 1.0, 0.0),
     "heaviside": lambda x: np.where(x > 0, 1.0, 0.0),

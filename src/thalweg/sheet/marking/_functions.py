@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Generic, TypeVar
+
+import numpy as np
 
 from thalweg.sheet.marking._algebra import Algebra
 from thalweg.sheet.marking._band import UnknownValueError
@@ -13,10 +16,14 @@ V = TypeVar("V")
 
 _ARITIES = {
     "sum": (1,), "mean": (1,), "norm": (1,), "abs": (1,), "dot": (2,), "outer": (2,),
-    "transpose": (1,), "det": (1,), "tr": (1,), "leaky_relu": (1, 2), "squared_error": (2,),
-    "half_squared_error": (2,), "mse": (2,), "cross_entropy": (2,),
+    "factorial": (1,), "transpose": (1,), "det": (1,), "tr": (1,), "leaky_relu": (1, 2),
+    "squared_error": (2,), "half_squared_error": (2,), "mse": (2,), "cross_entropy": (2,),
     "softmax_cross_entropy": (2,), "binary_cross_entropy": (2,),
 }  # fmt: skip
+
+
+MAX_FACTORIAL = 170
+"""Of which float64 holds the factorial."""
 
 
 class Functions(Generic[V]):
@@ -100,7 +107,37 @@ class Functions(Generic[V]):
         shape = self._field.shape(a)
         if shape != () and 1 in shape:
             return self._of_norm(a)
+        if shape != () and shape[0] == shape[1]:
+            # |A| is a determinant, or the matrix of Newton's step without a saddle.
+            self._algebra.was_open = True
+            is_matrix = self._algebra.reading.is_elementwise
+            return self._absolute(a) if is_matrix else self._algebra.determinant(a)
         return self._field.function("abs", a)
+
+    def _absolute(self, a: V) -> V:
+        """|A| = V |Λ| Vᵀ of a symmetric matrix, where it is diagonal or has two rows.
+
+        With λ₁ > 0 > λ₂ it is (A² − λ₁λ₂ I) / (λ₁ − λ₂), by Cayley and Hamilton.
+        """
+        field, algebra = self._field, self._algebra
+        shown = np.real(np.asarray(getattr(a, "mid", a)))
+        if not np.any(shown - np.diag(np.diag(shown))):
+            return field.function("abs", a)
+        if shown.shape[0] != 2 or not np.allclose(shown, shown.T, rtol=1e-12, atol=0.0):
+            raise UnknownValueError("|A| of a matrix that is not symmetric, or of more than 2 rows")
+        zero = field.constant(0.0)
+        det, trace = algebra.determinant(a), self._of_tr(a)
+        is_definite = field.is_true(field.greater(det, zero, False))
+        if is_definite is None:
+            raise UnknownValueError("a matrix that may be singular")
+        if is_definite:
+            is_positive = field.is_true(field.greater(trace, zero, False))
+            return a if is_positive else field.negative(a)
+        gap = field.add(field.multiply(trace, trace), field.multiply(field.constant(-4.0), det))
+        minus_det = field.negative(det)
+        shift = field.stack([[minus_det, zero], [zero, minus_det]])
+        over = field.reciprocal(field.power(gap, field.constant(0.5)))
+        return field.multiply(field.add(field.matmul(a, a), shift), over)
 
     def _of_dot(self, a: V, b: V) -> V:
         return self._of_sum(self._algebra.elementwise(a, b))
@@ -114,6 +151,12 @@ class Functions(Generic[V]):
         column = a if self._field.shape(a)[1] == 1 else self._field.transpose(a)
         row = b if self._field.shape(b)[0] == 1 else self._field.transpose(b)
         return self._field.matmul(column, row)
+
+    def _of_factorial(self, a: V) -> V:
+        value = np.real(np.asarray(getattr(a, "mid", a)))
+        if value.shape != () or not 0 <= value <= MAX_FACTORIAL or value != np.round(value):
+            raise UnknownValueError("the factorial of what is no whole number, or too large")
+        return self._field.constant(float(math.factorial(int(value))))
 
     def _of_transpose(self, a: V) -> V:
         return self._field.transpose(a)

@@ -17,8 +17,9 @@ from thalweg.symbolic._expression import (
     Operator,
     Transpose,
 )
+from thalweg.symbolic._spelling import FUNCTIONS
 
-_BUILTIN = frozenset((*RISING, "softmax", "log", "ln", "max", "min", "sqrt", "abs", "norm"))
+_BUILTIN = frozenset((*RISING, *FUNCTIONS, "ln", "tr", "trace", "det", "diag"))
 """Functions that a page does not define."""
 
 

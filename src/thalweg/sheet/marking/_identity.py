@@ -9,6 +9,7 @@ import numpy as np
 from thalweg._errors import FormulaError
 from thalweg.sheet.marking._algebra import Reading
 from thalweg.sheet.marking._band import Band, UnknownValueError, aligned, exact
+from thalweg.sheet.marking._evaluate import IDENTITIES
 from thalweg.sheet.marking._mutations import mutations_of
 from thalweg.sheet.marking._page_sources import View
 from thalweg.sheet.marking._step import Slip
@@ -48,10 +49,9 @@ class Identity:
             others = self._values.leaves(right)
         except UnknownValueError:
             return None
+        # Of the identity matrix evaluation finds the size, or none.
+        letters, others = letters - IDENTITIES, others - IDENTITIES
         if not letters or not others <= letters or len(letters) > len(_DRAWS[0]):
-            return None
-        if letters & {"I", "E"}:
-            # The identity matrix, of a size that nobody has said.
             return None
         return self._agree(left, right, sorted(letters))
 
@@ -82,7 +82,7 @@ class Identity:
     def slip(self, left: Expression, right: Expression) -> Slip:
         """What the right formula looks like, if the left one is right."""
         try:
-            letters = sorted(self._values.leaves(left))
+            letters = sorted(self._values.leaves(left) - IDENTITIES)
         except UnknownValueError:
             return Slip.FORMULA
         bound = next(iter(_draws(letters)))

@@ -85,6 +85,11 @@ class Ledger:
         found = self.quantities.get(name)
         return found is not None and found.params is not None
 
+    def num_arguments(self, name: str) -> int:
+        """How many letters the definition of a function has; 0 of anything else."""
+        found = self.quantities.get(name)
+        return len(found.params or ()) if found is not None else 0
+
     # Names
 
     def put(self, key: str, quantity: Quantity) -> None:
@@ -99,6 +104,12 @@ class Ledger:
         quantity.turn, quantity.epoch = self.turn, self.epoch
         self.quantities[key] = quantity
 
+    def restore(self, quantities: dict[str, Quantity], epoch: int) -> None:
+        """Forgets what was written down since these were all."""
+        self.quantities = quantities
+        self.epoch = epoch
+        self.version += 1
+
     def find(self, key: str) -> Quantity | None:
         """The quantity of a name, under another spelling of it where there is no doubt."""
         found = self.quantities.get(key)
@@ -112,7 +123,7 @@ class Ledger:
     def family(self, key: str) -> Iterator[tuple[str, Quantity]]:
         """Names of the same letter with another index: x and x_0, x_1, …; the latest first."""
         for other in reversed(self._families.get(stem_of(key), [])[-12:]):
-            if other != key:
+            if other != key and other in self.quantities:
                 yield other, self.quantities[other]
 
     # Results

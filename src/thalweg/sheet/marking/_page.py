@@ -300,10 +300,45 @@ class _Reader:
         is_item = bool(bullet and bullet["dash"] in ("-", "–"))
         if bullet:
             line = line[bullet.end() :]
+        # $`x = 3`$ is how one site writes $x = 3$.
+        line = line.replace("$`", "$").replace("`$", "$")
+        code = list(_CODE.finditer(line)) if "$" not in line else []
+        if any(_RELATED.search(span[1]) for span in code):
+            yield from self._coded(line, code, number, is_item)
+            return
         line = _STRONG.sub(r"\2", line)
         if "$" not in line:
             line = _EMPHASIS.sub(r"\1", line)
         yield from self._inline(line, number, is_item)
+
+    def _coded(
+        self, line: str, code: list[re.Match[str]], number: int, is_item: bool
+    ) -> Iterator[Item]:
+        """A line with mathematics between backticks: `z = w*x = 6`."""
+        at = 0
+        joined = ""
+        for span in code:
+            between = line[at : span.start()]
+            if joined and _JOINT.fullmatch(between):
+                joined += between + span[1]
+            else:
+                yield from self._code(joined, number)
+                if re.search(r"\w|=|≈", between):
+                    yield self._words(_STRONG.sub(r"\2", between), number, is_item and not at)
+                joined = span[1]
+            at = span.end()
+        rest = line[at:]
+        if joined and re.match(r"\s*[=≈]", rest):
+            yield from self._code(joined + rest, number)
+            return
+        yield from self._code(joined, number)
+        if re.search(r"\w|=|≈", rest):
+            yield self._words(_STRONG.sub(r"\2", rest), number, False)
+
+    def _code(self, text: str, number: int) -> Iterator[Item]:
+        if text:
+            yield Stretch(_MODULE.sub("", text), number, self._last_words, is_plain=True)
+            self._last_words = ""
 
     def _begins_anew(self, line: str, is_heading: bool) -> bool:
         bare = re.sub(r"\$[^$]*\$", " ", line)
@@ -375,6 +410,11 @@ class _Reader:
         self._last_words = text[-60:]
         return found
 
+
+_CODE = re.compile(r"(?<!`)`([^`\n]{1,400})`(?!`)")
+_RELATED = re.compile(r"[=≈<>]")
+_MODULE = re.compile(r"\b(?:np|jnp|numpy|math|torch|F|nn)\.(?:functional\.)?(?=[a-z])")
+"""Before a function in a line of code."""
 
 _ENDINGS = {"$$": "$$", "\\[": "\\]"}
 _DISPLAY = re.compile(rf"\$\$|\\\[|\\begin\{{(?P<env>(?:{_ENVIRONMENTS})\*?)\}}")

@@ -13,6 +13,7 @@ from thalweg.sheet.marking._digits import Display, display_of
 from thalweg.sheet.marking._ledger import Quantity, key_of
 from thalweg.sheet.marking._page_sources import View
 from thalweg.sheet.marking._rebinding import Rebinding
+from thalweg.sheet.marking._roots import Roots
 from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Call, Expression, Name, Number, Transpose
@@ -50,10 +51,14 @@ class Priors:
         values: what names stand for.
         weighing: what expressions come to.
         rebinding: of letters.
+        roots: what letters with several values may be.
     """
 
-    def __init__(self, values: Values, weighing: Weighing, rebinding: Rebinding) -> None:
+    def __init__(
+        self, values: Values, weighing: Weighing, rebinding: Rebinding, roots: Roots
+    ) -> None:
         self._values = values
+        self._roots = roots
         self._ledger = values.ledger
         self._weighing = weighing
         self._rebinding = rebinding
@@ -66,6 +71,8 @@ class Priors:
             link: its first value.
             agrees: whether that value is one of these.
         """
+        if self._is_root(chain, link, agrees):
+            return
         prior = self.of(chain)
         if prior is None:
             return
@@ -73,6 +80,24 @@ class Priors:
             chain.is_redefined = True
             return
         self._adopt(chain, prior)
+
+    def _is_root(self, chain: Chain, link: Link, agrees: Callable[[list[Band]], bool]) -> bool:
+        """Whether a chain names one of the values that its letter may have, and which.
+
+        A formula without a root that comes to another value is another quantity, such as the x₁
+        of an iteration.
+        """
+        if not isinstance(chain.head, Name) or chain.is_redefined:
+            return False
+        roots = self._roots.of(chain.head.text, chain.before)
+        met = [root for root in roots if agrees([root.true, root.shown])]
+        is_claim = display_of(link.node) is not None or _has_root(link.node)
+        if not roots or not (met or is_claim):
+            return False
+        chain.true = [root.true for root in met or roots]
+        chain.shown = [root.shown for root in met or roots]
+        chain.is_off = any(root.is_off for root in met or roots)
+        return True
 
     def _adopt(self, chain: Chain, prior: Prior) -> None:
         chain.true = prior.true
@@ -188,6 +213,10 @@ class Priors:
         if is_later and quantity is not None and quantity.shown is not None:
             return True
         return bool(isinstance(chain.head, Derivative) and self._ledger.epoch > 0 and is_later)
+
+
+def _has_root(node: Expression) -> bool:
+    return any(isinstance(part, Call) and part.function == "sqrt" for part in node.walk())
 
 
 def _is_slip_of_the_pen(display: Display, true: Band) -> bool:

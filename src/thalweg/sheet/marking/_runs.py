@@ -28,7 +28,8 @@ def runs_of(pieces: Sequence[Piece], known: Known) -> list[list[Piece]]:
     for at, piece in enumerate(pieces):
         if (
             _is_word(pieces, at, known)
-            or piece.is_sign("?", "!")
+            or piece.is_sign("?")
+            or (piece.is_sign("!") and not _is_factorial(pieces, at))
             or (piece.is_sign(".") and _ends_sentence(pieces, at))
         ):
             found.append(run)
@@ -42,6 +43,20 @@ def runs_of(pieces: Sequence[Piece], known: Known) -> list[list[Piece]]:
         if any(p.mark is Mark.RELATION and p.text in _EQUAL for p in run)
         and len(trimmed := _trimmed(run)) >= 2
     ]
+
+
+def _is_factorial(pieces: Sequence[Piece], at: int) -> bool:
+    """5! = 120: a whole number before it, and the formula goes on behind it."""
+    before = pieces[at - 1] if at else None
+    after = pieces[at + 1] if at + 1 < len(pieces) else None
+    return (
+        before is not None
+        and not pieces[at].is_apart
+        and before.mark is Mark.NUMBER
+        and before.text.isdigit()
+        and after is not None
+        and (after.mark is Mark.RELATION or _binds(after, False) or after.is_sign(")"))
+    )
 
 
 def _ends_sentence(pieces: Sequence[Piece], at: int) -> bool:
@@ -70,17 +85,11 @@ def _is_word(pieces: Sequence[Piece], at: int, known: Known) -> bool:
         return False
     if after is not None and (after.is_sign("_", "^", "'") or after.text.startswith("_")):
         return False
+    if len(text) > 1 and text[0] == "d" and _is_beside_slash(before, after):
+        # dL/da, though "da" is a word as well.
+        return False
     if text.lower() in PROSE:
         return True
-    if (
-        len(text) > 1
-        and text[0] == "d"
-        and (
-            (after is not None and after.is_sign("/"))
-            or (before is not None and before.is_sign("/"))
-        )
-    ):
-        return False
     # Beside an operator or a relation a word is a quantity: error = target - output.
     is_bound_left, is_bound_right = _binds(before, True), _binds(after, False)
     if is_bound_right and after is not None and after.mark is Mark.RELATION:
@@ -95,6 +104,10 @@ def _is_word(pieces: Sequence[Piece], at: int, known: Known) -> bool:
         and neighbour.mark in (Mark.WORD, Mark.NAME, Mark.TEXT)
         and len(neighbour.text) > 1
     )
+
+
+def _is_beside_slash(before: Piece | None, after: Piece | None) -> bool:
+    return any(piece is not None and piece.is_sign("/") for piece in (before, after))
 
 
 def _is_enclosed(before: Piece | None, after: Piece | None) -> bool:

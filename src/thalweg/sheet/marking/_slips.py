@@ -22,6 +22,7 @@ def slip_of(case: Case) -> Slip:
         by_copy,
         by_shape,
         by_sign,
+        by_entry_sign,
         by_rounding,
         by_own_slope,
         by_mutation,
@@ -29,7 +30,6 @@ def slip_of(case: Case) -> Slip:
         by_point,
         by_factor,
         by_term,
-        by_entry_sign,
     ):
         found = explain(case)
         if found is not None:

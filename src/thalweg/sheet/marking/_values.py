@@ -134,9 +134,9 @@ class Values:
                 names = [part.text]
             elif isinstance(part, Derivative):
                 names = [name.text for name in part.by]
-                if not names and isinstance(part.of, Name):
+                if isinstance(part.of, Name):
                     whole = self.ledger.quantities.get(part.of.text)
-                    names = list(whole.params or ()) if whole is not None else []
+                    names += list((whole.params if whole is not None else None) or ())
             elif isinstance(part, Call):
                 stem = part.function.rstrip("'")
                 known = self.ledger.quantities.get(part.function) or self.ledger.quantities.get(

@@ -3,10 +3,21 @@
 from thalweg.symbolic.paper._chains import Member, chains_of
 from thalweg.symbolic.paper._cutter import pieces_of
 from thalweg.symbolic.paper._formula import Written, written
-from thalweg.symbolic.paper._nodes import At, Cases, CutNumber, Derivative, Entry, Percent, Series
+from thalweg.symbolic.paper._nodes import (
+    At,
+    Cases,
+    CutNumber,
+    Derivative,
+    Entry,
+    Mixed,
+    Percent,
+    Series,
+)
 from thalweg.symbolic.paper._pieces import Hand, Mark, Piece
 from thalweg.symbolic.paper._place import Known
 from thalweg.symbolic.paper._prose import PROSE
+from thalweg.symbolic.paper._units import without_units
+from thalweg.symbolic.paper._unwrapped import unwrapped
 
 __all__ = [
     "PROSE",
@@ -19,11 +30,14 @@ __all__ = [
     "Known",
     "Mark",
     "Member",
+    "Mixed",
     "Percent",
     "Piece",
     "Series",
     "Written",
     "chains_of",
     "pieces_of",
+    "unwrapped",
+    "without_units",
     "written",
 ]

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from thalweg.symbolic.paper._pieces import Mark, Piece
 
-_OPENING = frozenset(("(", "[", "{", r"\{", "⟨"))
-_CLOSING = frozenset((")", "]", "}", r"\}", "⟩"))
+_OPENING = frozenset(("(", "[", "{", r"\{", "⟨", "⌊", "⌈"))
+_CLOSING = frozenset((")", "]", "}", r"\}", "⟩", "⌋", "⌉"))
 
 ALIGNED = frozenset((
     "align", "aligned", "split", "gather", "gathered", "equation", "eqnarray", "multline",

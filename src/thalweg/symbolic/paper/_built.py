@@ -8,6 +8,7 @@ from thalweg.symbolic.paper._derivatives import Derivatives, Stretch
 from thalweg.symbolic.paper._descent import Descent, Note
 from thalweg.symbolic.paper._functions import COMMANDS, Functions
 from thalweg.symbolic.paper._names import Names
+from thalweg.symbolic.paper._nodes import Mixed
 from thalweg.symbolic.paper._pieces import Mark, Piece
 
 _FRACTIONS = frozenset(("frac", "dfrac", "tfrac", "cfrac", "nicefrac", "sfrac"))
@@ -61,6 +62,31 @@ class Built:
         if text in ("underbrace", "overbrace"):
             return self._braced()
         raise self._place.refuse(f"{text!r} is not understood here")
+
+    def mixed(self, whole: Number) -> Expression | None:
+        r"""The 2½ or 2\frac{1}{2} whose whole number has been taken; None if it is none."""
+        place = self._place
+        now = place.now
+        if now is None or now.mark is not Mark.COMMAND or whole.text.startswith("0"):
+            return None
+        if now.text.startswith("frac "):
+            return None if now.is_apart else Mixed(whole, self.command(now))
+        if now.text not in _FRACTIONS:
+            return None
+        start = place.at
+        found = self.command(now)
+        is_proper = (
+            isinstance(found, Binary)
+            and isinstance(found.left, Number)
+            and isinstance(found.right, Number)
+            and found.left.text.isdigit()
+            and found.right.text.isdigit()
+            and 0 < found.left.value < found.right.value
+        )
+        if is_proper:
+            return Mixed(whole, found, is_sure=False)
+        place.at = start
+        return None
 
     def _bar_below(self) -> int | None:
         r"""Where the bar stands that closes \left. and has something below it."""

@@ -6,13 +6,14 @@ from thalweg.symbolic._spelling import GREEK
 
 SIGNS = {
     "cdot": "*", "times": "*", "ast": "*", "star": "*", "bullet": "*", "div": "/", "odot": "⊙",
-    "circ": "⊙", "otimes": "⊗", "pm": "±", "mp": "±", "lvert": "|", "rvert": "|", "vert": "|",
+    "circ": "⊙", "otimes": "⊗", "pm": "±", "mp": "∓", "lvert": "|", "rvert": "|", "vert": "|",
     "mid": "|", "lVert": "‖", "rVert": "‖", "Vert": "‖", "|": "‖", "langle": "⟨", "rangle": "⟩",
     "prime": "'", "top": "ᵀ", "intercal": "ᵀ", "transpose": "ᵀ", "trans": "ᵀ", "dots": "…",
     "ldots": "…", "cdots": "…", "dotsc": "…", "dotsb": "…", "vdots": "…", "ddots": "…",
     "partial": "∂", "nabla": "∇", "sum": "∑", "prod": "∏", "%": "%", "lbrace": r"\{",
     "rbrace": r"\}", "{": r"\{", "}": r"\}", "lbrack": "[", "rbrack": "]", "_": "_",
-    "slash": "/", "colon": ":", "lparen": "(", "rparen": ")", "setminus": "\\",
+    "slash": "/", "colon": ":", "lparen": "(", "rparen": ")", "lfloor": "⌊", "rfloor": "⌋",
+    "lceil": "⌈", "rceil": "⌉", "setminus": "\\",
 }  # fmt: skip
 """Commands for signs of operations and brackets."""
 

@@ -17,6 +17,9 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{\s*([A-Za-z]+\*?)\s*\}")
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z]+(?:_?[A-Za-z0-9]+)*")
+_LOST = frozenset(("times", "approx", "partial", "nabla", "odot", "leq", "geq", "neq"))
+"""Commands that are no words of mathematics without their backslash."""
+
 _GROUP = re.compile(r"\s*\{[^{}]*\}")
 _OPENING = re.compile(r"\s*\{")
 _UP_TO_CLOSING = re.compile(r"[^{}]*\}")
@@ -153,14 +156,31 @@ class _Cutter:
         if self._hand.is_plain and letter.isalpha() and letter not in _signs.SPECIAL_LETTERS:
             found = _PLAIN_NAME.match(self._text, self._at)
         found = found or _LETTERS.match(self._text, self._at)
+        if found is not None and self._has_lost_backslash(found[0], found.end()):
+            return self._known_command(found[0], found.end())
         return found is not None and self._add(Mark.WORD, found[0], found.end())
+
+    def _has_lost_backslash(self, word: str, end: int) -> bool:
+        r"""Whether a reader of print has left out the \ of a command: frac{1}{2}, 4 cdot 1.5."""
+        if word == "frac":
+            return self._text[end : end + 1] == "{"
+        return word == "cdot" or (not self._hand.is_plain and word in _LOST)
+
+    def _known_command(self, name: str, end: int) -> bool:
+        if name in _commands.SIGNS:
+            return self._add(Mark.SIGN, _commands.SIGNS[name], end)
+        if name in _commands.RELATIONS:
+            return self._add(Mark.RELATION, _commands.RELATIONS[name], end)
+        return self._add(Mark.COMMAND, name, end)
 
     def _other(self) -> bool:
         text, at = self._text, self._at
         for length in (3, 2):
             if text[at : at + length] in _signs.LONG_BREAKS:
                 return self._add(Mark.BREAK, "⇒", at + length)
-        if (part := text[at : at + 2]) in _signs.LONG_RELATIONS:
+        if (part := text[at : at + 2]) == "!=" and self._is_behind_number():
+            return self._add(Mark.SIGN, "!", at + 1)
+        if part in _signs.LONG_RELATIONS:
             return self._add(Mark.RELATION, _signs.LONG_RELATIONS[part], at + 2)
         if part in _signs.LONG_SIGNS:
             return self._add(Mark.SIGN, _signs.LONG_SIGNS[part], at + 2)
@@ -184,6 +204,16 @@ class _Cutter:
         if letter in _signs.SIGNS:
             return self._add(Mark.SIGN, _signs.SIGNS[letter], at + 1)
         return self._letter(letter)
+
+    def _is_behind_number(self) -> bool:
+        """5!=120 is a factorial; x != 3 is none."""
+        last = self._found[-1] if self._found else None
+        return (
+            last is not None
+            and last.mark is Mark.NUMBER
+            and last.text.isdigit()
+            and not self._is_apart
+        )
 
     def _shifted(self, sign: str, letters: str) -> bool:
         """Digits above or below a letter, by ^ or _ before them."""

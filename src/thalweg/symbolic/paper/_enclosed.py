@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from thalweg.symbolic._expression import Array, Call, Expression, Negative, Number
@@ -48,13 +49,31 @@ class Enclosed:
     def _single(self, opening: Piece, start: int, end: int) -> Expression:
         """Brackets without a comma or a row."""
         if not opening.is_sign("{"):
-            beside = numbers_beside(self._place.pieces, start, end)
+            beside = numbers_beside(self._place.pieces, start, end) or self._pair(start, end)
             if beside is not None:
                 return beside
         found = self._formula.within(start, end)
         if opening.is_sign("[") and isinstance(found, Array) and len(found.shape) == 1:
             return Array((found,))
         return found
+
+    def _pair(self, start: int, end: int) -> Expression | None:
+        """The point (1,2) of a page with a decimal comma, where it stands alone; else None.
+
+        Nobody puts a lone decimal in brackets; within a product, 3 · (1,2), it is one.
+        """
+        place = self._place
+        behind = "".join(p.text for p in place.pieces[end + 1 :] if not p.is_sign("{", "}"))
+        is_alone = start == 1 and behind in ("", "ᵀ", "^T", "^ᵀ", "'")
+        last = place.pieces[end - 1]
+        if not (place.hand.has_comma and is_alone and last.mark is Mark.NUMBER):
+            return None
+        found = re.fullmatch(r"([1-9]\d?|0)\.([1-9]\d?|0)", last.text)
+        is_negative = end - start == 2 and place.pieces[start].is_sign("-")
+        if found is None or not (is_negative or end - start == 1):
+            return None
+        first: Expression = Number(found[1])
+        return Array((Negative(first) if is_negative else first, Number(found[2])))
 
     def _read(self, cells: list[list[tuple[int, int]]]) -> list[list[Expression]]:
         return [[self._formula.within(first, last) for first, last in row] for row in cells]

@@ -56,7 +56,8 @@ def written(pieces: Sequence[Piece], known: Known, hand: Hand, is_tight: bool = 
     """
     kept = list(pieces)
     while kept and (
-        (kept[-1].mark is Mark.SIGN and kept[-1].text in ".?!:`")
+        (kept[-1].mark is Mark.SIGN and kept[-1].text in ".?:`")
+        or (kept[-1].is_sign("!") and not _is_factorial(kept))
         or (kept[-1].mark is Mark.COMMAND and kept[-1].text in ("left.", "right."))
     ):
         kept.pop()
@@ -66,6 +67,14 @@ def written(pieces: Sequence[Piece], known: Known, hand: Hand, is_tight: bool = 
         raise FormulaError(f"the formula is longer than {MAX_PIECES:,} signs")
     formula = Formula(Place(kept, known, hand), is_tight)
     return Written(formula.whole(), tuple(formula.notes))
+
+
+def _is_factorial(pieces: Sequence[Piece]) -> bool:
+    """Whether the ! at the end belongs to a whole number or to brackets before it."""
+    before = pieces[-2] if len(pieces) > 1 else None
+    if before is None or pieces[-1].is_apart:
+        return False
+    return before.is_sign(")", "}") or (before.mark is Mark.NUMBER and before.text.isdigit())
 
 
 class Formula:
@@ -210,6 +219,8 @@ class Formula:
         """A number; 1.5 · 10⁻⁴ is one number, whatever stands before it."""
         found = Number(piece.text) if piece.mark is Mark.NUMBER else CutNumber(piece.text)
         place = self.place
+        if piece.text.isdigit() and (mixed := self._built.mixed(found)) is not None:
+            return mixed
         ten, power = place.peek(), place.peek(2)
         if not (
             (place.stands("*") or place.is_cross())
@@ -230,6 +241,9 @@ class Formula:
                 return self._enclosed.bracketed()
             case "|" | "‖":
                 return self._enclosed.barred(sign)
+            case "⌊" | "⌈":
+                inside = self.within(*self.place.enclosed())
+                return Call("floor" if sign == "⌊" else "ceil", (inside,))
             case "∑" | "∏":
                 return series(self)
             case "√":

@@ -165,7 +165,7 @@ class Functions:
                     power = raised
             else:
                 break
-        call = Call(name + primes, self._arguments())
+        call = Call(name + primes, self._as_many(self._arguments(), name))
         return call if power is None else Binary(Operator.POWER, call, power)
 
     def _raised(self, sign: str) -> Expression | str:
@@ -201,6 +201,20 @@ class Functions:
         ):
             found = Binary(Operator.BESIDE, found, self._formula.power())
         return (found,)
+
+    def _as_many(self, args: tuple[Expression, ...], name: str) -> tuple[Expression, ...]:
+        """The f(1,2) of a page with a decimal comma as two arguments, where f takes two."""
+        only = args[0] if len(args) == 1 else None
+        number = only.of if isinstance(only, Negative) else only
+        if (
+            not self._place.hand.has_comma
+            or not isinstance(number, Number)
+            or self._known.num_arguments(name) != 2
+            or not re.fullmatch(r"\d+\.([1-9]\d*|0)", number.text)
+        ):
+            return args
+        first, second = map(Number, number.text.split("."))
+        return (Negative(first) if isinstance(only, Negative) else first, second)
 
     def _signless(self) -> Expression:
         if self._place.stands("-"):

@@ -29,6 +29,26 @@ class Percent(Expression):
 
 
 @dataclass(frozen=True)
+class Mixed(Expression):
+    r"""2½, or 2\frac{1}{2}, which may be a product as well.
+
+    Args:
+        whole: the 2.
+        fraction: the ½.
+        is_sure: whether it can be nothing but a sum.
+    """
+
+    whole: Expression
+    fraction: Expression
+    is_sure: bool = True
+
+    @property
+    def parts(self) -> tuple[Expression, ...]:
+        """The whole number and the fraction."""
+        return (self.whole, self.fraction)
+
+
+@dataclass(frozen=True)
 class Derivative(Expression):
     """∂L/∂w, ∇L, d²f/dx².
 

@@ -24,6 +24,9 @@ class Known(Protocol):
     def is_function(self, name: str) -> bool:
         """Whether it is a function that has been defined."""
 
+    def num_arguments(self, name: str) -> int:
+        """How many arguments a function that has been defined takes; 0 of anything else."""
+
 
 class Place:
     """A place among pieces, and up to where they are read.
@@ -174,7 +177,7 @@ class Place:
         if now.mark is Mark.SIGN:
             if now.text in ("|", "‖"):
                 return self.bar_closes(now.text) is not None
-            return now.text in ("(", "[", "{", r"\{", "∑", "∏", "∂", "∇", "√", "⟨")
+            return now.text in ("(", "[", "{", r"\{", "∑", "∏", "∂", "∇", "√", "⟨", "⌊", "⌈")
         if now.mark is Mark.NUMBER:
             before = self.peek(-1)
             # 2 3 is no product, but (2) 3 and x 3 may be.

@@ -58,8 +58,13 @@ class Powers:
                 found = Percent(found)
             elif now.text == "°":
                 place.at += 1
+            elif now.text == "!":
+                place.at += 1
+                found = Call("factorial", (found,))
             elif now.text == "|" and (after := place.peek()) is not None and after.is_sign("_"):
                 found = self._evaluated(found)
+            elif now.text.startswith("_") and self._is_span():
+                found = self._between(found)
             elif now.text == "_" or re.fullmatch(r"_\d+", now.text):
                 found = self._entry(found)
             elif now.text == "'" and isinstance(found, Array | Transpose):
@@ -129,6 +134,39 @@ class Powers:
             return self._powered(found, Name(text))
         raise self._place.refuse(f"the power {text!r} is not understood")
 
+    def _is_span(self) -> bool:
+        """Whether [F(x)] stands before this, with a place below and one above it."""
+        place = self._place
+        before, now = place.peek(-1), place.now
+        if before is None or now is None or not before.is_sign("]", "|"):
+            return False
+        end = place.after(place.at + 1) if now.text == "_" else place.at + 1
+        return end < place.end and place.pieces[end].text.startswith("^")
+
+    def _between(self, found: Expression) -> Expression:
+        """[F(x)]ₐᵇ = F(b) − F(a), the letter being the only one in it."""
+        place = self._place
+        first = self._shifted()
+        last = self._shifted()
+        letters = found.names
+        if len(letters) != 1:
+            raise place.refuse("what is replaced between the bounds is not said")
+        ends = [At(found, tuple(letters), (end,)) for end in (last, first)]
+        return Binary(Operator.MINUS, *ends)
+
+    def _shifted(self) -> Expression:
+        """What stands below or above, as a formula."""
+        place = self._place
+        now = place.now
+        assert now is not None, "a sign stands here"
+        place.at += 1
+        if now.text in ("_", "^"):
+            return self._formula.group() if not place.stands("-") else self._signed_atom()
+        if not now.text[1:].lstrip("-").isdigit():
+            raise place.refuse("a bound that is not understood")
+        number = Number(now.text[1:].lstrip("-"))
+        return Negative(number) if now.text[1] == "-" else number
+
     def _entry(self, found: Expression) -> Expression:
         index = self._names.lowered()
         if not re.fullmatch(r"\d+(,\d+)?|\d{2}", index):
@@ -142,7 +180,10 @@ class Powers:
     def _evaluated(self, found: Expression) -> Expression:
         """f(x)|_{x=2}."""
         place = self._place
-        place.at += 2
+        place.at += 1
+        if self._is_span():
+            return self._between(found)
+        place.at += 1
         if place.stands("{"):
             start, end = place.enclosed()
         elif place.now is None:
