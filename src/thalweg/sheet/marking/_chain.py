@@ -41,6 +41,7 @@ class Chain:
         others: names without a value that stand within it.
         entries: the names in a vector or matrix that it begins with.
         before: the words before it.
+        has_unread: one of its members could not be read.
     """
 
     line: int
@@ -61,6 +62,7 @@ class Chain:
     others: list[str] = field(default_factory=list)
     entries: list[str] = field(default_factory=list)
     before: str = ""
+    has_unread: bool = False
 
     @property
     def formulas(self) -> list[Expression]:

@@ -62,11 +62,16 @@ class Claims:
 
     def _give(self, chain: Chain, display: Display, link: Link, is_about: bool) -> None:
         """A number that is given: nothing on the page says what it should be."""
-        band = display.band("band" if is_about else "value")
+        # What was computed in a way that is not known may be rounded, if it has many digits.
+        is_computed = chain.formula is not None or chain.has_unread
+        is_rounded = is_computed and all(
+            d.place < 1 and (d.significant >= 3 or not d.value) for d in display.flat
+        )
+        band = display.band("band" if is_about or is_rounded else "value")
         if any(d.is_cut for d in display.flat):
             band = display.band()
         chain.true, chain.shown = [band], [band]
-        chain.was_given = len(chain.links) <= 1
+        chain.was_given = len(chain.links) <= 1 and not chain.has_unread
         if chain.was_given and not is_about:
             for digits in display.flat:
                 self._ledger.give(digits)

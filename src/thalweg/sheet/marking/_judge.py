@@ -120,6 +120,8 @@ class Judge:
             self._chains(pieces, passage)
             return
         for run in runs_of(pieces, self._ledger):
+            if not passage.goes_on(pieces, run):
+                self._last = None
             self._chains(run, passage)
 
     def _row(self, row: Row) -> None:
@@ -266,6 +268,7 @@ class Judge:
             node = self._members.read(member, passage)
         except FormulaError as error:
             self._marks.unread(line, text, str(error), chain.subject)
+            chain.has_unread = True
             return
         if self._heads.is_evaluation(chain, node):
             chain.params = None

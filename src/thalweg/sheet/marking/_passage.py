@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from thalweg.sheet.marking._page import Stretch
-from thalweg.symbolic.paper import Hand, Member, Piece
+from thalweg.symbolic.paper import PROSE, Hand, Mark, Member, Piece
 
 _GOING_ON = frozenset((
     "thus", "hence", "which", "gives", "giving", "get", "obtain", "then", "that", "therefore",
@@ -40,6 +40,18 @@ class Passage:
         """Whether words right before say what it is about: the error $= 1 - 0.75$."""
         words = re.findall(r"[^\W\d_]{3,}", self.before)
         return not self.stretch.is_plain and bool(words) and words[-1].lower() not in _GOING_ON
+
+    def goes_on(self, pieces: Sequence[Piece], run: Sequence[Piece]) -> bool:
+        """Whether a stretch of prose that begins with a relation goes on with what was said.
+
+        It does at the beginning of a line and behind "which is"; elsewhere what stands before the
+        relation could not be read.
+        """
+        at = next((i for i, piece in enumerate(pieces) if piece.start >= run[0].start), 0)
+        if run[0].mark is not Mark.RELATION or at == 0:
+            return True
+        word = pieces[at - 1].text.lower()
+        return pieces[at - 1].is_sign(",", ".") or word in _GOING_ON or word in PROSE
 
     def line_of(self, member: Member) -> int:
         """Where a member begins; the first line, if nothing stands in it."""

@@ -91,7 +91,11 @@ class Priors:
             return False
         roots = self._roots.of(chain.head.text, chain.before)
         met = [root for root in roots if agrees([root.true, root.shown])]
-        is_claim = display_of(link.node) is not None or _has_root(link.node)
+        is_claim = (
+            display_of(link.node) is not None
+            or _has_root(link.node)
+            or self._roots.is_all(chain.head.text)
+        )
         if not roots or not (met or is_claim):
             return False
         chain.true = [root.true for root in met or roots]

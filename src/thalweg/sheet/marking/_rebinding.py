@@ -79,6 +79,8 @@ class Rebinding:
             letters |= self._letters(formula)
         by_index: dict[str, dict[str, Band]] = {}
         for letter in sorted(letters):
+            if "(" in letter:  # P(A) is not P(B).
+                continue
             if re.search(r"[_^']", letter) and not re.search(r"[_^][a-z]([+-]\d)?$", letter):
                 continue
             for other, quantity in self._ledger.family(letter):

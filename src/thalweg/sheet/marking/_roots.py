@@ -98,6 +98,10 @@ class Roots:
             return ()
         return tuple(root for at, root in enumerate(family.roots) if at not in family.used)
 
+    def is_all(self, key: str) -> bool:
+        """Whether a name stands for all roots: x_{1,2}."""
+        return bool(_OF_ALL.fullmatch(key[len(_stem(key)) :].lstrip("_^")))
+
     def was_found(self, names: Iterable[str]) -> bool:
         """Whether the value of one of these names was found by solving an equation."""
         return any(name in self._found for name in names)

@@ -72,9 +72,9 @@ def _is_word(pieces: Sequence[Piece], at: int, known: Known) -> bool:
     text = piece.text
     before = pieces[at - 1] if at else None
     after = pieces[at + 1] if at + 1 < len(pieces) else None
-    if text in _ARTICLES and not (
-        _binds(before, True) or _binds(after, False) or _is_enclosed(before, after)
-    ):
+    is_left = _binds(before, True) or _is_subtracted(pieces, at)
+    is_within = is_left or _binds(after, False) or _is_enclosed(before, after)
+    if text in _ARTICLES and not is_within and not _is_factor(text, before, after, known):
         return True
     if len(text) == 1 or re.search(r"[\d_]", text) or known.is_value(normalised(text)):
         return False
@@ -91,7 +91,7 @@ def _is_word(pieces: Sequence[Piece], at: int, known: Known) -> bool:
     if text.lower() in PROSE:
         return True
     # Beside an operator or a relation a word is a quantity: error = target - output.
-    is_bound_left, is_bound_right = _binds(before, True), _binds(after, False)
+    is_bound_left, is_bound_right = is_left, _binds(after, False)
     if is_bound_right and after is not None and after.mark is Mark.RELATION:
         return False
     if not (is_bound_left or is_bound_right):
@@ -110,9 +110,36 @@ def _is_beside_slash(before: Piece | None, after: Piece | None) -> bool:
     return any(piece is not None and piece.is_sign("/") for piece in (before, after))
 
 
+def _is_subtracted(pieces: Sequence[Piece], at: int) -> bool:
+    """The y of 1-y: a number or a bracket before the minus makes it one."""
+    if at < 2 or not pieces[at - 1].is_sign("-", "/"):
+        return False
+    return pieces[at - 2].mark is Mark.NUMBER or pieces[at - 2].is_sign(")")
+
+
 def _is_enclosed(before: Piece | None, after: Piece | None) -> bool:
-    """tanh(o): an argument, not a word."""
-    return before is not None and before.is_sign("(") and after is not None and after.is_sign(")")
+    """tanh(o), {y}, δ_o: an argument or an index, not a word."""
+    if before is not None and (before.is_sign("_", "^") or before.mark is Mark.COMMAND):
+        return True
+    is_open = before is not None and before.is_sign("(", "{")
+    return is_open and after is not None and after.is_sign(")", "}")
+
+
+def _is_factor(text: str, before: Piece | None, after: Piece | None, known: Known) -> bool:
+    """The A of r − αAp, beside letters that a command has set."""
+    if before is not None and before.mark is Mark.NAME:
+        return True
+    if after is not None and after.mark is Mark.OPEN and known.is_value(text):
+        return True
+    if before is None or (before.mark is Mark.WORD and len(before.text) > 1):
+        # "On a σ(0,5) ≈ 0,622" is French.
+        return False
+    beside = [piece for piece in (before, after) if piece is not None]
+    return known.is_value(text) and any(
+        piece.mark in (Mark.NAME, Mark.OPEN, Mark.STYLE)
+        or (piece.mark is Mark.WORD and len(piece.text) == 1)
+        for piece in beside
+    )
 
 
 def _binds(piece: Piece | None, is_before: bool) -> bool:

@@ -82,6 +82,8 @@ class Functions:
                 return self.call(text, primes)
             place.at = start
             return name
+        if place.stands("(") and self._is_probability(text):
+            return Name(f"{text}({place.shown(*place.enclosed())})")
         is_sigmoid = function_named(text) == "sigmoid" and not self._known.is_value(text)
         if is_sigmoid and place.opens_arguments(0):
             return self.call(text)
@@ -105,6 +107,16 @@ class Functions:
                 primes = shown
                 place.at = end
         return primes
+
+    def _is_probability(self, text: str) -> bool:
+        """Whether text( … ) is the probability of an event: P(A), p(y = 1 | x)."""
+        if text not in ("P", "Pr", "p", "q") or self._known.is_function(text):
+            return False
+        inside = self._inside() or []
+        if any(piece.is_sign("|") for piece in inside):
+            return sum(piece.is_sign("|") for piece in inside) == 1
+        is_event = bool(inside) and inside[0].text[:1].isupper()
+        return is_event and text in ("P", "Pr")
 
     def _is_applied(self, text: str) -> bool:
         """Whether text( … ) is a function of something, not a product."""
