@@ -86,6 +86,26 @@ def far_out(x):
     return x
 
 
+def finite_only(model, batch, optimizer):
+    x, y = batch
+    keep = x.isfinite().all(1)
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x[keep]), y[keep])
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def grey():
+    """An autoencoder of values between 0 and 1: none of its answers is simply right or wrong."""
+    x = clusters()[0].sigmoid()
+    model = dense(8, 16, 6, 16, 8)
+    return Problem(
+        model, F.binary_cross_entropy_with_logits, (x[80:], x[80:]), test=(x[:80], x[:80]),
+        optimizer=adam(1e-2), batch_size=BATCH,
+    )  # fmt: skip
+
+
 def shuffled(y):
     return y[torch.randperm(len(y), generator=torch.Generator().manual_seed(1))]
 
@@ -444,6 +464,10 @@ TWINS = {
 }  # fmt: skip
 
 HEALTHY = {
+    "grey values, and held-out ones": grey,
+    "NaN that a step leaves out": lambda: given(
+        dense(8, 24, 3), F.cross_entropy, data(with_nan), sgd(0.3), step=finite_only
+    ),
     "gradients summed over three, whenever one looks": lambda: classify(
         dense(8, 24, 3), sgd(0.3, 0.9), step=summed_over(3)
     ),
