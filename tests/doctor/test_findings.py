@@ -181,6 +181,40 @@ class Echo(nn.Module):
         return self.head(self.rnn(torch.cat([x[:, None], silence], 1))[0][:, -1])
 
 
+class Dropping(nn.Module):
+    def __init__(self, asks):
+        super().__init__()
+        self.inner, self.asks = nn.Linear(8, 24), asks
+
+    def forward(self, x):
+        return F.dropout(self.inner(x).relu(), 0.3, training=self.training or not self.asks)
+
+
+class Careless(nn.Module):
+    """Drops units whatever the mode, unless it asks."""
+
+    def __init__(self, asks):
+        super().__init__()
+        self.hidden, self.head = Dropping(asks), nn.Linear(24, 3)
+
+    def forward(self, x):
+        return self.head(self.hidden(x))
+
+
+class Distracted(nn.Module):
+    """Drops what it looks at whatever the mode, unless it asks."""
+
+    def __init__(self, asks):
+        super().__init__()
+        self.entry, self.head, self.asks = nn.Linear(1, 8), nn.Linear(8, 3), asks
+
+    def forward(self, x):
+        h = self.entry(x[..., None])
+        rate = 0.2 if self.training or not self.asks else 0.0
+        h = h + F.scaled_dot_product_attention(h, h, h, dropout_p=rate)
+        return self.head((h * x[..., None]).mean(1))
+
+
 class Waiting(nn.Module):
     """Gates that begin half closed: their gradients vanish along time in sound trainings, too."""
 
@@ -336,6 +370,12 @@ PATIENTS = {
     "trained in evaluation mode": (
         lambda: classify(normalised(0.3), sgd(0.1), mode=False), Ailment.WRONG_MODE, ["1", "3"],
     ),
+    "dropout whatever the mode": (
+        lambda: classify(seeded(lambda: Careless(False)), sgd(0.3)), Ailment.WRONG_MODE, ["hidden"],
+    ),
+    "attention that drops whatever the mode": (
+        lambda: classify(seeded(lambda: Distracted(False)), adam(1e-2)), Ailment.WRONG_MODE, [],
+    ),
     "batch norm over one": (
         lambda: classify(normalised(), sgd(0.1), batch_size=1), Ailment.BATCH_OF_ONE, ["1"],
     ),
@@ -442,6 +482,10 @@ TWINS = {
     ),
     "trained in evaluation mode": lambda: classify(
         normalised(0.3), sgd(0.1), mode=False, on_purpose=("1", "3")
+    ),
+    "dropout whatever the mode": lambda: classify(seeded(lambda: Careless(True)), sgd(0.3)),
+    "attention that drops whatever the mode": lambda: classify(
+        seeded(lambda: Distracted(True)), adam(1e-2)
     ),
     "batch norm over one": lambda: classify(normalised(), sgd(0.05), batch_size=8),
     "all weights alike": lambda: classify(tanh(8, 24, 24, 3), sgd(0.3)),
