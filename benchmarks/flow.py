@@ -208,9 +208,7 @@ def methods(course: str) -> list[tuple[str, Integrator]]:
     found: list[tuple[str, Integrator]] = []
     if course == "quadratic":
         found += [("exact", ExactQuadratic())]
-    found += [
-        (OURS, ExponentialAdams(tol)) for tol in TOLS
-    ]
+    found += [(OURS, ExponentialAdams(tol)) for tol in TOLS]
     found += [("exponential Rosenbrock", ExponentialRosenbrock(tol)) for tol in (1e-4, 1e-6)]
     found += [("Chebyshev", RungeKuttaChebyshev(tol)) for tol in (1e-3, 1e-5)]
     found += [("Runge–Kutta 4 at 1/λ₁", RungeKutta4())]

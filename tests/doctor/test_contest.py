@@ -80,11 +80,11 @@ def test_nothing_is_proved_more_often_than_the_level_where_nothing_differs():
 
 def test_a_look_after_two_pairs_keeps_the_level():
     """A/A, looked at after two pairs and, if nothing is proved by then and the mean is a gain,
-    after three: as `contest` does. The level is 5 %, its binomial error 0.6 %; a normal one."""
+    after four: as `contest` does. The level is 5 %, its binomial error 0.6 %; a normal one."""
     generator = np.random.default_rng(2)
     proved = [0, 0]
     for _ in range(1500):
-        control, remedied = (runs_of(generator.normal(1, 0.3, 3)) for _ in range(2))
+        control, remedied = (runs_of(generator.normal(1, 0.3, LOOKS[-1][0])) for _ in range(2))
         for look, (number, share) in enumerate(LOOKS):
             gain = paired_gain(control[:number], remedied[:number], num_compared=1 / share)
             proved[look] += gain.is_proved
@@ -330,7 +330,7 @@ def test_losses_in_other_units_are_compared_as_shares_of_a_constant_answers(slow
     assert tried["learns"].is_proved
 
 
-def test_a_huge_effect_is_proved_in_two_pairs_and_a_smaller_one_in_three(slow):
+def test_a_huge_effect_is_proved_in_two_pairs_and_a_smaller_one_in_four(slow):
     two = replace(slow, control=slow.control[:2])
     rest = list(slow.control[2:])
     ledger = Ledger(lambda *_: None, Budget(1e6, False))
@@ -349,8 +349,22 @@ def test_a_huge_effect_is_proved_in_two_pairs_and_a_smaller_one_in_three(slow):
     huge, worse, small = played(0.3), played(1e-6), played(1e-3)
     assert (huge.is_proved, len(huge.runs)) == (True, 2)
     assert (worse.is_proved, len(worse.runs)) == (False, 2)
-    assert len(small.runs) == 3
-    assert asked == [1]
+    assert len(small.runs) == 4
+    assert asked == [1, 1]
+
+
+def test_a_proof_goes_on_only_as_far_as_the_budget_does(slow):
+    """A pair costs a run with the remedy and one without; two more pairs are twice that."""
+    two = replace(slow, control=slow.control[:2])
+    price = 2 * (slow.control[0].cost + slow.control[1].cost) / two.problem.num_samples
+    spent = 2 * slow.control[0].cost / two.problem.num_samples
+    for left, number in ((price, 2), (price + spent, 4)):
+        ledger = Ledger(lambda *_: None, Budget(1.001 * left, False))
+        remedies = [replace(with_lr("other", 1e-3), is_direct=True)]
+        tried = contest(
+            remedies, two.problem, two, ledger, (0.0, 1.0), more=lambda: slow.control[2]
+        )
+        assert len(tried[0].runs) == number
 
 
 def test_a_remedys_minibatches_take_as_many_samples_in_all(slow):

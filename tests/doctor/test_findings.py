@@ -49,16 +49,16 @@ def no_zero_grad(model, batch, optimizer):
     return loss
 
 
-def summed_over_four(num_calls=0):
-    """Gradients summed up over four minibatches, as people do on purpose."""
+def summed_over(number, num_calls=0):
+    """Gradients summed up over some minibatches, as people do on purpose."""
     calls = [num_calls]
 
     def step(model, batch, optimizer):
         x, y = batch
         loss = F.cross_entropy(model(x), y)
-        (loss / 4).backward()
+        (loss / number).backward()
         calls[0] += 1
-        if calls[0] % 4 == 0:
+        if calls[0] % number == 0:
             optimizer.step()
             optimizer.zero_grad()
         return loss
@@ -161,6 +161,20 @@ class Echo(nn.Module):
         return self.head(self.rnn(torch.cat([x[:, None], silence], 1))[0][:, -1])
 
 
+class Waiting(nn.Module):
+    """Gates that begin half closed: their gradients vanish along time in sound trainings, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(8, 16, batch_first=True)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x):
+        sequence = torch.cat([x[:, None], x.new_zeros(len(x), 15, 8)], 1)
+        sequence[:, -1] = x
+        return self.head(self.rnn(sequence)[0][:, -1])
+
+
 def echo(gain, phi, lr):
     return classify(seeded(lambda: Echo(gain, phi)), sgd(lr, 0.9))
 
@@ -234,6 +248,13 @@ PATIENTS = {
         [],
     ),
     "lr a millionth": (lambda: classify(dense(*SMALL), sgd(1e-6)), Ailment.LR_TOO_SMALL, []),
+    "lr a millionth, minibatches that differ": (
+        lambda: given(dense(8, 8, 1), F.mse_loss, data(None, None, curve), sgd(1e-6), batch_size=4),
+        Ailment.LR_TOO_SMALL, [],
+    ),
+    "a gated network at a tiny rate": (
+        lambda: classify(seeded(Waiting), adam(3e-6)), Ailment.LR_TOO_SMALL, [],
+    ),
     "all weights zero": (
         lambda: classify(scaled(tanh(8, 24, 24, 3), 0.0), sgd(0.1)),
         Ailment.STUCK,
@@ -257,6 +278,10 @@ PATIENTS = {
     ),
     "sum over a batch": (
         lambda: given(dense(8, 24, 3), nn.CrossEntropyLoss(reduction="sum"), data(), sgd(0.5)),
+        Ailment.REDUCTION, [],
+    ),
+    "sum over a batch, thrown far off": (
+        lambda: given(dense(8, 24, 3), nn.CrossEntropyLoss(reduction="sum"), data(), sgd(5.0)),
         Ailment.REDUCTION, [],
     ),
     "targets in the hundreds": (
@@ -348,6 +373,10 @@ TWINS = {
     "lr 50 times the limit": lambda: classify(tanh(*SMALL), sgd(0.5)),
     "lr 100 times the limit, then dead": lambda: classify(dense(8, 24, 24, 3), adam(0.02)),
     "lr a millionth": lambda: classify(dense(*SMALL), sgd(0.3)),
+    "lr a millionth, minibatches that differ": lambda: given(
+        dense(8, 8, 1), F.mse_loss, data(None, None, curve), sgd(0.02), batch_size=4
+    ),
+    "a gated network at a tiny rate": lambda: classify(seeded(Waiting), adam(1e-2)),
     "all weights zero": lambda: classify(tanh(8, 24, 24, 3), sgd(0.3)),
     "NaN in the data": lambda: given(
         Unmasking(dense(8, 24, 3)), F.cross_entropy, data(with_nan), sgd(0.1)
@@ -364,6 +393,9 @@ TWINS = {
     ),
     "sum over a batch": lambda: given(
         dense(8, 24, 3), nn.CrossEntropyLoss(reduction="sum"), data(), sgd(0.005)
+    ),
+    "sum over a batch, thrown far off": lambda: given(
+        dense(8, 24, 3), nn.CrossEntropyLoss(reduction="sum"), data(), sgd(0.01)
     ),
     "targets in the hundreds": lambda: given(
         dense(8, 24, 1), F.mse_loss, data(None, lambda y: 9 * y + 20, curve), adam(0.1)
@@ -386,7 +418,7 @@ TWINS = {
         frozen(dense(8, 24, 24, 3), "2"), sgd(0.1), on_purpose="2.*"
     ),
     "zero_grad forgotten": lambda: classify(
-        dense(8, 24, 3), sgd(0.3, 0.9), step=summed_over_four()
+        dense(8, 24, 3), sgd(0.3, 0.9), step=summed_over(4)
     ),
     "trained in evaluation mode": lambda: classify(
         normalised(0.3), sgd(0.1), mode=False, on_purpose=("1", "3")
@@ -412,6 +444,9 @@ TWINS = {
 }  # fmt: skip
 
 HEALTHY = {
+    "gradients summed over three, whenever one looks": lambda: classify(
+        dense(8, 24, 3), sgd(0.3, 0.9), step=summed_over(3)
+    ),
     "residual, small early gradients": lambda: classify(seeded(Residual), sgd(0.5, 0.9)),
     "many units off": lambda: classify(gaussian(dense(8, 64, 64, 3), 2.0, bias=-0.7), sgd(0.1)),
     "last layer zero": lambda: classify(last_zero(dense(8, 24, 3)), sgd(0.3)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from dataclasses import replace
 from functools import partial
-from math import log
+from math import exp, log
 
 import pytest
 import torch
@@ -16,9 +16,12 @@ from torch import nn
 import thalweg
 from networks import dense, seeded, sgd
 from thalweg import Problem
+from thalweg._budget import Budget
 from thalweg._reduction import Reduction
 from thalweg.doctor import Plan
 from thalweg.doctor._constant import best_constant
+from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._observation import Watching
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import made_optimizer
 from thalweg.doctor.remedies import NotApplicable, any_remedy
@@ -27,10 +30,12 @@ from thalweg.doctor.remedies._missing import dropped_rows
 from thalweg.doctor.remedies._output import (
     loss_of_logits,
     mean_reduction,
+    per_sample,
+    undone,
     without_last_activation,
 )
 from thalweg.doctor.remedies._parameters import given, unfrozen
-from thalweg.doctor.remedies._range_test import least, lr_of_range_test
+from thalweg.doctor.remedies._range_test import least, lr_of_range_test, refined
 from thalweg.doctor.remedies._reset import reset
 from thalweg.doctor.remedies._residual import residual
 from thalweg.doctor.remedies._schedule import cosine
@@ -64,6 +69,14 @@ def unread(problem):
     return Readings(
         problem, passed, Signal.of(passed), None, made, (), plan, None, None
     )  # fmt: skip
+
+
+def watched(problem):
+    """What remedies read that ask for output and loss."""
+    readings = unread(problem)
+    ledger = Ledger(lambda *_: None, Budget(1e6, False))
+    watching = Watching(problem, problem, readings.plan, 0, ledger)
+    return replace(readings, observed=watching.first_steps())
 
 
 def table(seed=0, num_samples=60):
@@ -148,6 +161,15 @@ def test_targets_get_the_shape_of_the_output():
     assert isinstance(reshaped_targets(unread(regression(x, y))), NotApplicable)
 
 
+def test_targets_lose_the_dimension_that_the_output_lacks():
+    x, y = table()
+    problem = regression(x, y, nn.Sequential(dense(8, 6, 1), nn.Flatten(0)))
+    remedy = reshaped_targets(watched(problem))
+    healed = applied(remedy, problem)
+    assert torch.equal(healed.batches[0][1], y.flatten())
+    assert torch.equal(pasted(remedy, y=y)["y"], y.flatten())
+
+
 def test_targets_are_standardised_by_the_training_data():
     x, y = table()
     y = 1000 * y + 5000
@@ -224,6 +246,67 @@ def test_the_sum_becomes_a_mean():
         assert value(healed.loss(output, y)) == pytest.approx(value(loss(output, y)) / 60)
         assert value(problem.loss(output, y)) == value(loss(output, y))
     assert isinstance(mean_reduction(unread(regression(x, y))), NotApplicable)
+
+
+class Squashed(nn.Module):
+    """Squashes its output in forward, where no module can be taken out."""
+
+    def __init__(self, model, squash):
+        super().__init__()
+        self.model, self.squash = model, squash
+
+    def forward(self, x):
+        return self.squash(self.model(x))
+
+
+TWICE = [
+    (partial(torch.softmax, dim=1), F.cross_entropy, F.cross_entropy),
+    (partial(torch.softmax, dim=1), F.nll_loss, F.cross_entropy),
+    (torch.sigmoid, F.binary_cross_entropy_with_logits, F.binary_cross_entropy_with_logits),
+]
+
+
+@pytest.mark.parametrize(("squash", "loss", "right"), TWICE)
+def test_a_squash_of_the_forward_pass_is_undone_in_value_and_gradient(squash, loss, right):
+    x, _ = table()
+    is_binary = loss is F.binary_cross_entropy_with_logits
+    y = (x[:, :3] > 0).double() if is_binary else torch.arange(60) % 3
+    problem = regression(x, y, Squashed(dense(8, 6, 3), squash), loss)
+    remedy = undone(watched(problem))
+    healed = applied(remedy, problem)
+    model = healed.model
+    by_hand = pasted(remedy, old_loss=loss)["loss"]
+    for mended in (healed.loss, by_hand):
+        found, expected = mended(model(x), y), right(model.model(x), y)
+        torch.testing.assert_close(found, expected)
+        weights = list(model.parameters())
+        torch.testing.assert_close(
+            torch.autograd.grad(found, weights), torch.autograd.grad(expected, weights)
+        )
+
+
+def test_what_is_not_squashed_twice_is_not_undone():
+    x, _ = table()
+    problem = regression(x, torch.arange(60) % 3, dense(8, 6, 3), F.cross_entropy)
+    assert isinstance(undone(watched(problem)), NotApplicable)
+    assert isinstance(undone(unread(problem)), NotApplicable)
+
+
+@pytest.mark.parametrize("power", [1, -1])
+def test_a_loss_of_ones_own_no_longer_goes_by_the_number_of_samples(power):
+    x, y = table()
+
+    def own(output, target):
+        return F.mse_loss(output, target) * len(target) ** power
+
+    problem = regression(x, y, loss=own)
+    remedy = per_sample(unread(problem))
+    healed = applied(remedy, problem)
+    output = problem.model(x)
+    expected = F.mse_loss(output, y)
+    torch.testing.assert_close(healed.loss(output, y), expected)
+    torch.testing.assert_close(pasted(remedy, old_loss=own)["loss"](output, y), expected)
+    assert isinstance(per_sample(unread(regression(x, y))), NotApplicable)
 
 
 # -- parameters -----------------------------------------------------------------------------
@@ -439,6 +522,29 @@ def test_the_least_of_a_sweep_lies_below_the_stability_limit(curvature):
 def test_no_rate_helps_where_the_loss_never_falls():
     assert least([1.0] * 20, [1.0] * 20) is None
     assert least([1.0, 2.0], [1.0, 0.0]) is None
+
+
+def test_short_trainings_lead_down_to_the_least_of_their_losses():
+    """By decades' halves from the begin; the least, or a smaller rate that gains as much but a
+    tenth; no more than may be paid."""
+    root = 10**0.5
+    paid = []
+
+    def valley(best, width=1.0):
+        def end(rate):
+            paid.append(rate)
+            return 1 - exp(-((log(rate / best) / log(root) / width) ** 2))
+
+        return end
+
+    assert refined(1.0, valley(1.0), 1.0) == pytest.approx(1.0)
+    assert refined(1.0, valley(1 / root), 1.0) == pytest.approx(1 / root)
+    assert refined(1.0, valley(root), 1.0) == pytest.approx(root)
+    assert refined(1.0, valley(1.0, width=10), 1.0) == pytest.approx(1 / root)
+    paid.clear()
+    refined(1.0, valley(1e-9, width=20), 1.0)
+    assert len(paid) == 4
+    assert refined(1.0, lambda rate: None, 1.0) == 1.0
 
 
 def test_a_range_test_sets_the_rate_and_nothing_else():

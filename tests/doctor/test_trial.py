@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from networks import adam, classify, clusters, dense, regress, seeded, sgd
 from thalweg import Problem, ProblemError
 from thalweg.doctor import Plan
-from thalweg.doctor._trial import CURVE_POINTS, made_optimizer, train
+from thalweg.doctor._trial import CURVE_POINTS, SETTLING, made_optimizer, train
 
 
 def plan_of(problem, num_steps=30, batch_size=32):
@@ -244,3 +244,28 @@ def test_a_run_that_breaks_down_at_once_took_no_step():
     assert run.final_loss == math.inf
     assert run.before.accuracy is not None
     assert run.after.accuracy == 0.0
+
+
+def test_batch_normalisation_is_evaluated_with_the_average_of_the_last_steps():
+    """Whatever it began with: the mean over ten minibatches, and the steps are the same."""
+    model = seeded(lambda: nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 3)))
+    model[0].running_mean.fill_(100.0)
+    problem = classify(model, sgd(0.1))
+    (x, _), plan = problem.data, plan_of(problem, num_steps=SETTLING + 6)
+    own = problem.copied()
+    run = train(own, plan, seed=5)
+    order, generator = [], torch.Generator().manual_seed(5)
+    while len(order) < plan.num_steps:
+        order += torch.randperm(256, generator=generator).split(32)
+    means = torch.stack([x[index].mean(0) for index in order[6 : plan.num_steps]])
+    torch.testing.assert_close(own.model[0].running_mean, means.mean(0))
+    assert own.model[0].momentum == 0.1
+    assert run.after.loss < run.before.loss
+
+
+def test_batch_normalisation_in_evaluation_mode_keeps_its_statistics():
+    model = seeded(lambda: nn.Sequential(nn.BatchNorm1d(8), nn.Linear(8, 3)))
+    problem = replace(classify(model, sgd(0.1)), mode=False)
+    own = problem.copied()
+    train(own, plan_of(problem), seed=5)
+    assert torch.equal(own.model[0].running_mean, torch.zeros(8))

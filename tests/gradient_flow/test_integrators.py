@@ -188,7 +188,7 @@ def test_a_corrected_model_is_the_nearest_symmetric_one_that_agrees(seed, num_ve
     n = 12
     basis, _ = torch.linalg.qr(torch.randn(n, num_vectors, dtype=F64, generator=generator))
     values = torch.randn(num_vectors, dtype=F64, generator=generator).numpy()
-    space = SharpSpace(basis, np.eye(num_vectors), values)
+    space = SharpSpace(basis.T, np.eye(num_vectors), values)
     s, y = torch.randn(2, n, dtype=F64, generator=generator)
     after = space.corrected(1e-6 * s, 1e-6 * y, n)
     before, A = (
@@ -210,14 +210,14 @@ def _padded(values, size):
 
 def test_a_model_in_one_of_its_own_directions_gets_no_larger():
     basis = torch.eye(5, dtype=F64)[:, :2]
-    space = SharpSpace(basis, np.eye(2), np.array([4.0, 1.0]))
+    space = SharpSpace(basis.T, np.eye(2), np.array([4.0, 1.0]))
     after = space.corrected(basis[:, 0], 3 * basis[:, 0], 8)
     assert sorted(after.values) == pytest.approx([1.0, 3.0])
 
 
 def test_the_sharpest_are_kept_where_there_is_room_for_few():
     basis = torch.eye(9, dtype=F64)[:, :8]
-    space = SharpSpace(basis, np.eye(8), np.arange(8.0, 0, -1))
+    space = SharpSpace(basis.T, np.eye(8), np.arange(8.0, 0, -1))
     e = torch.eye(9, dtype=F64)[8]
     after = space.corrected(e, 100 * e, 8)
     assert sorted(after.values) == pytest.approx([3, 4, 5, 6, 7, 8, 100])

@@ -50,6 +50,9 @@ READ_SHARE, LEAST_READ = 0.04, 128
 CONFIRMED = 0.15
 """Of a budget in gradients, for what confirms a suspicion of the first epoch."""
 
+CUT_SHORT = 0.3
+"""Of a whole run's cost, for planning, is that of a training that breaks off."""
+
 SHORTEST = 200
 """Steps that are watched of a problem that cannot be read."""
 
@@ -322,11 +325,12 @@ def _tried(
     problem, training, seed, ledger = case.problem, case.training, case.seed, case.ledger
     scoring = sum(map(num_samples, plan.held_out)) / problem.num_samples / 3
     left = ledger.gradients_left
-    plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring)
+    broken = CUT_SHORT if readings.watched.failure else 1.0
+    plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring, broken)
     if most < NUM_FINALISTS and remedies:
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
-        plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring)
+        plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring, broken)
     may_raise = case.readable is None or readings.watched.error is not None
     run = tolerant if may_raise else train
     is_tight = not ledger.budget.is_seconds and problem.epochs is not None

@@ -52,6 +52,7 @@ class Instruments:
     arrived: set[str] = field(default_factory=set)
     num_steps: int = 0
     is_on: bool = True
+    _is_midway: bool = False
     _fresh: dict[Tensor, Tensor] = field(default_factory=dict)
     _stale: dict[Tensor, Tensor] = field(default_factory=dict)
 
@@ -77,7 +78,10 @@ class Instruments:
     def _arriving(self, name: str, parameter: Tensor) -> Callable[[Tensor], None]:
         def hook(gradient: Tensor) -> None:
             self.arrived.add(name)
-            if not self.is_on:
+            # Between two optimizer steps all gradients are looked at or none: what arrived before
+            # the look began would pass for what the last step had used.
+            if not self.is_on or self._is_midway:
+                self._is_midway = True
                 return
             if parameter in self._fresh:
                 self._fresh[parameter] = self._fresh[parameter] + gradient.detach()
@@ -99,7 +103,7 @@ class Instruments:
         return hook
 
     def _before_step(self) -> None:
-        if not (self.is_on and self._fresh):
+        if self._is_midway or not self._fresh:
             return
         fresh, stale, used, both, decay = 0.0, 0.0, 0.0, 0.0, 0.0
         for group in self.optimizer.param_groups:
@@ -127,6 +131,7 @@ class Instruments:
 
     def _after_step(self) -> None:
         self.num_steps += 1
+        self._is_midway = False
         self._fresh.clear()
         self._stale.clear()
 

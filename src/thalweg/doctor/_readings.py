@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, nan
+from math import inf, isfinite, nan
+from statistics import stdev
 
 import torch
 from scipy.stats import linregress
@@ -20,7 +21,7 @@ from thalweg.doctor._observation import Observation, Stage
 from thalweg.doctor._probe import Probe
 from thalweg.doctor._sample import Sample
 from thalweg.doctor._trial import Plan, Run
-from thalweg.doctor._watch import Watched, attained
+from thalweg.doctor._watch import Watched, attained, minibatch_losses, settling
 from thalweg.passes import Pass
 from thalweg.signal import Signal, TimeSignal, along_time
 
@@ -106,6 +107,19 @@ class Readings:
         losses = self.watched.losses
         return losses[0] if losses else nan
 
+    @cached_property
+    def spread(self) -> float:
+        """Standard deviation of a minibatch's loss by which samples it holds, before any training.
+
+        Cost: a forward pass of 20 minibatches, or of so many as hold 512 samples.
+        """
+        try:
+            problem = self.problem.in_eval_mode()
+            losses = minibatch_losses(problem, self.plan.batch_size)
+        except ThalwegError:
+            return 0.0
+        return stdev(losses) if all(map(isfinite, losses)) else 0.0
+
     @property
     def end(self) -> float:
         """The training loss that training ends with; inf where it broke off."""
@@ -166,7 +180,11 @@ class Readings:
         """Gradients over all data that rules asked for, beside the probes."""
         after = 1.0 if "signal_after" in vars(self) else 0.0
         read = min(1.0, READ_IN_TIME / self.problem.num_samples)
-        return after + (2 * read if vars(self).get("in_time") else 0.0)
+        size = self.plan.batch_size
+        forward = (
+            settling(size) * size / self.problem.num_samples / 3 if "spread" in vars(self) else 0
+        )
+        return after + forward + (2 * read if vars(self).get("in_time") else 0.0)
 
     @cached_property
     def learned(self) -> float:

@@ -8,6 +8,8 @@ from math import inf, isfinite
 from time import perf_counter
 
 import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg._batch import Batch, num_samples
 from thalweg._errors import ProblemError, ThalwegError
@@ -21,6 +23,10 @@ from thalweg._training import born, described, parameters_of, threads, without_l
 
 CURVE_POINTS = 60
 """A curve keeps the means of the training loss over this many stretches of a run."""
+
+
+SETTLING = 10
+"""Last steps of a trial over which batch normalisation averages what it evaluates with."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +140,10 @@ def train(problem: Problem, plan: Plan, seed: int, before: Score | None = None) 
         batches = problem.minibatches(size, generator)
         if size > 1:
             batches = without_leftover(batches, problem.model)
+        averages = Averages(problem.model)
         for step, batch in zip(range(plan.num_steps), batches, strict=False):
+            if step == max(0, plan.num_steps - SETTLING):
+                averages.begin()
             loss = take_step(problem, batch, optimizer, f"step {step} of a trial")
             if not torch.isfinite(loss):
                 place = born(problem, batch)
@@ -142,6 +151,7 @@ def train(problem: Problem, plan: Plan, seed: int, before: Score | None = None) 
                 break
             after_step(step)
             values.append(float(loss))
+        averages.end()
         seconds = perf_counter() - start
         after = (
             Score(inf, before.accuracy and 0.0)
@@ -151,6 +161,35 @@ def train(problem: Problem, plan: Plan, seed: int, before: Score | None = None) 
     steps, losses = _curve(values, plan.num_steps)
     num_scored *= num_passes - bool(failure)
     return Run(seed, steps, losses, before, after, failure, seconds, len(values) * size, num_scored)
+
+
+class Averages:
+    """Statistics of batch normalisation, averaged over the last steps of a trial instead of all.
+
+    A trial is so short that the running ones still hold what they began with, which says nothing of
+    the training. Steps do not depend on them in training mode; elsewhere they are left as they are.
+
+    Source: Wu, Johnson 2021, "Rethinking batch in batch normalization", section 3, averages with
+    the parameters held; over the last steps they cost nothing.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self.momenta = {
+            module: module.momentum
+            for module in model.modules()
+            if isinstance(module, _BatchNorm) and module.training and module.track_running_stats
+        }
+
+    def begin(self) -> None:
+        """Forgets what was averaged so far, and averages evenly from now on."""
+        for module in self.momenta:
+            module.reset_running_stats()
+            module.momentum = None
+
+    def end(self) -> None:
+        """Back to the momenta that they had."""
+        for module, momentum in self.momenta.items():
+            module.momentum = momentum
 
 
 def tolerant(problem: Problem, plan: Plan, seed: int, before: Score | None = None) -> Run:

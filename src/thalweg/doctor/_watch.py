@@ -248,16 +248,24 @@ def settled(watched: Watched, batch_size: int) -> float:
     modes = [(module, module.training) for module in problem.model.modules()]
     problem.model.eval()
     try:
-        with reading(), torch.no_grad():
-            stream = problem.minibatches(batch_size, torch.Generator().manual_seed(0))
-            losses = [
-                float(problem.evaluate(problem.model, b).loss)
-                for b in islice(stream, settling(batch_size))
-            ]
-        mean = fmean(losses)
+        mean = fmean(minibatch_losses(problem, batch_size))
         return mean if mean == mean else inf
     except ThalwegError:
         return inf
     finally:
         for module, mode in modes:
             module.training = mode
+
+
+def minibatch_losses(problem: Problem, batch_size: int) -> list[float]:
+    """The losses of some minibatches, all with the same parameters.
+
+    Raises:
+        ThalwegError: if the model or the loss raises.
+    """
+    with reading(), torch.no_grad():
+        stream = problem.minibatches(batch_size, torch.Generator().manual_seed(0))
+        return [
+            float(problem.evaluate(problem.model, batch).loss)
+            for batch in islice(stream, settling(batch_size))
+        ]

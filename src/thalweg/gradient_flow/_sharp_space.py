@@ -24,16 +24,23 @@ class SharpSpace:
     """A = V Λ Vᵀ, a model of H in the directions that matter; V = QS.
 
     S is kept apart from Q so that a correction is cheap: two columns more, no n × k × k product.
+    A corrected space goes on in the store of the one before, behind the rows that this one looks
+    at; so each is corrected once.
 
     Args:
-        basis: Q, orthonormal columns.
+        store: room for vectors of a basis as rows; the first m are Qᵀ.
         rotation: S, orthonormal columns.
         values: λ, largest magnitude first [loss/param²].
     """
 
-    basis: Float[Tensor, "n m"]
+    store: Float[Tensor, "r n"]
     rotation: NDArray[np.float64]
     values: NDArray[np.float64]
+
+    @property
+    def basis(self) -> Float[Tensor, "n m"]:
+        """Q, orthonormal columns."""
+        return self.store[: len(self.rotation)].T
 
     def coordinates(self, columns: Float[Tensor, "n *c"]) -> NDArray[np.float64]:
         """Vᵀ X."""
@@ -67,8 +74,12 @@ class SharpSpace:
         """
         length = torch.linalg.vector_norm(moved)
         s, y = moved / length, change / length
-        basis, (along, missed) = _extended(self.basis, (s, y - self.multiplied(s)))
-        rotation = np.zeros((basis.shape[1], len(self.values)))
+        store, count = self.store, len(self.rotation)
+        pair = (s, y - self.multiplied(s))
+        for vector in pair:
+            store, count = _with(store, count, vector)
+        along, missed = (_seen(store[:count] @ vector) for vector in pair)
+        rotation = np.zeros((count, len(self.values)))
         rotation[: len(self.rotation)] = self.rotation
         A = (rotation * self.values) @ rotation.T
         A += np.outer(missed, along) + np.outer(along, missed)
@@ -76,11 +87,12 @@ class SharpSpace:
         values, S = np.linalg.eigh(A)
         order = np.argsort(-np.abs(values))
         values, S = values[order], S[:, order]
-        if len(values) <= most:
-            return SharpSpace(basis, S, values)
+        if count <= most:
+            return SharpSpace(store, S, values)
         # Room for corrections to come: the basis is turned and cut once in many of them.
         kept = max(1, most - most // 8)
-        turned = basis @ basis.new_tensor(S[:, :kept])
+        turned = torch.empty_like(store)
+        turned[:kept] = store.new_tensor(S[:, :kept]).T @ store[:count]
         return SharpSpace(turned, np.eye(kept), values[:kept])
 
 
@@ -116,21 +128,24 @@ def sharp_space(
     rest = max(float(dropped.max(initial=0.0)), float(residuals[kept].max(initial=0.0)))
     if run.is_invariant and run.num_products == hessian.size:
         rest = 0.0
-    return SharpSpace(run.basis, S[:, kept], values[kept]), rest
+    return SharpSpace(run.basis.T, S[:, kept], values[kept]), rest
 
 
-def _extended(
-    basis: Float[Tensor, "n m"], vectors: tuple[Tensor, ...]
-) -> tuple[Float[Tensor, "n l"], list[NDArray[np.float64]]]:
-    """The basis with what some vectors add to it, and their coordinates in the new one."""
-    for vector in vectors:
-        rest = vector - basis @ (basis.T @ vector)
-        size = torch.linalg.vector_norm(rest)
-        if bool(size > _NEW * torch.linalg.vector_norm(vector)):
-            rest = rest / size
-            rest = rest - basis @ (basis.T @ rest)  # what rounding left of the basis
-            basis = torch.cat([basis, _unit(rest)[:, None]], 1)
-    return basis, [_seen(basis.T @ vector) for vector in vectors]
+def _with(
+    store: Float[Tensor, "r n"], count: int, vector: Float[Tensor, " n"]
+) -> tuple[Tensor, int]:
+    """The store with what a vector adds to its first `count` rows, and how many they are then."""
+    Q = store[:count]
+    rest = vector - (Q @ vector) @ Q
+    size = torch.linalg.vector_norm(rest)
+    if not bool(size > _NEW * torch.linalg.vector_norm(vector)):
+        return store, count
+    rest = rest / size
+    rest = rest - (Q @ rest) @ Q  # what rounding left of the basis
+    if count == len(store):
+        store = torch.cat([store, torch.empty_like(store[: max(count, 8)])])
+    store[count] = _unit(rest)
+    return store, count + 1
 
 
 def _seen(values: Tensor) -> NDArray[np.float64]:

@@ -68,6 +68,10 @@ class Objective(ABC):
     def forward(self, batch: Batch) -> Evaluation:
         """The loss of a batch with its graph, and what the model returned."""
 
+    def read(self, batch: Batch) -> Evaluation:
+        """The same where no derivative follows; the output may come in a wider dtype."""
+        return self.forward(batch)
+
     @abstractmethod
     def loss_of(self, evaluation: Evaluation, batch: Batch) -> float:
         """The loss of a batch as a number, as exact as can be had."""
@@ -117,7 +121,7 @@ class Objective(ABC):
         """L at the parameters as they are now, NaN or infinite where it is. Cost: ⅓ gradient."""
 
         def own() -> tuple[list[float], list[float]]:
-            passes = [(self.forward(batch), batch) for batch in self.batches]
+            passes = [(self.read(batch), batch) for batch in self.batches]
             if self.versions() != self._versions:
                 raise OptimizerError(
                     "the batch was written into while the step ran, which compares losses on one "
@@ -314,7 +318,21 @@ class ProblemObjective(Objective):
 
     def forward(self, batch: Batch) -> Evaluation:
         """A pass through the live model."""
-        evaluation = self.problem.evaluate(self._model, batch)
+        return self._signed(self.problem.evaluate(self._model, batch))
+
+    def read(self, batch: Batch) -> Evaluation:
+        """A pass whose loss is taken in float64 at once, where `loss_of` would take it anew."""
+        target = call_of(batch, self._model).target
+        if not self._is_widened or not isinstance(target, Tensor) or target.is_floating_point():
+            return self.forward(batch)
+
+        def run(*args: Any, **kwargs: Any) -> Any:
+            output = self._model(*args, **kwargs)
+            return _widened(output) if isinstance(output, Tensor) else output
+
+        return self._signed(self.problem.evaluate(run, batch))
+
+    def _signed(self, evaluation: Evaluation) -> Evaluation:
         if self._sign < 0:
             return Evaluation(-evaluation.loss, evaluation.output)
         return evaluation

@@ -32,6 +32,9 @@ MAX_VIEWS = 3
 FACTOR = 5.0
 """By which λ goes down while the loss falls, and up until it does."""
 
+ALIKE = 0.02
+"""Two λ are one where the steps differ by less than this share: the second is not tried."""
+
 TRUSTED = 0.25
 """Below this share of the predicted decrease a metric is none."""
 
@@ -181,6 +184,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
         self.memory.update(
             tuning=Tuning.fresh(MAX_VIEWS, FIRST_RUNG),
             dampings={str(way): nan for way in range(MAX_VIEWS)},
+            share=nan,
             noisy=0,
             is_stale=0,
         )
@@ -219,6 +223,8 @@ class SaddleFreeNewton(SurfaceOptimizer):
         if (escape := self._escaped(walk, space, best)) is not None:
             best = escape
         self.memory["dampings"][way] = nan if best is None else damping
+        largest = float(space.values.abs().max())
+        self.memory["share"] = nan if best is None or not largest else damping / largest
         self.memory["is_stale"] = int(best is None or walk.ratio(best) < 0.1)
         after = walk.value if best is None else best.loss
         is_sound = best is not None and (walk.ratio(best) > TRUSTED or not self._view.is_measured)
@@ -251,35 +257,43 @@ class SaddleFreeNewton(SurfaceOptimizer):
         self, walk: Walk, space: Subspace, damping: float
     ) -> tuple[float, Attempt | None, Attempt]:
         """The λ at which the loss is lowest, as far as it was tried, and the attempts there."""
+        largest = float(space.values.abs().max()) or 1.0
         if not isfinite(damping):
-            damping = float(space.values.abs().max()) or 1.0
+            # Of another view λ is known as a share of the curvature.
+            share = self.memory["share"]
+            damping = largest * (share if isfinite(share) else 1.0)
 
-        def tried(factor: float = 1.0) -> Attempt:
-            step = factor * saddle_free_step(space.values, space.slopes, damping)
+        def step_at(damping: float) -> Tensor:
+            return saddle_free_step(space.values, space.slopes, damping)
+
+        def tried(step: Tensor) -> Attempt:
             return walk.attempt(space.proposal(step))
 
-        attempt = tried()
+        step = step_at(damping)
+        attempt = tried(step)
         for _ in range(MAX_TRIES):
             if self._is_accepted(walk, attempt) or attempt.is_lost:
                 break
-            damping *= FACTOR
-            attempt = tried()
+            shorter = step
+            while _are_alike(shorter, step):
+                damping *= FACTOR
+                shorter = step_at(damping)
+            step = shorter
+            attempt = tried(step)
         if not self._is_accepted(walk, attempt):
             return damping, None, attempt
         best = attempt
         if not (isinstance(walk.rates, float) and walk.rates == 1.0):
             # A rate is the user's word on the length: what makes steps longer is left out.
             return damping / FACTOR, best, best
-        while damping > 0:
-            damping /= FACTOR
-            attempt = tried()
+        while not _are_alike(longer := step_at(damping / FACTOR), step):
+            attempt = tried(longer)
             if not attempt.loss < best.loss:
-                damping *= FACTOR
                 break
-            best = attempt
+            damping, step, best = damping / FACTOR, longer, attempt
         factor = 2.0
         while walk.ratio(best) > 0.75:
-            attempt = tried(factor)
+            attempt = tried(factor * step)
             if not attempt.loss < best.loss:
                 break
             best, factor = attempt, 2 * factor
@@ -312,3 +326,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
                 break
             found, lowest, length = attempt, attempt.loss, 4 * length
         return found
+
+
+def _are_alike(one: Tensor, other: Tensor) -> bool:
+    return bool(torch.linalg.vector_norm(one - other) <= ALIKE * torch.linalg.vector_norm(other))

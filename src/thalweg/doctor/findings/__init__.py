@@ -49,12 +49,13 @@ CAUSES: tuple[Rule, ...] = (
         wrong_reduction,
     ),
     *(too_much_dropout, weight_decay, clipping, momentum, epsilon, noise),
-    *(vanishing, exploding, vanishing_in_time, exploding_in_time),
-    *(lr_too_large, saturated, bottleneck, dead, lr_too_small),
+    *(vanishing, exploding, exploding_in_time),
+    *(lr_too_large, saturated, bottleneck, dead, lr_too_small, vanishing_in_time),
 )
 """What explains itself: in the data, the step, the settings, the network, in this order."""
 
-_DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small)
+_DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small, vanishing_in_time)
+"""What is asked where nothing else is known: it takes other trainings, or rules them out."""
 
 _EARLY = tuple(rule for rule in CAUSES if rule not in (*_DEAR, no_signal, unlike_held_out))
 

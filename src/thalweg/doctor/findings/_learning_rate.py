@@ -20,6 +20,9 @@ OVERSHOOT = 0.5
 THROWN = 2.0
 """And by this share, where nothing was learned afterwards, was thrown far off."""
 
+LUCK = 4.0
+"""Standard deviations of a minibatch's loss that are no chance."""
+
 NOTHING = 0.1
 """Learning less than this share of the attainable is learning nothing."""
 
@@ -106,12 +109,17 @@ def is_thrown(readings: Readings) -> bool:
 
 
 def _overshoots(readings: Readings, share: float) -> bool:
-    """Whether a minibatch's loss rose so far above the start and a blind answer's, or broke off."""
+    """Whether a minibatch's loss rose so far above the start and a blind answer's, or broke off.
+
+    Farther than the luck of its samples takes it: minibatches of few samples differ by themselves.
+    """
+    if _is_broken(readings):
+        return True
     blind = readings.start if readings.blind_loss is None else readings.blind_loss
-    losses = readings.watched.losses
-    return _is_broken(readings) or max(losses, default=inf) > (1 + share) * max(
-        readings.start, blind
-    )
+    highest, least = max(readings.watched.losses, default=inf), max(readings.start, blind)
+    if not highest > (1 + share) * least:
+        return False
+    return highest > (1 + share) * least + LUCK * readings.spread
 
 
 def _stability(readings: Readings) -> Stability | None:

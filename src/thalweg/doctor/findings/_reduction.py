@@ -8,10 +8,12 @@ import torch
 
 from thalweg._batch import num_samples, take
 from thalweg._errors import ThalwegError
+from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HELPFUL
 from thalweg.doctor._readings import NOT_WELL, Readings
+from thalweg.doctor.findings._learning_rate import is_thrown
 
 CLEAR = 0.8
 """The loss of twice the samples is 2^±this times that of the samples, at least."""
@@ -21,12 +23,13 @@ def wrong_reduction(readings: Readings) -> Finding | None:
     """The loss grows or falls with the number of samples, and the step is wrong by that factor."""
     if readings.trains_well or readings.head.broadcast is not None:
         return None
-    exponent = _exponent(readings)
+    exponent = exponent_of(readings.problem)
     if exponent is None or abs(exponent) < CLEAR:
         return None
     size = readings.plan.batch_size
     # The step is that many times too large or small; a tenth or ten times of it must do better.
-    if (readings.slower if exponent > 0 else readings.faster) < HELPFUL:
+    gain = readings.faster if exponent < 0 else 1.0 if is_thrown(readings) else readings.slower
+    if gain < HELPFUL:
         return None
     how = (
         f"a sum over the {size} samples of a minibatch where the mean is usual, so that its "
@@ -45,15 +48,16 @@ def wrong_reduction(readings: Readings) -> Finding | None:
             "samples of a minibatch": float(size),
         },
         f"the loss of twice the samples is more than {2**CLEAR:.2g} times that of the samples, or "
-        f"less than {2**-CLEAR:.2g} times; another learning rate learns more; and {NOT_WELL}",
+        f"less than {2**-CLEAR:.2g} times; another learning rate learns more, or a step of this "
+        f"one threw the training far off; and {NOT_WELL}",
         abs(exponent) / CLEAR,
         readings.num_seen,
     )
 
 
-def _exponent(readings: Readings) -> float | None:
+def exponent_of(problem: Problem) -> float | None:
     """K of loss ∝ N^k: the same samples once and twice."""
-    problem = readings.problem.copied()
+    problem = problem.copied()
     problem.model.eval()
     try:
         with reading(), torch.no_grad():

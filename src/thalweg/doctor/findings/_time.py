@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from math import inf
 
+import torch
+
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import UNTRAINED, Readings
+from thalweg.doctor.findings._learning_rate import lr_too_large, lr_too_small
 from thalweg.signal import TimeSignal
 
 FACTOR = 1e3
 """Between the ends of a sequence the gradient must change by this before it is worth naming."""
+
+ROUNDED = 1 / torch.finfo(torch.float32).eps
+"""By this after an epoch already: what comes from so far back is rounded away in the sum over time.
+
+Sound recurrent networks shrink gradients, too, and stay on a plateau for a while.
+"""
 
 
 def vanishing_in_time(readings: Readings) -> Finding | None:
@@ -29,8 +38,12 @@ def _told(readings: Readings, ailment: Ailment) -> Finding | None:
     if readings.trains:
         return None
     is_vanishing = ailment is Ailment.VANISHING
-    found = {s.name: s for s in readings.in_time if _change(s, is_vanishing) >= FACTOR}
+    least = ROUNDED if is_vanishing and readings.is_early else FACTOR
+    found = {s.name: s for s in readings.in_time if _change(s, is_vanishing) >= least}
     if not found:
+        return None
+    if is_vanishing and (lr_too_large(readings) or lr_too_small(readings)):
+        # Sound recurrent networks begin like this too: where another rate alone learns, it is that.
         return None
     worst = max(found.values(), key=lambda s: _change(s, is_vanishing))
     assert worst.gradient is not None, "a change is that of a trend"
@@ -50,8 +63,11 @@ def _told(readings: Readings, ailment: Ailment) -> Finding | None:
             "factor per step, high": worst.gradient.high,
         },
         f"the gradient with respect to the hidden state {rule} more than {FACTOR:g} times from the "
-        f"last step in time to the first, its trend is so at 95 % confidence, and {UNTRAINED}",
+        f"last step in time to the first, its trend is so at 95 % confidence, {UNTRAINED}"
+        + (", and no other learning rate gets far in the same steps" if is_vanishing else ""),
         change / FACTOR,
+        # That it does not learn is the evidence: this trend alone is that of sound networks, too.
+        readings.num_seen if is_vanishing else 0,
     )
 
 

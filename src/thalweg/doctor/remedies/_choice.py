@@ -24,6 +24,8 @@ from thalweg.doctor.remedies._normalisation import batch_norm
 from thalweg.doctor.remedies._output import (
     loss_of_logits,
     mean_reduction,
+    per_sample,
+    undone,
     without_last_activation,
 )
 from thalweg.doctor.remedies._parameters import given, unfrozen
@@ -57,8 +59,8 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.DATA_NOT_FINITE: (dropped_rows,),
     Ailment.TARGET_SHAPE: (reshaped_targets,),
     Ailment.TARGET_RANGE: (without_last_activation, standardised_targets, loss_of_logits),
-    Ailment.OUTPUT_LOSS: (without_last_activation, loss_of_logits),
-    Ailment.REDUCTION: (mean_reduction, lr_of_range_test, lr_divided, lr_divided_more),
+    Ailment.OUTPUT_LOSS: (without_last_activation, loss_of_logits, undone),
+    Ailment.REDUCTION: (mean_reduction, per_sample, lr_of_range_test, lr_divided, lr_divided_more),
     Ailment.TARGET_SCALE: (standardised_targets, lr_divided, adam),
     Ailment.INPUT_SCALE: (standardised_inputs, batch_norm),
     Ailment.OUTLIERS: (clipped_inputs, standardised_inputs),

@@ -7,12 +7,14 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
-from thalweg._loss import Kind, known_loss
+from thalweg._loss import Kind, known_loss, logits_of
 from thalweg._problem import Problem
 from thalweg.doctor._readings import Readings
+from thalweg.doctor.findings._reduction import exponent_of
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 from thalweg.doctor.remedies._surgery import put
 
@@ -90,6 +92,88 @@ def mean_reduction(readings: Readings) -> Remedy | NotApplicable:
         changes_loss=True,
         is_direct=True,
     )
+
+
+def per_sample(readings: Readings) -> Remedy | NotApplicable:
+    """A loss of one's own times or over the number of samples, so that it does not go by that."""
+    name = "the loss times a power of the number of samples"
+    problem = readings.problem
+    loss = problem.loss
+    if loss is None or not problem.loss_takes_target:
+        return NotApplicable(name, "the loss does not see the targets, and so not their number")
+    if problem.step is not None:
+        return NotApplicable(name, "the step of your own calls its loss itself")
+    exponent = exponent_of(problem)
+    power = 0 if exponent is None else -round(exponent)
+    if not power:
+        return NotApplicable(name, "the loss does not grow or fall with the number of samples")
+
+    def mended(output: Any, target: Any) -> Any:
+        return loss(output, target) * float(len(target)) ** power
+
+    by = {1: "* len(target)", -1: "/ len(target)"}.get(power, f"* len(target) ** {power}")
+    return Remedy(
+        "the loss divided by the number of samples" if power < 0 else
+        "the loss no longer divided by the number of samples twice",
+        f"loss = lambda output, target: old_loss(output, target) {by}",
+        lambda problem, _: replace(problem, loss=mended),
+        changes_loss=True,
+        is_direct=True,
+    )  # fmt: skip
+
+
+LEAST = 1e-30
+"""Probabilities are taken to be this at least, above what float32 calls zero."""
+
+
+def undone(readings: Readings) -> Remedy | NotApplicable:
+    """The inverse of the last squash before the loss, where it stands in the forward pass itself.
+
+    Cross-entropy takes its softmax of logits, and softmax(log p) = p; σ(log p − log(1 − p)) = p. So
+    what follows is the loss of the network without its own last squash.
+    """
+    name = "the last squash undone before the loss"
+    problem = readings.problem
+    loss = problem.loss
+    if loss is None or not problem.loss_takes_target or readings.observed is None:
+        return NotApplicable(name, "the loss does not see output and target")
+    if problem.step is not None:
+        return NotApplicable(name, "the step of your own calls its loss itself")
+    if _last_activation(problem.model) is not None:
+        return NotApplicable(name, "the network ends in a module that can be taken out")
+    squash = UNDONE.get((readings.head.kind, readings.head.final))
+    if squash is None:
+        return NotApplicable(name, "the network does not end in a squash that the loss takes again")
+    inverse, code = squash
+
+    def mended(output: Any, target: Any) -> Any:
+        return loss(inverse(logits_of(output)), target)
+
+    return Remedy(
+        f"{name} ({readings.head.final})",
+        f"# better: leave the {readings.head.final} out of forward; else\n"
+        f"loss = lambda output, target: old_loss({code}, target)",
+        lambda problem, _: replace(problem, loss=mended),
+        changes_loss=True,
+        is_direct=True,
+    )
+
+
+def _log(p: Tensor) -> Tensor:
+    return p.clamp_min(LEAST).log()
+
+
+def _logit(p: Tensor) -> Tensor:
+    return torch.logit(p, torch.finfo(p.dtype).eps)
+
+
+UNDONE: dict[tuple[Kind | None, str], tuple[Callable[[Tensor], Tensor], str]] = {
+    (Kind.CLASSES, "softmax"): (_log, f"output.clamp_min({LEAST:g}).log()"),
+    (Kind.LOG_CLASSES, "softmax"): (_log, f"output.clamp_min({LEAST:g}).log()"),
+    (Kind.CLASSES, "sigmoid"): (_logit, "torch.logit(output, 1e-7)"),
+    (Kind.BINARY_LOGITS, "sigmoid"): (_logit, "torch.logit(output, 1e-7)"),
+}
+"""By loss and last squash: its inverse, and that as code."""
 
 
 def _last_activation(model: nn.Module) -> str | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._data import targets_of, with_targets
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
@@ -10,17 +12,20 @@ NO_TARGETS = "the targets are no single tensor of values"
 
 
 def reshaped_targets(readings: Readings) -> Remedy | NotApplicable:
-    """Targets of the shape (n, 1) where the output has it."""
+    """Targets of the shape (n, 1) where the output has it, of (n,) where it has that."""
     name = "targets in the shape of the output"
     y = targets_of(readings.problem)
     if y is None:
         return NotApplicable(name, NO_TARGETS)
-    if y.ndim > 1 or not y.is_floating_point():
-        return NotApplicable(name, "they have more than one dimension already, or are classes")
+    seen = readings.observed.head.output_shape if readings.observed else ()
+    shape = seen[1:] if seen else (1,)
+    if not y.is_floating_point() or prod(shape) != prod(y.shape[1:]) or shape == y.shape[1:]:
+        return NotApplicable(name, "they have as many dimensions already, or are classes")
+    sizes = "".join(f", {size}" for size in shape)
     return Remedy(
         name,
-        "y = y.reshape(len(y), 1)",
-        lambda problem, _: with_targets(problem, lambda y: y.reshape(len(y), 1)),
+        f"y = y.reshape(len(y){sizes})",
+        lambda problem, _: with_targets(problem, lambda y: y.reshape(len(y), *shape)),
         changes_loss=True,
         is_direct=True,
     )

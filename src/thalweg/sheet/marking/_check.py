@@ -136,6 +136,7 @@ def check(
                 judge.read(item)
             else:
                 judge.pass_over(item)
+        judge.finish()
     return CheckedSolution(text, tuple(judge.steps), title or "a worked solution")
 
 

@@ -7,6 +7,7 @@ import re
 from thalweg.sheet.marking._chain import Chain
 from thalweg.sheet.marking._digits import is_numeric
 from thalweg.sheet.marking._prior import Priors
+from thalweg.sheet.marking._roots import Roots
 from thalweg.sheet.marking._weighing import Weighing
 from thalweg.symbolic._expression import Call, Name
 from thalweg.symbolic.paper import Derivative
@@ -17,7 +18,7 @@ _CONDITION = re.compile(
     re.IGNORECASE,
 )
 _SOLVING = re.compile(
-    r"(?:solve|setze|set|setting|löse|lösen|résou\w*|null\w*|zero|zéro|critical|kritisch\w*|"
+    r"(?:solve|setze|set|setting|löse|lösen|résou\w*|null\w*|zero|zéro|root|wurzel|racine|equation|gleichung|équation|critical|kritisch\w*|"
     r"condition|bedingung|stationär\w*|optimum|minimum|extrem\w*|must|muss|soll|doit)",
     re.IGNORECASE,
 )
@@ -30,10 +31,12 @@ class Conditions:
     Args:
         weighing: what expressions come to.
         priors: what is known of a target.
+        roots: which letters were unknowns before.
     """
 
-    def __init__(self, weighing: Weighing, priors: Priors) -> None:
+    def __init__(self, weighing: Weighing, priors: Priors, roots: Roots) -> None:
         self._weighing = weighing
+        self._roots = roots
         self._priors = priors
 
     def why_set_aside(self, chain: Chain, text: str, before: str) -> str:
@@ -50,7 +53,18 @@ class Conditions:
                 return "a condition, not a result"
         if _ZERO.fullmatch(text) and self._is_to_be_solved(chain, before):
             return "an equation to be solved"
+        if self._is_another(chain, before):
+            return "another equation to be solved"
         return ""
+
+    def _is_another(self, chain: Chain, before: str) -> bool:
+        """3x = 12 behind 2x = 6, x = 3: the unknown of one exercise is that of the next."""
+        head = chain.head
+        if head is None or isinstance(head, Name) or chain.target is not None:
+            return False
+        names = head.names
+        is_anew = bool(_SOLVING.search(before)) or self._weighing.is_from_before(names)
+        return is_anew and self._roots.was_found(names)
 
     def _is_to_be_solved(self, chain: Chain, before: str) -> bool:
         """f(x) = 0, where f(x) is something else here."""

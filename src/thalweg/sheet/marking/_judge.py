@@ -24,10 +24,11 @@ from thalweg.sheet.marking._roots import Roots
 from thalweg.sheet.marking._runs import runs_of
 from thalweg.sheet.marking._settling import settle
 from thalweg.sheet.marking._step import Step
+from thalweg.sheet.marking._tables import Tables
 from thalweg.sheet.marking._two_signs import TwoSigns
 from thalweg.sheet.marking._values import Values
 from thalweg.sheet.marking._weighing import Weighing
-from thalweg.symbolic._expression import Expression
+from thalweg.symbolic._expression import Binary, Expression, Name, Operator
 from thalweg.symbolic.paper import (
     Hand,
     Mark,
@@ -44,7 +45,7 @@ _RESULTS = re.compile(
 )
 """Heads of columns with values of quantities."""
 
-_ZERO = re.compile(r"[\\,;!\s]*0[.,\s]*")
+_RELATED = re.compile(r"[=≈]|\\approx")
 
 
 class Judge:
@@ -67,10 +68,11 @@ class Judge:
         self._claims = Claims(ledger, priors, rebinding, self._marks)
         self._members = Members(ledger, weighing, self._claims)
         self._heads = Heads(ledger, weighing)
-        self._conditions = Conditions(weighing, priors)
+        self._conditions = Conditions(weighing, priors, self._roots)
         self._formulas = Formulas(values, weighing, priors, rebinding, self._marks)
         self._relations = Relations(weighing, priors, self._members, self._marks, self._roots)
         self._two_signs = TwoSigns(ledger, self._marks, self._roots)
+        self._tables = Tables(values, weighing, self._marks, hand)
         self._last: Chain | None = None
 
     @property
@@ -80,6 +82,8 @@ class Judge:
 
     def read(self, item: Item) -> None:
         """Judges what an item says."""
+        if not isinstance(item, Row):
+            self._tables.end()
         if isinstance(item, Turn):
             self._ledger.turn += 1
             self._last = None
@@ -89,6 +93,10 @@ class Judge:
             self._row(item)
         else:
             self._stretch(item)
+
+    def finish(self) -> None:
+        """Judges what was kept until more would come."""
+        self._tables.end()
 
     def pass_over(self, item: Stretch | Row | Skipped) -> None:
         """Says of an item that it was not judged."""
@@ -119,7 +127,12 @@ class Judge:
         cells = [cell for cell in row.cells if cell.text.strip()]
         if len(cells) < 2:
             return
-        if any(re.search(r"[=≈]|\\approx", cell.text) for cell in cells):
+        if any(_RELATED.search(cell.text) for cell in cells):
+            is_valued = len(cells) == 2 and not _RELATED.search(cells[1].text)
+            if is_valued and re.search(r"\d", cells[1].text):
+                # L = ½(o − y)² in one cell, its value in the next.
+                self._joined(cells, row.line)
+                return
             for cell in cells:
                 self._stretch(cell)
             return
@@ -127,20 +140,24 @@ class Judge:
             return
         is_listing = len(cells) == 2 or any(_RESULTS.search(head) for head in row.header)
         if not is_listing or re.fullmatch(r"\s*[\d.,]+\s*", cells[0].text) or len(cells) > 3:
-            text = " | ".join(cell.text for cell in cells)
-            self._marks.unread(row.line, text, "a table", "")
+            self._tables.take(row)
             return
+        self._tables.end()
+        self._joined(cells, row.line)
+
+    def _joined(self, cells: Sequence[Stretch], line: int) -> None:
+        """The cells of a row as one chain."""
         joined = " = ".join(cell.text.strip() for cell in cells)
         is_plain = all(cell.is_plain for cell in cells) and "\\" not in joined
         hand = Hand(self._hand.has_comma, is_plain)
         self._last = None
-        self._chains(pieces_of(joined, hand), Passage(Stretch(joined, row.line), hand))
+        self._chains(pieces_of(joined, hand), Passage(Stretch(joined, line), hand))
         self._last = None
 
     # Chains
 
     def _chains(self, pieces: Sequence[Piece], passage: Passage) -> None:
-        for members in chains_of(pieces):
+        for members in chains_of(_without_brackets(pieces)):
             try:
                 self._judge(members, passage)
             except BudgetSpentError:
@@ -170,8 +187,13 @@ class Judge:
     def _chain(self, members: Sequence[Member], passage: Passage) -> Chain | None:
         first = members[0]
         if len(members) == 1 and not first.relation:
-            # A formula without a relation claims nothing.
+            # A formula without a relation claims nothing, unless statements stand within it.
             self._last = None
+            if any(piece.mark is Mark.OPEN for piece in first.pieces) and any(
+                piece.mark is Mark.RELATION for piece in first.pieces
+            ):
+                line, text = passage.line_of(first), passage.text_of(first)
+                self._marks.unread(line, text, "statements within an environment", "")
             return None
         if first.pieces:
             chain = self._begun(first, passage)
@@ -224,10 +246,18 @@ class Judge:
         text = passage.text_of(members[1])
         why = self._conditions.why_set_aside(chain, text, passage.before)
         if why:
-            if chain.head is not None and _ZERO.fullmatch(text):
-                self._roots.solve(chain.head)
+            if chain.head is not None and not isinstance(chain.head, Name):
+                self._set_aside(chain.head, members[1], passage)
             self._marks.unread(chain.line, text, why, chain.subject)
         return bool(why)
+
+    def _set_aside(self, head: Expression, member: Member, passage: Passage) -> None:
+        """What is set aside may be an equation, by which a letter gets its values."""
+        try:
+            right = self._members.read(member, passage)
+        except FormulaError:
+            return
+        self._roots.solve(head if _is_zero(right) else Binary(Operator.MINUS, head, right))
 
     def _member(self, chain: Chain, member: Member, passage: Passage) -> None:
         line = passage.line_of(member) if member.pieces else chain.line
@@ -248,6 +278,20 @@ class Judge:
         else:
             self._formulas.judge(chain, link, member, passage)
         chain.links.append(link)
+
+
+def _without_brackets(pieces: Sequence[Piece]) -> Sequence[Piece]:
+    """$(z = 6)$ as z = 6: brackets around all that stands there."""
+    if len(pieces) < 3 or not pieces[0].is_sign("(") or not pieces[-1].is_sign(")"):
+        return pieces
+    depth = 0
+    is_related = False
+    for at, piece in enumerate(pieces):
+        depth += piece.is_sign("(", "[", "{", r"\{") - piece.is_sign(")", "]", "}", r"\}")
+        if depth == 0 and at + 1 < len(pieces):
+            return pieces
+        is_related = is_related or (depth == 1 and piece.mark is Mark.RELATION)
+    return pieces[1:-1] if is_related else pieces
 
 
 def _is_zero(node: Expression) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ _POINTS = np.cos(np.pi * (2 * np.arange(9) + 1) / 18)
 _OF_ALL = re.compile(r"1\W?2(?:\W?3)?|±")
 """What stands below the letter of all."""
 
-_OF_ROOT = re.compile(r"[1-4]|[+-]|max|min")
+_OF_ROOT = re.compile(r"[1-4]|[+*-]|max|min|opt|star")
 """What stands below the letter of one root; x_0 is where an iteration begins."""
 
 _BEGINNING = re.compile(
@@ -74,6 +74,7 @@ class Roots:
         self._values = values
         self._ledger = values.ledger
         self._families: dict[str, _Family] = {}
+        self._found: set[str] = set()
         self._systems: dict[tuple[int, frozenset[str]], list[Expression]] = {}
 
     def offer(self, key: str, roots: Sequence[Root]) -> None:
@@ -87,7 +88,7 @@ class Roots:
             key: the name.
             before: the words before it; a value that is chosen is none that was found.
         """
-        stem, index = _stem(key), key[len(_stem(key)) :].lstrip("_")
+        stem, index = _stem(key), key[len(_stem(key)) :].lstrip("_^")
         family = self._families.get(stem)
         if family is None or family.turn != self._ledger.turn or _BEGINNING.search(before):
             return ()
@@ -97,13 +98,19 @@ class Roots:
             return ()
         return tuple(root for at, root in enumerate(family.roots) if at not in family.used)
 
+    def was_found(self, names: Iterable[str]) -> bool:
+        """Whether the value of one of these names was found by solving an equation."""
+        return any(name in self._found for name in names)
+
     def note(self, key: str | None, shown: Sequence[Band]) -> None:
         """Counts a chain that has come to its end: one more root is named, or time has passed."""
         stem = _stem(key) if key else ""
         for letter, family in list(self._families.items()):
             if letter != stem:
                 family.age += 1
-            elif key != stem and shown:
+            else:
+                self._found.add(key or "")
+            if letter == stem and key != stem and shown:
                 free = (at for at in range(len(family.roots)) if at not in family.used)
                 met = (at for at in free if _is_met(family.roots[at], shown[0]))
                 family.used.update([found] if (found := next(met, None)) is not None else [])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from thalweg._errors import FormulaError
 from thalweg.sheet.marking._algebra import Reading
 from thalweg.sheet.marking._band import Band, UnknownValueError, any_overlap, is_same
@@ -70,6 +72,12 @@ class Weighing:
     def has_value(self, node: Expression) -> bool:
         """Whether it comes to something."""
         return bool(self.bands(node, View.TRUE))
+
+    def is_from_before(self, names: Iterable[str]) -> bool:
+        """Whether one of these was last said in an earlier part of the page."""
+        ledger = self._values.ledger
+        found = [ledger.find(name) for name in names]
+        return any(each is not None and each.turn < ledger.turn for each in found)
 
     def is_tainted(self, node: Expression) -> bool:
         """Whether something in a formula is carried on from an error."""

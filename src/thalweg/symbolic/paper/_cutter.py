@@ -17,6 +17,9 @@ _ENVIRONMENT = re.compile(r"\\(begin|end)\s*\{\s*([A-Za-z]+\*?)\s*\}")
 _COMMAND = re.compile(r"\\([A-Za-z]+|.)", re.DOTALL)
 _LETTERS = re.compile(r"[A-Za-z]+")
 _PLAIN_NAME = re.compile(r"[A-Za-z]+(?:_?[A-Za-z0-9]+)*")
+_LOST = frozenset(("times", "approx", "partial", "nabla", "odot", "leq", "geq", "neq"))
+"""Commands that are no words of mathematics without their backslash."""
+
 _GROUP = re.compile(r"\s*\{[^{}]*\}")
 _OPENING = re.compile(r"\s*\{")
 _UP_TO_CLOSING = re.compile(r"[^{}]*\}")
@@ -153,7 +156,22 @@ class _Cutter:
         if self._hand.is_plain and letter.isalpha() and letter not in _signs.SPECIAL_LETTERS:
             found = _PLAIN_NAME.match(self._text, self._at)
         found = found or _LETTERS.match(self._text, self._at)
+        if found is not None and self._has_lost_backslash(found[0], found.end()):
+            return self._known_command(found[0], found.end())
         return found is not None and self._add(Mark.WORD, found[0], found.end())
+
+    def _has_lost_backslash(self, word: str, end: int) -> bool:
+        r"""Whether a reader of print has left out the \ of a command: frac{1}{2}, 4 cdot 1.5."""
+        if word == "frac":
+            return self._text[end : end + 1] == "{"
+        return word == "cdot" or (not self._hand.is_plain and word in _LOST)
+
+    def _known_command(self, name: str, end: int) -> bool:
+        if name in _commands.SIGNS:
+            return self._add(Mark.SIGN, _commands.SIGNS[name], end)
+        if name in _commands.RELATIONS:
+            return self._add(Mark.RELATION, _commands.RELATIONS[name], end)
+        return self._add(Mark.COMMAND, name, end)
 
     def _other(self) -> bool:
         text, at = self._text, self._at

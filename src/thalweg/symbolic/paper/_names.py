@@ -41,6 +41,9 @@ class Names:
                 break
             elif now.text.startswith("_"):
                 parts.append(self.lowered())
+            elif stem == "e" and place.hand.is_plain and not place.known.is_value("e"):
+                # e^(a) is a power where e is no quantity of the page.
+                break
             elif (index := self._index_above()) is not None:
                 above += f"^{index}"
             elif now.text in ("'", "''") and not place.opens_arguments(1):
