@@ -148,6 +148,7 @@ CLAIMS = [
     (r"$\lfloor \frac{7}{2} \rfloor + \lceil 0.5 \rceil = 4$", None),
     (r"$\lfloor \frac{7}{2} \rfloor = 4$", "4"),
     # Frames
+    (r"Note $(z = 3 \cdot 2 = 7)$", "7"),
     (r"$$\boxed{a = 3 \cdot 4 = 12}$$", None),
     (r"$$\boxed{a = 3 \cdot 4 = 13}$$", "13"),
     (r"\boxed{a = 3 \cdot 4 = 13}", "13"),
@@ -202,6 +203,7 @@ def test_what_is_wrong_of_a_line(page, wrong):
         r"$y \in \{0, 1\}$",
         r"$X \in \mathbb{R}^{4 \times 3}$",
         r"$$\int_0^2 x\, dx = 2$$",
+        r"$$\begin{cases} a = 3 \cdot 2 = 7 \\ \text{so } b \end{cases}$$",
     ],
 )
 def test_what_is_not_judged_is_listed(page):
@@ -249,8 +251,27 @@ def test_nonsense_never_crashes(text):
         "$x = __import__('os').system('true') = 3$",
         "word = 1 + 1 = 2 \n" * 20_000,
         "$x|_ = 3$",
+        "$" + "\\boxed{" * 20_000 + "x = 1" + "}" * 20_000 + "$",
+        "$$" + "\\begin{cases} x=1 \\\\ " * 5_000 + "\\end{cases}" * 5_000 + "$$",
+        "$x = 5" + "!" * 20_000 + " = 3$",
+        "$x = 2 " + "\\pm \\sqrt{1} " * 2_000 + " = 3$",
+        "$f(x)=x^2$\n\n" + "| x | f(x) |\n|-|-|\n| 1 | 1 |\n| 2 | 5 |\n\n" * 10_000,
+        "$t^4 - 7t^3 + 11 = 0$\n" * 10_000,
     ],
-    ids=["tower", "brackets", "fractions", "code", "long", "bar"],
+    ids=[
+        "tower",
+        "brackets",
+        "fractions",
+        "code",
+        "long",
+        "bar",
+        "frames",
+        "cases",
+        "factorials",
+        "signs",
+        "tables",
+        "equations",
+    ],
 )
 def test_hostile_pages_are_answered_soon(text):
     start = time.process_time()

@@ -157,7 +157,7 @@ class Judge:
     # Chains
 
     def _chains(self, pieces: Sequence[Piece], passage: Passage) -> None:
-        for members in chains_of(pieces):
+        for members in chains_of(_without_brackets(pieces)):
             try:
                 self._judge(members, passage)
             except BudgetSpentError:
@@ -187,8 +187,13 @@ class Judge:
     def _chain(self, members: Sequence[Member], passage: Passage) -> Chain | None:
         first = members[0]
         if len(members) == 1 and not first.relation:
-            # A formula without a relation claims nothing.
+            # A formula without a relation claims nothing, unless statements stand within it.
             self._last = None
+            if any(piece.mark is Mark.OPEN for piece in first.pieces) and any(
+                piece.mark is Mark.RELATION for piece in first.pieces
+            ):
+                line, text = passage.line_of(first), passage.text_of(first)
+                self._marks.unread(line, text, "statements within an environment", "")
             return None
         if first.pieces:
             chain = self._begun(first, passage)
@@ -273,6 +278,20 @@ class Judge:
         else:
             self._formulas.judge(chain, link, member, passage)
         chain.links.append(link)
+
+
+def _without_brackets(pieces: Sequence[Piece]) -> Sequence[Piece]:
+    """$(z = 6)$ as z = 6: brackets around all that stands there."""
+    if len(pieces) < 3 or not pieces[0].is_sign("(") or not pieces[-1].is_sign(")"):
+        return pieces
+    depth = 0
+    is_related = False
+    for at, piece in enumerate(pieces):
+        depth += piece.is_sign("(", "[", "{", r"\{") - piece.is_sign(")", "]", "}", r"\}")
+        if depth == 0 and at + 1 < len(pieces):
+            return pieces
+        is_related = is_related or (depth == 1 and piece.mark is Mark.RELATION)
+    return pieces[1:-1] if is_related else pieces
 
 
 def _is_zero(node: Expression) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from thalweg.symbolic.paper._brackets import after, matches_of
+from thalweg.symbolic.paper._brackets import matches_of
 from thalweg.symbolic.paper._pieces import Mark, Piece
 
 _LISTING = frozenset(("cases", "dcases", "array", "matrix", "rcases", "empheq"))
@@ -30,23 +30,23 @@ def unwrapped(pieces: Sequence[Piece]) -> list[Piece]:
 
 
 def _without_frames(pieces: list[Piece]) -> list[Piece]:
-    found: list[Piece] = []
-    closing: set[int] = set()
-    at = 0
-    while at < len(pieces):
-        piece = pieces[at]
-        if at in closing:
-            at += 1
-            continue
-        if piece.mark is Mark.STYLE and at + 1 < len(pieces) and pieces[at + 1].is_sign("{"):
-            end = after(pieces, at + 1)
-            if _has_relation(pieces, at + 2, end - 1):
-                closing.add(end - 1)
-                at += 2
-                continue
-        found.append(piece)
-        at += 1
-    return found
+    """In one pass: each group knows, where it ends, whether a statement stood in it."""
+    dropped: set[int] = set()
+    waiting: list[tuple[int, bool]] = []
+    related: list[bool] = [False]
+    for at, piece in enumerate(pieces):
+        if piece.mark is Mark.RELATION:
+            related[-1] = True
+        elif piece.mark is Mark.OPEN or piece.is_sign("{", "(", "[", r"\{"):
+            is_frame = piece.is_sign("{") and at > 0 and pieces[at - 1].mark is Mark.STYLE
+            waiting.append((at, is_frame))
+            related.append(False)
+        elif waiting and (piece.mark is Mark.CLOSE or piece.is_sign("}", ")", "]", r"\}")):
+            start, is_frame = waiting.pop()
+            if related.pop() and is_frame and piece.is_sign("}"):
+                dropped |= {start - 1, start, at}
+                related[-1] = True
+    return [piece for at, piece in enumerate(pieces) if at not in dropped]
 
 
 def _has_relation(pieces: Sequence[Piece], start: int, end: int) -> bool:
@@ -65,9 +65,14 @@ def _without_listings(pieces: list[Piece]) -> list[Piece]:
     matches = matches_of(pieces)
     dropped: set[int] = set()
     turned: set[int] = set()
+    upto = 0
     for start, piece in enumerate(pieces):
         end = matches.get(start, start)
-        if piece.mark is not Mark.OPEN or piece.text not in _LISTING or end <= start:
+        if piece.mark is not Mark.OPEN or end <= start or start < upto:
+            continue
+        # What stands within an environment belongs to it.
+        upto = end
+        if piece.text not in _LISTING:
             continue
         before = start - 1
         has_brace = before >= 0 and pieces[before].is_sign(r"\{", "{")
