@@ -271,7 +271,7 @@ def test_nonsense_never_crashes(text):
         "signs",
         "tables",
         "equations",
-    ],  # fmt: skip
+    ],
 )
 def test_hostile_pages_are_answered_soon(text):
     start = time.process_time()
