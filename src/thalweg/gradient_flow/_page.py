@@ -53,11 +53,12 @@ def _lead(flow: Flow) -> str:
     parts = [f"{flow.ending[0].upper()}{flow.ending[1:]}." if flow.ending else ""]
     parts.append(f"What the loss fell by and ∫‖∇L‖² differ by {_share(flow.energy_defect)} of it.")
     if flow.stiffness is not None:
-        s = flow.stiffness
+        s, steps = flow.stiffness, max(flow.stiffness.steps_of_descent, 1)
         parts.append(
             f"The sharpest direction is {s.ratio:.3g} times as fast as the way the flow goes at "
-            f"the end; gradient descent would need at least {max(s.steps_of_descent, 1):,.0f} "
-            f"steps, and the integrator took {flow.num_steps:,}."
+            f"the end; gradient descent would need at least {steps:,.0f} "
+            f"{'step' if round(steps) == 1 else 'steps'}, and the integrator took "
+            f"{flow.num_steps:,}."
         )
     return " ".join(part for part in parts if part)
 

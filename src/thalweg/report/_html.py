@@ -48,6 +48,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters["prose"] = _prose
+    environment.filters["number"] = _number
     environment.filters["formulas"] = with_formulas
     environment.filters["plot"] = _plot
     environment.filters["kind"] = lambda block: type(block).__name__
@@ -74,6 +75,13 @@ def _prose(text: str) -> Markup:
         Markup("<code>{}</code>").format(part) if number % 2 else escape(typeset(part))
         for number, part in enumerate(parts)
     )
+
+
+def _number(text: str) -> Markup:
+    """A cell of numbers: a doubt in brackets may stand below its value, neither is broken."""
+    parts = re.split(r" (?=\()", str(text))
+    whole = Markup('<span class="whole">{}</span>')
+    return Markup(" ").join(whole.format(_prose(part)) for part in parts)
 
 
 _MARKUP = re.compile(r"<(?!/?(?:b|i|em|sub|sup|extra)>|br/?>)")

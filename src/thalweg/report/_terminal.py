@@ -12,6 +12,7 @@ from rich.table import Table as Grid
 from rich.text import Text as Words
 
 from thalweg.report._blocks import Block, Code, Facts, Figure, Marked, Table, Text
+from thalweg.report._numerals import spaced
 from thalweg.report._page import Page, Section
 from thalweg.report._spelling import spelled
 from thalweg.report._tone import Tone
@@ -132,7 +133,7 @@ class _Printer:
     def _marked(self, block: Marked) -> None:
         self._caption(block.caption)
         for line in block.lines:
-            self._show(self._indented(self._words(f"{line.number:>4}  {line.text}")))
+            self._show(self._indented(self._verbatim(f"{line.number:>4}  {line.text}")))
             for mark in line.marks:
                 said = f"      {_MARKS[mark.tone]} {mark.word} {mark.text}".rstrip()
                 self._show(self._indented(self._words(said, _STYLES[mark.tone])))
@@ -143,7 +144,7 @@ class _Printer:
         for text in block.text.rstrip().splitlines():
             # Lines to copy are never wrapped or cut.
             self._console.print(
-                self._words(f"    {text}".rstrip(), "cyan"),
+                self._verbatim(f"    {text}".rstrip(), "cyan"),
                 no_wrap=True,
                 overflow="ignore",
                 crop=False,
@@ -163,6 +164,9 @@ class _Printer:
         return mark.append(f" ({tone.word})" if tone.word else "", "not bold")
 
     def _words(self, text: str, style: str = "") -> Words:
+        return self._verbatim(spaced(text), style)
+
+    def _verbatim(self, text: str, style: str = "") -> Words:
         return Words(spelled(text, self._console.encoding), style=style)
 
     def _indented(self, shown: RenderableType) -> Padding:

@@ -6,7 +6,7 @@ from math import inf, sqrt
 
 from thalweg.passes import Births
 from thalweg.report import Block, Code, Fact, Facts, Page, Section, Table, Tone
-from thalweg.signal._depth import DepthRow, Signal
+from thalweg.signal._depth import DepthRow, Signal, Trend
 from thalweg.signal._figures import (
     edge_figure,
     gradient_figure,
@@ -24,6 +24,9 @@ from thalweg.signal._trainability import LIVE, STARVED
 
 _EXPLODED = 1e3
 """Between the first layer's gradient and the last one's, as the doctor has it."""
+
+_LOOSE = 100.0
+"""A factor between whose bounds lies more than this is not told."""
 
 _MOST_ROWS = 40
 """Of a table; longer ones show both ends."""
@@ -77,7 +80,7 @@ def _headline(found: Propagation) -> str:
         return (
             f"The gradient explodes: {growth:.1g} times as large at the first layer as at the last"
         )
-    if signal.gradient is None:
+    if signal.gradient is None or not _is_told(signal.gradient):
         return "The gradient reaches every layer"
     return f"The gradient reaches every layer, times {signal.gradient.factor:.3g} with each"
 
@@ -181,11 +184,18 @@ def _units_sentence(found: Propagation, signal: Signal) -> str:
 def _trend_sentence(signal: Signal) -> str:
     if signal.gradient is None or signal.scale is None:
         return ""
+    if not (_is_told(signal.gradient) and _is_told(signal.scale)):
+        return f"Over {len(signal.rows)} layers no trend in depth can be told."
     return (
         f"Towards the input a layer multiplies the gradient by {signal.gradient.factor:.3g} "
         f"({signal.gradient.low:.3g} to {signal.gradient.high:.3g}) and the scale by "
         f"{signal.scale.factor:.3g} ({signal.scale.low:.3g} to {signal.scale.high:.3g}), at 95 %."
     )
+
+
+def _is_told(trend: Trend) -> bool:
+    """Whether the interval says anything of the factor."""
+    return trend.high < _LOOSE * trend.low
 
 
 def _depth_table(signal: Signal) -> Table:

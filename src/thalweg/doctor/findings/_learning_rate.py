@@ -181,14 +181,14 @@ def lr_too_small(readings: Readings) -> Finding | None:
         }
         said = (
             f": even along the sharpest direction {stability.rule.name} needs about {steps:.2g} "
-            f"steps to bring the error down by e, and it is {1 / stability.ratio:.2g} times below "
-            f"its stability limit"
+            f"steps to bring the error down by a factor of e, and it is "
+            f"{1 / stability.ratio:.2g} times below its stability limit"
         )
     return Finding(
         Ailment.LR_TOO_SMALL,
         f"The learning rate {rate:g} is too small{said}. In {readings.num_seen} steps "
         f"{max(readings.learned, 0.0):.0%} of what can be learned was learned; a larger rate gains "
-        f"{max(helps, 0.0):.0%} more in {readings.probe.num_steps}.",
+        f"{max(helps, 0.0):.0%} more in {readings.probe.num_steps} steps.",
         (),
         evidence,
         f"one e-fold along the sharpest direction takes more than {PATIENCE} steps and more than "
