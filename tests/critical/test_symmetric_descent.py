@@ -48,9 +48,33 @@ def convolutional():
     )  # fmt: skip
 
 
+def flattened():
+    return nn.Sequential(nn.Conv2d(1, 3, 2), nn.Tanh(), nn.Flatten(), nn.Linear(27, 2))
+
+
+class Recurrent(nn.Module):
+    """Reads a sequence, and answers from the last state."""
+
+    def __init__(self, kind, **settings):
+        super().__init__()
+        self.memory = kind(2, 3, batch_first=True, **settings)
+        self.head = nn.Linear(6 if settings.get("bidirectional") else 3, 1)
+
+    def forward(self, x):
+        return self.head(self.memory(x)[0][:, -1])
+
+
+SERIES = ((5, 4, 2), (5, 1))
+
+
 @pytest.mark.parametrize(
     ("model", "shapes", "found"),
     [
+        (flattened(), ((5, 1, 4, 4), (5, 2)), [("0", 3)]),
+        (Recurrent(nn.GRU), SERIES, [("memory", 3)]),
+        (Recurrent(nn.RNN, bias=False), SERIES, [("memory", 3)]),
+        (Recurrent(nn.LSTM, num_layers=2), SERIES, [("memory", 3), ("memory", 3)]),
+        (Recurrent(nn.GRU, bidirectional=True), SERIES, []),
         (dense(), ((5, 3), (5, 2)), [("0", 4), ("2", 3)]),
         (convolutional(), ((5, 1, 4, 4), (5, 2)), [("0", 4)]),
         (Lopsided(), ((5, 3), (5, 2)), []),
@@ -60,6 +84,23 @@ def convolutional():
 def test_which_units_may_change_places(model, shapes, found):
     layers = exchangeable(Ground(drawn_problem(model, *shapes)))
     assert [(layer.name, layer.num_units) for layer in layers] == found
+
+
+@pytest.mark.parametrize(
+    ("model", "shapes"),
+    [(flattened(), ((5, 1, 4, 4), (5, 2))), (Recurrent(nn.LSTM, num_layers=2), SERIES)],
+)
+def test_the_gradient_keeps_flattened_and_recurrent_units_equal(model, shapes):
+    ground = Ground(drawn_problem(model, *shapes))
+    layers = exchangeable(ground)
+    space = EqualUnits.of(ground.layout, layers, [torch.tensor([0, 1, 0]) for _ in layers])
+    z = torch.randn(space.dimension, generator=torch.Generator().manual_seed(1)).double()
+    place = ground.at(space.outside(z))
+    for layer in layers:
+        first, _, third = layer.units(ground.layout, place.vector)
+        assert torch.equal(first.sort().values, third.sort().values)
+    inside = space.outside(space.inside(place.gradient))
+    torch.testing.assert_close(inside, place.gradient, atol=1e-12, rtol=1e-10)
 
 
 def test_held_parameters_hold_their_units_apart():

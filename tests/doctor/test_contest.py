@@ -353,18 +353,21 @@ def test_a_huge_effect_is_proved_in_two_pairs_and_a_smaller_one_in_four(slow):
     assert asked == [1, 1]
 
 
-def test_a_proof_goes_on_only_as_far_as_the_budget_does(slow):
-    """A pair costs a run with the remedy and one without; two more pairs are twice that."""
+@pytest.mark.parametrize("number", [2, 3, 4])
+def test_a_proof_goes_on_as_far_as_the_budget_does(slow, number):
+    """Runs with the remedy, and those without that are not there yet; the last look has the rest
+    of the risk, so that fewer pairs are no harder to prove by."""
     two = replace(slow, control=slow.control[:2])
-    price = 2 * (slow.control[0].cost + slow.control[1].cost) / two.problem.num_samples
-    spent = 2 * slow.control[0].cost / two.problem.num_samples
-    for left, number in ((price, 2), (price + spent, 4)):
-        ledger = Ledger(lambda *_: None, Budget(1.001 * left, False))
-        remedies = [replace(with_lr("other", 1e-3), is_direct=True)]
-        tried = contest(
-            remedies, two.problem, two, ledger, (0.0, 1.0), more=lambda: slow.control[2]
-        )
-        assert len(tried[0].runs) == number
+    price = number * slow.control[0].cost + (number - 2) * slow.control[2].cost
+    ledger = Ledger(lambda *_: None, Budget(1.001 * price / two.problem.num_samples, False))
+    remedies = [replace(with_lr("other", 1e-3), is_direct=True)]
+    more = lambda: slow.control[2]  # noqa: E731
+    tried = contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=more)[0]
+    assert len(tried.runs) == number
+    share = LOOKS[1][1] if number > 2 else 1.0
+    control = [slow.control[0], slow.control[1], slow.control[2], slow.control[2]][:number]
+    expected = paired_gain(control, tried.runs, two.blind_loss, 1 / share)
+    assert tried.gain.low == pytest.approx(expected.low)
 
 
 def test_a_remedys_minibatches_take_as_many_samples_in_all(slow):

@@ -86,6 +86,26 @@ def far_out(x):
     return x
 
 
+def finite_only(model, batch, optimizer):
+    x, y = batch
+    keep = x.isfinite().all(1)
+    optimizer.zero_grad()
+    loss = F.cross_entropy(model(x[keep]), y[keep])
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def grey():
+    """An autoencoder of values between 0 and 1: none of its answers is simply right or wrong."""
+    x = clusters()[0].sigmoid()
+    model = dense(8, 16, 6, 16, 8)
+    return Problem(
+        model, F.binary_cross_entropy_with_logits, (x[80:], x[80:]), test=(x[:80], x[:80]),
+        optimizer=adam(1e-2), batch_size=BATCH,
+    )  # fmt: skip
+
+
 def shuffled(y):
     return y[torch.randperm(len(y), generator=torch.Generator().manual_seed(1))]
 
@@ -159,6 +179,40 @@ class Echo(nn.Module):
     def forward(self, x):
         silence = x.new_zeros(len(x), 11, 8)
         return self.head(self.rnn(torch.cat([x[:, None], silence], 1))[0][:, -1])
+
+
+class Dropping(nn.Module):
+    def __init__(self, asks):
+        super().__init__()
+        self.inner, self.asks = nn.Linear(8, 24), asks
+
+    def forward(self, x):
+        return F.dropout(self.inner(x).relu(), 0.3, training=self.training or not self.asks)
+
+
+class Careless(nn.Module):
+    """Drops units whatever the mode, unless it asks."""
+
+    def __init__(self, asks):
+        super().__init__()
+        self.hidden, self.head = Dropping(asks), nn.Linear(24, 3)
+
+    def forward(self, x):
+        return self.head(self.hidden(x))
+
+
+class Distracted(nn.Module):
+    """Drops what it looks at whatever the mode, unless it asks."""
+
+    def __init__(self, asks):
+        super().__init__()
+        self.entry, self.head, self.asks = nn.Linear(1, 8), nn.Linear(8, 3), asks
+
+    def forward(self, x):
+        h = self.entry(x[..., None])
+        rate = 0.2 if self.training or not self.asks else 0.0
+        h = h + F.scaled_dot_product_attention(h, h, h, dropout_p=rate)
+        return self.head((h * x[..., None]).mean(1))
 
 
 class Waiting(nn.Module):
@@ -316,6 +370,12 @@ PATIENTS = {
     "trained in evaluation mode": (
         lambda: classify(normalised(0.3), sgd(0.1), mode=False), Ailment.WRONG_MODE, ["1", "3"],
     ),
+    "dropout whatever the mode": (
+        lambda: classify(seeded(lambda: Careless(False)), sgd(0.3)), Ailment.WRONG_MODE, ["hidden"],
+    ),
+    "attention that drops whatever the mode": (
+        lambda: classify(seeded(lambda: Distracted(False)), adam(1e-2)), Ailment.WRONG_MODE, [],
+    ),
     "batch norm over one": (
         lambda: classify(normalised(), sgd(0.1), batch_size=1), Ailment.BATCH_OF_ONE, ["1"],
     ),
@@ -423,6 +483,10 @@ TWINS = {
     "trained in evaluation mode": lambda: classify(
         normalised(0.3), sgd(0.1), mode=False, on_purpose=("1", "3")
     ),
+    "dropout whatever the mode": lambda: classify(seeded(lambda: Careless(True)), sgd(0.3)),
+    "attention that drops whatever the mode": lambda: classify(
+        seeded(lambda: Distracted(True)), adam(1e-2)
+    ),
     "batch norm over one": lambda: classify(normalised(), sgd(0.05), batch_size=8),
     "all weights alike": lambda: classify(tanh(8, 24, 24, 3), sgd(0.3)),
     "one unit wide": lambda: given(
@@ -444,6 +508,10 @@ TWINS = {
 }  # fmt: skip
 
 HEALTHY = {
+    "grey values, and held-out ones": grey,
+    "NaN that a step leaves out": lambda: given(
+        dense(8, 24, 3), F.cross_entropy, data(with_nan), sgd(0.3), step=finite_only
+    ),
     "gradients summed over three, whenever one looks": lambda: classify(
         dense(8, 24, 3), sgd(0.3, 0.9), step=summed_over(3)
     ),

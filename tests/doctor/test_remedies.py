@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -26,7 +27,7 @@ from networks import (
 )
 from thalweg import Pass, Problem, Surface, critical_point
 from thalweg.curvature import StepRule
-from thalweg.doctor import Ailment, Plan
+from thalweg.doctor import Ailment, Finding, Plan
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import made_optimizer
 from thalweg.doctor.remedies import ANSWERS, NotApplicable, Remedy, remedies_for, slower
@@ -545,3 +546,29 @@ def test_every_ailment_has_answers():
     # No change of a training puts a signal into labels, or makes other data like the training data.
     without = {ailment for ailment in Ailment if not ANSWERS[ailment]}
     assert without == {Ailment.NO_SIGNAL, Ailment.UNLIKE_HELD_OUT}
+
+
+def test_no_sweep_is_paid_where_the_cause_itself_can_be_taken_away(monkeypatch):
+    """The sum becomes a mean; a range test stands behind it, and only for a loss that is none."""
+    monkeypatch.setattr("thalweg.doctor.remedies._range_test.swept", lambda *_: pytest.fail("paid"))
+    problem = replace(classify(dense(8, 6, 3), sgd(0.1)), loss=nn.CrossEntropyLoss(reduction="sum"))
+    found = Finding(Ailment.REDUCTION, "", (), {}, "", 1.0)
+    remedies, left_out = remedies_for([found], readings_of(problem))
+    assert remedies[0].is_direct
+    assert "takes away the cause" in next(r.reason for r in left_out if "range test" in r.name)
+
+
+def test_what_a_step_of_ones_own_clips_is_answered_by_a_step_without_scale():
+    def clipping(model, batch, optimizer):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1])
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1e-4)
+        optimizer.step()
+        return loss
+
+    own = replace(classify(dense(8, 6, 3), sgd(0.1)), step=clipping)
+    found = Finding(Ailment.CLIPPING, "", (), {}, "", 1.0)
+    assert remedies_for([found], readings_of(own))[0][0].name == "Adam, lr 0.001"
+    usual = replace(own, step=None, clip_norm=1e-4)
+    assert remedies_for([found], readings_of(usual))[0][0].name == "no clipping"

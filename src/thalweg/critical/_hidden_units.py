@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from jaxtyping import Float, Int64
@@ -18,26 +17,63 @@ _ALIKE = 1e-9
 
 
 @dataclass(frozen=True)
+class Axis:
+    """A dimension of a parameter along which units lie: of length gates · units · places.
+
+    Args:
+        name: of the parameter.
+        dim: which of its dimensions.
+        num_gates: how often all units follow one another: the gates of a recurrent layer.
+        num_places: how many entries in a row belong to one unit: a channel that was flattened.
+    """
+
+    name: str
+    dim: int
+    num_gates: int = 1
+    num_places: int = 1
+
+    def length(self, num_units: int) -> int:
+        """What the dimension must have."""
+        return self.num_gates * num_units * self.num_places
+
+    def by_unit(self, tensor: Tensor) -> Float[Tensor, "h p"]:
+        """What of this parameter belongs to each unit, a row each."""
+        lying = tensor.movedim(self.dim, 0)
+        apart = lying.unflatten(0, (self.num_gates, -1, self.num_places))
+        rows: Tensor = apart.movedim(1, 0).flatten(1)
+        return rows
+
+    def rolled(self, tensor: Tensor) -> Tensor:
+        """The parameter with each unit in the place of the next."""
+        apart = tensor.unflatten(self.dim, (self.num_gates, -1, self.num_places))
+        rolled: Tensor = apart.roll(1, self.dim + 1).flatten(self.dim, self.dim + 2)
+        return rolled
+
+    def spread(self, numbers: Int64[Tensor, " h"]) -> Int64[Tensor, " l"]:
+        """A number for each entry along it, by its gate, its place and its unit's number."""
+        gates = torch.arange(self.num_gates).view(-1, 1, 1) * len(numbers)
+        places = torch.arange(self.num_places)
+        return ((gates + numbers.cpu().view(-1, 1)) * self.num_places + places).flatten()
+
+
+@dataclass(frozen=True)
 class HiddenLayer:
     """A layer whose units may change places while the network computes the same.
 
     Args:
         name: of the module that holds their incoming weights.
         num_units: h.
-        axes: (parameter, dimension) along which the units lie: incoming weights, bias, outgoing.
+        axes: along which the units lie: incoming weights, bias, outgoing.
     """
 
     name: str
     num_units: int
-    axes: tuple[tuple[str, int], ...]
+    axes: tuple[Axis, ...]
 
     def units(self, layout: Layout, vector: Float[Tensor, " n"]) -> Float[Tensor, "h p"]:
         """What belongs to each unit, a row each."""
         tensors = layout.unflatten(vector)
-        rows = [
-            tensors[name].movedim(dim, 0).reshape(self.num_units, -1) for name, dim in self.axes
-        ]
-        return torch.cat(rows, 1)
+        return torch.cat([axis.by_unit(tensors[axis.name]) for axis in self.axes], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +103,10 @@ class EqualUnits(Subspace):
     ) -> EqualUnits:
         """Where the units of each layer that have the same number, of one for each, are equal."""
         labels = {
-            axis: numbers for layer, numbers in zip(layers, groups, strict=True)
+            (axis.name, axis.dim): axis.spread(numbers)
+            for layer, numbers in zip(layers, groups, strict=True)
             for axis in layer.axes
-        }  # fmt: skip
+        }
         device = layout.device
         pieces: list[Tensor] = []
         behind = 0
@@ -118,34 +155,67 @@ class EqualUnits(Subspace):
 def exchangeable(ground: Ground) -> tuple[HiddenLayer, ...]:
     """The hidden layers whose units may change places, each tried at random parameters.
 
-    Looked at are pairs of dense or of convolutional modules that follow one another by their order
-    in the model and by their width, with the normalisations of that width between them.
+    Looked at are dense, convolutional and recurrent modules that follow one another by their order
+    in the model and by their width, flattened or not, with the normalisations of that width between
+    them, and the layers within a recurrent module.
 
-    Cost: two gradients a pair.
+    Cost: two gradients a layer.
     """
     model = ground.here().point.problem.model
-    weighted = [
-        (name, module) for name, module in model.named_modules()
-        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd)
-    ]  # fmt: skip
     generator = torch.Generator().manual_seed(0)
+    shapes = dict(zip(ground.layout.names, ground.layout.shapes, strict=True))
     found = []
-    for (before, lower), (after, upper) in pairwise(weighted):
-        num_units = lower.weight.shape[0]
-        if type(lower) is not type(upper) or upper.weight.shape[1] != num_units or num_units < 2:
-            continue
-        axes = [(f"{before}.weight", 0), (f"{after}.weight", 1)]
-        if lower.bias is not None:
-            axes.append((f"{before}.bias", 0))
-        axes += [(f"{name}.{own}", 0) for name in _between(model, before, after)
-                 for own, p in model.get_submodule(name).named_parameters(recurse=False)
-                 if p.shape == (num_units,)]  # fmt: skip
-        layer = HiddenLayer(before, num_units, tuple(axes))
-        if all(name in ground.layout.names for name, _ in axes) and _may_change_places(
-            ground, layer, generator
-        ):
+    for layer in _candidates(model):
+        fits = all(
+            axis.name in shapes and shapes[axis.name][axis.dim] == axis.length(layer.num_units)
+            for axis in layer.axes
+        )
+        if layer.num_units > 1 and fits and _may_change_places(ground, layer, generator):
             found.append(layer)
     return tuple(found)
+
+
+def _candidates(model: nn.Module) -> Iterator[HiddenLayer]:
+    """By name and width alone."""
+    weighted = [
+        (name, module) for name, module in model.named_modules()
+        if isinstance(module, nn.Linear | nn.modules.conv._ConvNd | nn.RNNBase)
+    ]  # fmt: skip
+    for number, (before, lower) in enumerate(weighted):
+        if isinstance(lower, nn.RNNBase):
+            for depth in range(lower.num_layers - 1):
+                yield _recurrent(before, lower, depth, Axis(f"{before}.weight_ih_l{depth + 1}", 1))
+        if number + 1 == len(weighted):
+            return
+        after, upper = weighted[number + 1]
+        if isinstance(upper, nn.RNNBase):
+            name, width = f"{after}.weight_ih_l0", upper.input_size
+        else:
+            name, width = f"{after}.weight", upper.weight.shape[1]
+        if isinstance(lower, nn.RNNBase):
+            yield _recurrent(before, lower, lower.num_layers - 1, Axis(name, 1))
+            continue
+        num_units = lower.weight.shape[0]
+        if width % num_units:
+            continue
+        axes = [Axis(f"{before}.weight", 0), Axis(name, 1, num_places=width // num_units)]
+        if lower.bias is not None:
+            axes.append(Axis(f"{before}.bias", 0))
+        axes += [Axis(f"{name}.{own}", 0) for name in _between(model, before, after)
+                 for own, p in model.get_submodule(name).named_parameters(recurse=False)
+                 if p.shape == (num_units,)]  # fmt: skip
+        yield HiddenLayer(before, num_units, tuple(axes))
+
+
+def _recurrent(name: str, module: nn.RNNBase, depth: int, outgoing: Axis) -> HiddenLayer:
+    """The units of one layer of a recurrent module, whose gates stand below one another."""
+    h = module.hidden_size
+    num_gates = getattr(module, f"weight_hh_l{depth}").shape[0] // h
+    own = [
+        Axis(f"{name}.{kind}_l{depth}", 0, num_gates)
+        for kind in ("weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if module.bias else ()))
+    ]
+    return HiddenLayer(name, h, (*own, Axis(f"{name}.weight_hh_l{depth}", 1), outgoing))
 
 
 def _between(model: nn.Module, before: str, after: str) -> list[str]:
@@ -160,7 +230,7 @@ def _may_change_places(ground: Ground, layer: HiddenLayer, generator: torch.Gene
     drawn = torch.randn(len(own), generator=generator, dtype=torch.float64).to(own.device)
     theta = own + size * drawn
     tensors = dict(ground.layout.unflatten(theta))
-    for name, dim in layer.axes:
-        tensors[name] = tensors[name].roll(1, dim)
+    for axis in layer.axes:
+        tensors[axis.name] = axis.rolled(tensors[axis.name])
     one, other = ground.at(theta).value, ground.at(ground.layout.flatten(tensors)).value
     return abs(one - other) <= _ALIKE * max(abs(one), abs(other))

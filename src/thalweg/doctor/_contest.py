@@ -168,13 +168,23 @@ class _Heat:
             and self.ledger.gradients_left >= price
         )
 
+    def looks(self) -> tuple[tuple[int, float], ...]:
+        """Pairs that a finalist is looked at after, and shares of the risk, as the budget allows.
+
+        What is left of the budget is known beforehand: the last look has all the risk that is left.
+        """
+        if self.more is None:
+            return ((len(self.control), 1.0),)
+        (first, share), (last, rest) = LOOKS
+        most = next((n for n in range(last, first, -1) if self.affords(n)), first)
+        return ((first, share), (most, rest)) if most > first else ((first, 1.0),)
+
     def affords(self, number: int) -> bool:
-        """Whether a finalist may go on to so many pairs."""
+        """Whether so many pairs of a finalist fit, with what control runs they need beyond."""
         further = max(0, number - len(self.control))
         # The first run was scored at its begin, too, as those with a remedy are.
-        price = further * (self.control[0].cost + self.control[-1].cost)
-        price /= self.readings.problem.num_samples
-        return self.ledger.gradients_left >= price
+        price = number * self.control[0].cost + further * self.control[-1].cost
+        return self.ledger.gradients_left >= price / self.readings.problem.num_samples
 
     def can_screen(self, length: Plan) -> bool:
         """Whether a short run fits beside the proof of one remedy."""
@@ -245,13 +255,10 @@ class _Heat:
 
     def proved(self, remedy: Remedy, screening: Run | None, num_compared: int) -> TriedRemedy:
         """The full runs of a remedy against the control; looked at once, or as `LOOKS` says."""
-        looks = LOOKS if self.more is not None else ((len(self.control), 1.0),)
         pairs: list[tuple[Run, Problem]] = []
         gain, runs = Gain(-inf, -inf, False), tuple[Run, ...]()
         try:
-            for number, share in looks:
-                if pairs and not self.affords(number):
-                    break
+            for number, share in self.looks():
                 while len(self.control) < number and self.more is not None:
                     self.control.append(self.more())
                 for each in self.control[len(pairs) : number]:

@@ -19,6 +19,7 @@ from thalweg._reduction import Reduction
 from thalweg._score import Score, constant_loss, shuffled_loss
 from thalweg._training import parameters_of, split
 from thalweg.doctor._card import card_of
+from thalweg.doctor._changed_data import is_finite, with_rows
 from thalweg.doctor._confirm import Suspicion
 from thalweg.doctor._contest import LOOKS, NUM_FINALISTS, contest
 from thalweg.doctor._examination import Examination, TriedRemedy
@@ -221,6 +222,10 @@ def _planned(
     if readable is not None:
         plan, training = plan_trials(readable, batch_size, budget, seed)
         training = replace(training, model=problem.model)
+        if readable.num_samples < problem.num_samples:
+            # What cannot be read is trained on all the same, by their own step.
+            unread = with_rows(problem, lambda batch: ~is_finite(batch)).batches
+            training = training.with_data([*training.batches, *unread])
     else:
         plan, training = _unplanned(problem, batch_size, seed)
     # A remedy that changes the data changes those that it is judged on with them.

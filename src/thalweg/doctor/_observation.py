@@ -10,12 +10,13 @@ from math import inf
 import torch
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from thalweg._errors import ThalwegError
+from thalweg._errors import NonFiniteError, ThalwegError
 from thalweg._problem import Problem
 from thalweg._reading import reading, shadow_of
 from thalweg._recipe import steps_in_epoch
 from thalweg._score import Score, score
 from thalweg._training import num_threads
+from thalweg.doctor._changed_data import is_finite, with_rows
 from thalweg.doctor._head import Head, head_of
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._levels import MOST, Levels, levels_of
@@ -200,8 +201,18 @@ def readable_form(problem: Problem) -> tuple[Problem | None, ThalwegError | None
     """The problem with everything held that is random in its mode, or why it cannot be read.
 
     Batch normalisation that has seen no data yet is read with the statistics of the data, as in
-    training; dropout as in evaluation.
+    training; dropout as in evaluation. Where a step of their own may leave out what is not finite,
+    the samples that are finite are read.
     """
+    form, refusal = _readable_form(problem)
+    if form is None and problem.step is not None and isinstance(refusal, NonFiniteError):
+        finite = with_rows(problem, is_finite)
+        if 0 < finite.num_samples < problem.num_samples:
+            form, _ = _readable_form(finite)
+    return form, refusal if form is None else None
+
+
+def _readable_form(problem: Problem) -> tuple[Problem | None, ThalwegError | None]:
     held = shadow_of(problem.model)
     for name, module in held.named_modules():
         if not isinstance(module, _BatchNorm):

@@ -15,6 +15,7 @@ from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._score import Score
 from thalweg.curvature import CriticalPoint
+from thalweg.doctor._dropping import dropped_in_evaluation
 from thalweg.doctor._head import Head
 from thalweg.doctor._levels import EARLY, HALF, HELPFUL, MOST, Levels
 from thalweg.doctor._observation import Observation, Stage
@@ -106,6 +107,11 @@ class Readings:
         """The loss that training begins with, of a minibatch [loss]."""
         losses = self.watched.losses
         return losses[0] if losses else nan
+
+    @cached_property
+    def dropped(self) -> dict[str, float]:
+        """Rates at which units are dropped in evaluation mode as well, by module."""
+        return dropped_in_evaluation(self.problem)
 
     @cached_property
     def spread(self) -> float:

@@ -7,7 +7,7 @@ from math import log
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._sample import Sample
-from thalweg.doctor.findings._no_signal import own_z
+from thalweg.doctor.findings._no_signal import has_classes, own_z
 
 SHIFT = 1.0
 """Standard deviations by which the median feature's mean differs."""
@@ -29,7 +29,8 @@ def unlike_held_out(readings: Readings) -> Finding | None:
         return None
     shift, ratio = _differences(readings.sample, Sample.of(problem.with_data(problem.test_batches)))
     z = own_z(readings) if readings.trains_well and not readings.is_early else None
-    below = -z if z is not None and readings.held_out and readings.held_out.accuracy else 0.0
+    is_counted = readings.held_out is not None and readings.held_out.accuracy is not None
+    below = -z if z is not None and is_counted and has_classes(readings) else 0.0
     past = {
         "features": max(shift / SHIFT, log(ratio) / log(RATIO)),
         "labels": below / WORSE,

@@ -25,7 +25,7 @@ def wrong_mode(readings: Readings) -> Finding | None:
         and (isinstance(module, _BatchNorm) or getattr(module, "p", 1) > 0)
     )
     if not names:
-        return None
+        return _always_dropping(readings)
     kinds = sorted({type(problem.model.get_submodule(name)).__name__ for name in names})
     return Finding(
         Ailment.WRONG_MODE,
@@ -39,6 +39,30 @@ def wrong_mode(readings: Readings) -> Finding | None:
         1 + len(names) / max(len(readings.watched.ran), 1),
         1,
     )  # fmt: skip
+
+
+def _always_dropping(readings: Readings) -> Finding | None:
+    """Dropout that is not turned off in evaluation, since nobody tells it the mode."""
+    problem = readings.problem
+    rates = {n: p for n, p in readings.dropped.items() if not problem.is_on_purpose(n)}
+    if not rates:
+        return None
+    first = next(iter(rates))
+    where = (
+        f"the forward of {first!r}" if first else f"the forward of {type(problem.model).__name__}"
+    )
+    return Finding(
+        Ailment.WRONG_MODE,
+        f"Units are dropped in evaluation mode as well: {where} drops {rates[first]:g} of them "
+        f"whatever the mode, so that the same input gets two answers. Tell it: F.dropout(x, p, "
+        f"training=self.training), and dropout_p=p if self.training else 0.0.",
+        tuple(name for name in rates if name),
+        {f"dropped in evaluation in {name or 'the model'}": p for name, p in rates.items()},
+        "a function that drops units is called with a rate above zero in evaluation mode; and it "
+        "is not declared on purpose",
+        1 + max(rates.values()),
+        0,
+    )
 
 
 def batch_of_one(readings: Readings) -> Finding | None:

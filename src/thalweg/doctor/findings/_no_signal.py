@@ -56,7 +56,7 @@ def own_z(readings: Readings) -> float | None:
     if score is None:
         return 0.0 if readings.watched.failure else None
     y, size = readings.sample.y, _num_held_out(readings)
-    if score.accuracy is not None and y is not None and size:
+    if score.accuracy is not None and y is not None and size and has_classes(readings):
         shares = y.double().mean() if readings.sample.is_binary else None
         if shares is not None:
             most = max(float(shares), 1 - float(shares))
@@ -67,6 +67,11 @@ def own_z(readings: Readings) -> float | None:
         return None
     # A squared error's standard error is about √(2/N) of it.
     return (blind - score.loss) / blind / sqrt(2 / max(size, 1))
+
+
+def has_classes(readings: Readings) -> bool:
+    """Whether an answer is right or wrong; grey values in [0, 1] are met to some extent."""
+    return readings.sample.is_classes or readings.sample.is_binary
 
 
 def _num_held_out(readings: Readings) -> int:

@@ -29,7 +29,7 @@ from thalweg.doctor.remedies._output import (
     without_last_activation,
 )
 from thalweg.doctor.remedies._parameters import given, unfrozen
-from thalweg.doctor.remedies._range_test import lr_of_range_test
+from thalweg.doctor.remedies._range_test import NAME, lr_of_range_test
 from thalweg.doctor.remedies._recurrent import orthogonal_in_time
 from thalweg.doctor.remedies._remedy import NotApplicable, Proposal, Remedy
 from thalweg.doctor.remedies._reset import reset
@@ -75,7 +75,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.BOTTLENECK: (widened,),
     Ailment.DROPOUT: (less_dropout,),
     Ailment.WEIGHT_DECAY: (no_weight_decay,),
-    Ailment.CLIPPING: (unclipped, clipped_at_usual),
+    Ailment.CLIPPING: (unclipped, clipped_at_usual, adam, lr_multiplied, lr_multiplied_more),
     Ailment.MOMENTUM: (usual_momentum, adam),
     Ailment.EPSILON: (usual_epsilon,),
     Ailment.NOISE: (larger_batches, lr_divided, cosine),
@@ -130,13 +130,20 @@ def remedies_for(
 
 def any_remedy(readings: Readings) -> tuple[Remedy, ...]:
     """Every remedy that can be tried on a problem, whatever ails it."""
-    return _drawn(ANY, readings)[0]
+    return tuple(r for r in (proposal(readings) for proposal in ANY) if isinstance(r, Remedy))
 
 
 def _drawn(
     proposals: Sequence[Proposal], readings: Readings
 ) -> tuple[tuple[Remedy, ...], tuple[NotApplicable, ...]]:
-    drawn = [proposal(readings) for proposal in dict.fromkeys(proposals)]
+    drawn: list[Remedy | NotApplicable] = []
+    for proposal in dict.fromkeys(proposals):
+        direct = [each.name for each in drawn if isinstance(each, Remedy) and each.is_direct]
+        if proposal is lr_of_range_test and direct:
+            # Its sweep is paid before it is tried: not where the cause itself can be taken away.
+            drawn.append(NotApplicable(NAME, f"{direct[0]} takes away the cause itself"))
+            continue
+        drawn.append(proposal(readings))
     return (
         tuple(remedy for remedy in drawn if isinstance(remedy, Remedy)),
         tuple(remedy for remedy in drawn if isinstance(remedy, NotApplicable)),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from thalweg.doctor._changed_data import table_of, with_inputs
 from thalweg.doctor._readings import Readings
-from thalweg.doctor.remedies._data import table_of, with_inputs
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
 NO_TABLE = "the inputs are no single tensor of features"

@@ -103,6 +103,9 @@ def per_sample(readings: Readings) -> Remedy | NotApplicable:
         return NotApplicable(name, "the loss does not see the targets, and so not their number")
     if problem.step is not None:
         return NotApplicable(name, "the step of your own calls its loss itself")
+    known = known_loss(loss)
+    if known is not None and known.reduction == "sum":
+        return NotApplicable(name, "the loss is a sum of torch's own, of which it has the mean")
     exponent = exponent_of(problem)
     power = 0 if exponent is None else -round(exponent)
     if not power:

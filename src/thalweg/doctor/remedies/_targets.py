@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from math import prod
 
+from thalweg.doctor._changed_data import targets_of, with_targets
 from thalweg.doctor._readings import Readings
-from thalweg.doctor.remedies._data import targets_of, with_targets
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
 NO_TARGETS = "the targets are no single tensor of values"

@@ -54,6 +54,12 @@ def rows_of(batch: Batch) -> list[Tensor]:
             and t.ndim and len(t) == size]  # fmt: skip
 
 
+def is_finite(batch: Batch) -> Tensor:
+    """Which samples hold no NaN and no infinity, one truth value each."""
+    rows = [t.reshape(len(t), -1).isfinite().all(1) for t in rows_of(batch)]
+    return torch.stack(rows).all(0) if rows else torch.ones(len(_first(batch)), dtype=torch.bool)
+
+
 def _mapped(problem: Problem, change: Callable[[Batch], Batch]) -> Problem:
     return _with(
         problem, [change(b) for b in problem.batches], [change(b) for b in problem.test_batches]
