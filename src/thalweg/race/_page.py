@@ -115,7 +115,8 @@ def _result_section(comparison: Comparison) -> Section:
     tried = "1 setting" if comparison.num_trials == 1 else f"{comparison.num_trials} settings"
     sentence = (
         f"{comparison.num_parameters:,} parameters, {comparison.num_samples:,} training samples, "
-        f"{batch}. Tried of each, on one seed at the full budget: {tried}; the best one ran on {comparison.num_seeds} others.{measured}"
+        f"{batch}. Tried of each, on one seed at the full budget: {tried}; the best one ran "
+        f"on {comparison.num_seeds} others.{measured}"
     )
     if comparison.target is not None:
         sentence += f" The target is a training loss of {comparison.target:g}."
