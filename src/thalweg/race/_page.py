@@ -112,10 +112,11 @@ def _result_section(comparison: Comparison) -> Section:
         if comparison.batch_size is None
         else f"minibatches of {comparison.batch_size:,}"
     )
+    tried = "1 setting" if comparison.num_trials == 1 else f"{comparison.num_trials} settings"
     sentence = (
         f"{comparison.num_parameters:,} parameters, {comparison.num_samples:,} training samples, "
-        f"{batch}. {comparison.num_trials} setting(s) of each were tried on one seed at the full "
-        f"budget, and the best run on {comparison.num_seeds} others.{measured}"
+        f"{batch}. Tried of each, on one seed at the full budget: {tried}; the best one ran "
+        f"on {comparison.num_seeds} others.{measured}"
     )
     if comparison.target is not None:
         sentence += f" The target is a training loss of {comparison.target:g}."
