@@ -143,16 +143,19 @@ def progress_bar() -> Iterator[Progress]:
 
     What somebody's factory or model prints meanwhile goes to stderr: it is no part of the answer.
     """
+    # Not console.is_terminal: that is true of a pipe, too, where FORCE_COLOR is set.
+    if not sys.stderr.isatty():
+        with redirect_stdout(sys.stderr):
+            yield lambda stage, share: None
+        return
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"), BarColumn(bar_width=24), TimeElapsedColumn(),
         TextColumn("left"), TimeRemainingColumn(),
     )  # fmt: skip
-    # Not console.is_terminal: that is true of a pipe, too, where FORCE_COLOR is set.
-    is_off = not sys.stderr.isatty()
     with (
         redirect_stdout(sys.stderr),
-        Bar(*columns, console=console, transient=True, disable=is_off) as bar,
+        Bar(*columns, console=console, transient=True) as bar,
     ):
         task = bar.add_task("", total=1.0)
         yield lambda stage, share: bar.update(task, description=stage, completed=share)
