@@ -143,3 +143,31 @@ def test_a_step_of_the_stochastic_one_into_infinity_is_taken_back():
     opt.bind(model, walled, batch).step()
     assert not opt.record.is_accepted
     assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
+
+
+def test_a_damping_of_zero_rises_again():
+    """Newton's step overshoots on log cosh at 3; from λ = 0 no multiple of λ would help."""
+    w = torch.nn.Parameter(torch.tensor([3.0], dtype=torch.float64))
+    optimizer = SaddleFreeNewton([w])
+
+    def loss():
+        return torch.log(torch.cosh(w)).sum()
+
+    optimizer.step(loss)
+    with torch.no_grad():
+        w.fill_(3.0)
+    optimizer.memory["dampings"] = dict.fromkeys(optimizer.memory["dampings"], 0.0)
+    before = float(optimizer.step(loss))
+    assert optimizer.record.is_accepted
+    assert optimizer.record.damping > 0
+    assert float(loss().detach()) < before
+
+
+def test_with_a_rate_the_damping_falls_no_farther_than_it_matters():
+    """Each accepted step lowers λ by 5 there: in 300 steps to 1e-200, if nothing held it."""
+    w = torch.nn.Parameter(torch.tensor([2.0, 1.0], dtype=torch.float64))
+    optimizer = SaddleFreeNewton([w], lr=0.1)
+    for _ in range(300):
+        optimizer.step(lambda: (w * w * torch.tensor([1.0, 10.0])).sum())
+    assert optimizer.record.damping > 1e-4
+    assert float(w.detach().norm()) < 1e-9

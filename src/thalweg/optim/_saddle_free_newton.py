@@ -32,6 +32,9 @@ MAX_VIEWS = 3
 FACTOR = 5.0
 """By which λ goes down while the loss falls, and up until it does."""
 
+LEAST = 1e-16
+"""Of the largest curvature: from a λ below this share, 0 for instance, it rises to it at once."""
+
 ALIKE = 0.02
 """Two λ are one where the steps differ by less than this share: the second is not tried."""
 
@@ -276,7 +279,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
                 break
             shorter = step
             while _are_alike(shorter, step):
-                damping *= FACTOR
+                damping = max(FACTOR * damping, LEAST * largest)
                 shorter = step_at(damping)
             step = shorter
             attempt = tried(step)
@@ -285,7 +288,8 @@ class SaddleFreeNewton(SurfaceOptimizer):
         best = attempt
         if not (isinstance(walk.rates, float) and walk.rates == 1.0):
             # A rate is the user's word on the length: what makes steps longer is left out.
-            return damping / FACTOR, best, best
+            below = damping / FACTOR
+            return damping if _are_alike(step_at(below), step) else below, best, best
         while not _are_alike(longer := step_at(damping / FACTOR), step):
             attempt = tried(longer)
             if not attempt.loss < best.loss:
