@@ -306,7 +306,7 @@ def test_an_interrupted_escape_keeps_the_finished_runs(monkeypatch):
     monkeypatch.setattr(_escape, "run_from", interrupted)
     with pytest.raises(InterruptedEscape) as caught:
         escape(Surface(strict_saddle()).here(), distances=(1e-2, 1e-4), generator=seeded())
-    found = caught.value.escape
+    found = caught.value.found
     assert found.is_partial
     assert len(found.runs) == 3
     assert found.headline.startswith("Interrupted:")

@@ -62,7 +62,7 @@ def test_ctrl_c_leaves_what_was_found_and_counts_that_hold(stage, missing, tmp_p
     monkeypatch.setattr(f"thalweg.curvature._read_spectrum.{stage}", interrupted)
     with pytest.raises(InterruptedSpectrum) as caught:
         read(point, ggn, dense_up_to=0)
-    found = caught.value.spectrum
+    found = caught.value.found
     assert found.is_partial
     assert [name for name in found.omissions if name in missing] == missing
     assert found.headline.startswith("Interrupted: ")

@@ -128,7 +128,7 @@ def test_ctrl_c_leaves_what_there_is():
 
     with pytest.raises(InterruptedFlow) as caught:
         thalweg.flow(quartic(), 3.0, progress=interrupted)
-    flow = caught.value.flow
+    flow = caught.value.found
     assert not flow.is_finished
     assert "interrupted" in flow.ending
     assert 0.6 < flow.time < 3

@@ -310,7 +310,7 @@ def test_an_interrupted_picture_keeps_what_was_read(monkeypatch):
     monkeypatch.setattr(Evaluator, "__call__", interrupted)
     with pytest.raises(InterruptedLandscape) as caught:
         landscape(point, generator=seeded())
-    seen = caught.value.landscape
+    seen = caught.value.found
     assert 0 < seen.num_unread < seen.values.numel()
     assert seen.is_partial
     assert seen.num_nonfinite == 0

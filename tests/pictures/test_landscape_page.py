@@ -80,7 +80,7 @@ def test_an_interrupted_page_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(Evaluator, "__call__", interrupted)
     with pytest.raises(InterruptedLandscape) as caught:
         landscape(Surface(strict_saddle()).here(), generator=seeded())
-    seen = caught.value.landscape
+    seen = caught.value.found
     assert "Interrupted with" in seen.save(tmp_path / "p.html").read_text(encoding="utf-8")
     (section,) = [s for s in seen.page().sections if s.title == "What is not known"]
     assert f"{seen.num_unread:,} cells" in dict(section.blocks[0].rows)

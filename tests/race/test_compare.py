@@ -359,7 +359,7 @@ def test_ctrl_c_gives_what_is_finished(tmp_path):
     contenders = {"one": plain(0.1), "other": plain(0.01)}
     with pytest.raises(InterruptedComparison) as caught:
         compare(quadratic, contenders, budget="5g", trials=1, seeds=3, progress=progress)
-    comparison = caught.value.comparison
+    comparison = caught.value.found
     assert comparison.is_partial
     assert sorted(len(entry.trials) for entry in comparison.entries) == [1, 2]
     assert "Interrupted" in comparison.page().verdict

@@ -284,7 +284,7 @@ def test_ctrl_c_leaves_the_layers_and_what_was_read(stage, field, tmp_path, monk
     monkeypatch.setattr(f"thalweg.signal._propagation.{stage}", interrupted)
     with pytest.raises(InterruptedPropagation) as caught:
         read(chain())
-    found = caught.value.propagation
+    found = caught.value.found
     assert found.is_partial
     assert found.signal == whole.signal
     assert not getattr(found, field)

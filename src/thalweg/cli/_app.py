@@ -120,7 +120,7 @@ def examine_command(
                     problem, params=params or "*", budget=limit, seed=seed, progress=progress
                 )
             except InterruptedExamination as interruption:
-                examination, left = interruption.examination, "what was found is written"
+                examination, left = interruption.found, "what was found is written"
         answer(examination, out, as_json, left)
     raise typer.Exit(HEALTHY if examination.is_healthy else FINDINGS)
 

@@ -89,5 +89,5 @@ def compare_command(
                     progress=progress,
                 )
             except InterruptedComparison as interruption:
-                comparison, left = interruption.comparison, "what was finished is written"
+                comparison, left = interruption.found, "what was finished is written"
         answer(comparison, out, as_json, left)

@@ -74,7 +74,7 @@ def escape_command(
                     progress=progress,
                 )
             except InterruptedEscape as interruption:
-                found, left = interruption.escape, "the finished runs are written"
+                found, left = interruption.found, "the finished runs are written"
         answer(found, out, as_json, left)
 
 

@@ -129,6 +129,6 @@ def flow_command(
                     progress=progress,
                 )
             except InterruptedFlow as interruption:
-                found, left = interruption.flow, "the flow up to there is written"
+                found, left = interruption.found, "the flow up to there is written"
         answer(found, out, as_json, left)
     raise typer.Exit(0 if found.is_finished else UNFINISHED)

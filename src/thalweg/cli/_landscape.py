@@ -141,7 +141,7 @@ def landscape_command(
                     progress=progress,
                 )
             except InterruptedLandscape as interruption:
-                seen, left = interruption.landscape, "the cells read by then are written"
+                seen, left = interruption.found, "the cells read by then are written"
         answer(seen, out, as_json, left)
 
 

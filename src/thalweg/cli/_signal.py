@@ -53,5 +53,5 @@ def signal_command(
                     problem, generator=generator, sample=sample, k=top, progress=progress
                 )
             except InterruptedPropagation as interruption:
-                found, left = interruption.propagation, "what was read is written"
+                found, left = interruption.found, "what was read is written"
         answer(found, out, as_json, left)

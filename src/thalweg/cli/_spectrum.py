@@ -100,7 +100,7 @@ def spectrum_command(
             try:
                 found = spectrum(point, operator, generator=generator, k=top, progress=progress)
             except InterruptedSpectrum as interruption:
-                found, left = interruption.spectrum, "what was found is written"
+                found, left = interruption.found, "what was found is written"
         if kept is not None:
             save(found.extremes, kept)
         answer(found, out, as_json, left)

@@ -18,7 +18,7 @@ from thalweg._reading import reading, unwrapped
 from thalweg.critical._escape_methods import EscapeMethod, escape_methods
 from thalweg.critical._escape_run import EscapeRun, run_from
 from thalweg.critical._escape_saddle import settled
-from thalweg.report import Page, PagedResult
+from thalweg.report import Interrupted, Page, PagedResult
 from thalweg.surface import Point
 
 DISTANCES = (1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
@@ -27,16 +27,14 @@ RESOLVED = 100.0
 """A start that is less than so many times the saddle's own error away from it proves little."""
 
 
-class InterruptedEscape(KeyboardInterrupt):
+class InterruptedEscape(Interrupted):
     """Ctrl-C between runs, with those that were finished.
 
     Args:
-        escape: of the finished runs; it says that it is partial.
+        found: of the finished runs; it says that it is partial.
     """
 
-    def __init__(self, escape: Escape) -> None:
-        super().__init__("interrupted")
-        self.escape = escape
+    found: Escape
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,23 +17,21 @@ from thalweg.linalg import (
     Extremes,
     Inertia,
 )
-from thalweg.report import Page, PagedResult
+from thalweg.report import Interrupted, Page, PagedResult
 
 NULL_SHARE = 1e-3
 """Where eigenvalues are not all known, those below this share of max|λ| are null: many lie so close
 to zero that no quadrature could count on which side."""
 
 
-class InterruptedSpectrum(KeyboardInterrupt):
+class InterruptedSpectrum(Interrupted):
     """Ctrl-C after the ends of the spectrum were found.
 
     Args:
-        spectrum: of what was found by then; it says that it is partial.
+        found: of what was found by then; it says that it is partial.
     """
 
-    def __init__(self, spectrum: Spectrum) -> None:
-        super().__init__("interrupted")
-        self.spectrum = spectrum
+    found: Spectrum
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -29,7 +29,6 @@ RATES: Mapping[str, tuple[str, int, str | None, int]] = {
     "scaled_dot_product_attention": ("dropout_p", 4, None, 0),
 }
 """Functions that drop: name and place of the rate, and of what says whether to drop at all."""
-
 
 MOST = 8
 """Samples that are passed through."""
@@ -59,19 +58,18 @@ class _Ears(TorchFunctionMode):
 
     @contextmanager
     def listening(self, model: nn.Module) -> Iterator[None]:
-        handles: list[Any] = []
-        for name, module in model.named_modules():
-            handles.append(module.register_forward_pre_hook(self._entering(name)))
-            handles.append(module.register_forward_hook(lambda *_: self.running.pop() and None))
-        try:
-            with self:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with ExitStack() as hooks:
+            for name, module in model.named_modules():
+                hooks.enter_context(module.register_forward_pre_hook(self._entering(name)))
+                hooks.enter_context(module.register_forward_hook(self._leave))
+            hooks.enter_context(self)
+            yield
 
     def _entering(self, name: str) -> Callable[..., None]:
         return lambda *_: self.running.append(name)
+
+    def _leave(self, *_: Any) -> None:
+        self.running.pop()
 
 
 def dropped_in_evaluation(problem: Problem) -> dict[str, float]:

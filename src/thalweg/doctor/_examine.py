@@ -39,6 +39,7 @@ from thalweg.doctor._watch import settling
 from thalweg.doctor.findings import find, suspected
 from thalweg.doctor.remedies import Remedy, remedies_for
 from thalweg.passes import Pass
+from thalweg.report import Interrupted
 from thalweg.signal import Signal
 from thalweg.surface import Surface
 
@@ -61,17 +62,15 @@ MAX_SEED = 2**32 - 1
 """Every generator takes seeds up to here."""
 
 
-class InterruptedExamination(KeyboardInterrupt):
+class InterruptedExamination(Interrupted):
     """Ctrl-C during the trials, with what there was by then.
 
     Args:
-        examination: with all findings, and the remedies that were proved; it says that it is
+        found: with all findings, and the remedies that were proved; it says that it is
             partial.
     """
 
-    def __init__(self, examination: Examination) -> None:
-        super().__init__("interrupted")
-        self.examination = examination
+    found: Examination
 
 
 def examine(

@@ -116,13 +116,8 @@ class _Ears(TorchFunctionMode):
         def leave(_: Any, __: Any, output: Any) -> None:
             self.is_inside, self.output = False, output
 
-        handles = [model.register_forward_pre_hook(enter), model.register_forward_hook(leave)]
-        try:
-            with self:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with model.register_forward_pre_hook(enter), model.register_forward_hook(leave), self:
+            yield
 
 
 def head_of(problem: Problem, batch_size: int) -> Head:

@@ -56,7 +56,8 @@ def _lead(examination: Examination) -> str:
     if not examination.proved and examination.is_partial:
         return f"{first} The trials of remedies were interrupted before any was proved."
     if not examination.proved:
-        return f"{first} {len(examination.remedies)} remedies were tried; none is proved to help."
+        tried = _counted(len(examination.remedies), "remedy was", "remedies were")
+        return f"{first} {tried} tried; none is proved to help."
     best = examination.proved[0]
     return (
         f"{first} Proved remedy: {best.name}. With it the held-out loss after "
@@ -118,9 +119,9 @@ def _remedy_section(examination: Examination) -> Section | None:
             f"finalists together."
         )
     else:
+        tried = _counted(len(examination.remedies), "remedy", "remedies")
         sentence = (
-            f"Nothing that was tried helped: of {len(examination.remedies)} remedies none is "
-            f"proved to lower the held-out loss."
+            f"Nothing that was tried helped: of {tried} none is proved to lower the held-out loss."
         )
     blocks: list[Block] = [_remedy_table(examination)]
     if shown:

@@ -14,7 +14,7 @@ from thalweg.gradient_flow._events import Occurrence
 from thalweg.gradient_flow._field import Cost
 from thalweg.gradient_flow._path import Path
 from thalweg.gradient_flow._sharpness_reader import SharpnessReading
-from thalweg.report import Page, PagedResult
+from thalweg.report import Interrupted, Page, PagedResult
 
 
 @dataclass(frozen=True)
@@ -151,13 +151,11 @@ class Flow(PagedResult):
         return page_of(self)
 
 
-class InterruptedFlow(KeyboardInterrupt):
+class InterruptedFlow(Interrupted):
     """Ctrl-C on the way, with the flow up to there.
 
     Args:
-        flow: it says that it is not finished.
+        found: it says that it is not finished.
     """
 
-    def __init__(self, flow: Flow) -> None:
-        super().__init__("interrupted")
-        self.flow = flow
+    found: Flow

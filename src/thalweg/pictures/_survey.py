@@ -25,6 +25,7 @@ from thalweg.pictures._landscape import Landscape, Slice
 from thalweg.pictures._limits import limits_by_loss, limits_by_paths
 from thalweg.pictures._path import Path
 from thalweg.pictures._track import Track, projected, track_of
+from thalweg.report import Interrupted
 from thalweg.surface import Point
 
 NUM_CELLS = {1: 121, 2: 41, 3: 17}
@@ -42,16 +43,14 @@ NUM_PARTS = 8
 Limits = float | Sequence[tuple[float, float]]
 
 
-class InterruptedLandscape(KeyboardInterrupt):
+class InterruptedLandscape(Interrupted):
     """Ctrl-C while cells were read, with what there was by then.
 
     Args:
-        landscape: with NaN in the cells that were not read; the coarser ones came first.
+        found: with NaN in the cells that were not read; the coarser ones came first.
     """
 
-    def __init__(self, landscape: Landscape) -> None:
-        super().__init__("interrupted")
-        self.landscape = landscape
+    found: Landscape
 
 
 def landscape(

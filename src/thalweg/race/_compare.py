@@ -23,6 +23,7 @@ from thalweg.race._start import ProblemFactory, Start, Starts
 from thalweg.race._trial import Setting, Trial
 from thalweg.race._verdict import ranked, recommended
 from thalweg.race.contenders import Contender, contenders
+from thalweg.report import Interrupted
 
 MAX_SEED = 2**32 - 1
 """Every generator takes seeds up to here."""
@@ -31,16 +32,14 @@ WARM_UP = 2
 """Steps that are taken before the clock counts: torch loads parts of itself in the first ones."""
 
 
-class InterruptedComparison(KeyboardInterrupt):
+class InterruptedComparison(Interrupted):
     """Ctrl-C during a race, with what there was by then.
 
     Args:
-        comparison: of the runs that were finished; it says that it is partial.
+        found: of the runs that were finished; it says that it is partial.
     """
 
-    def __init__(self, comparison: Comparison) -> None:
-        super().__init__("interrupted")
-        self.comparison = comparison
+    found: Comparison
 
 
 def compare(

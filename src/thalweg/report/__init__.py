@@ -19,7 +19,7 @@ from thalweg.report._blocks import (
 from thalweg.report._ink import Ink
 from thalweg.report._json import to_json, to_jsonable
 from thalweg.report._page import Page, Section
-from thalweg.report._paged import Paged, PagedResult
+from thalweg.report._paged import Interrupted, Paged, PagedResult
 from thalweg.report._save import check_writable
 from thalweg.report._schema import schema_of_list
 from thalweg.report._terminal import print_page
@@ -33,6 +33,7 @@ __all__ = [
     "Facts",
     "Figure",
     "Ink",
+    "Interrupted",
     "Line",
     "Mark",
     "Marked",

@@ -74,3 +74,15 @@ class PagedResult(Paged):
     def _told(self) -> Any:
         """What is told: a dataclass."""
         return self
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C, with what there was by then; every room says in a class of its own what that is.
+
+    Args:
+        found: the result so far; it says that it is partial.
+    """
+
+    def __init__(self, found: PagedResult) -> None:
+        super().__init__("interrupted")
+        self.found = found

@@ -20,7 +20,7 @@ from thalweg._progress import Progress
 from thalweg._reading import unwrapped
 from thalweg.passes import Births, Pass, Underflow, along_time, births, underflow
 from thalweg.passes._time import RECURRENT
-from thalweg.report import Page, PagedResult
+from thalweg.report import Interrupted, Page, PagedResult
 from thalweg.signal._chain import plain_chain
 from thalweg.signal._depth import Signal
 from thalweg.signal._edge import Edge, edge
@@ -38,16 +38,14 @@ LINE_POINTS = 8
 """Of the critical line, besides σ_b² = 0."""
 
 
-class InterruptedPropagation(KeyboardInterrupt):
+class InterruptedPropagation(Interrupted):
     """Ctrl-C after the layers were read, with what there was by then.
 
     Args:
-        propagation: of what was read; it says that it is partial.
+        found: of what was read; it says that it is partial.
     """
 
-    def __init__(self, propagation: Propagation) -> None:
-        super().__init__("interrupted")
-        self.propagation = propagation
+    found: Propagation
 
 
 @dataclass(frozen=True, eq=False)
