@@ -116,7 +116,9 @@ class Diagonal(Metric):
             v: (n,).
             shift: δ > 0 [loss/param²].
         """
-        return v / ((1.0 if self._root is None else self._diagonal) + shift)
+        if self._root is None or self._diagonal is None:
+            return v / (1 + shift)
+        return v / (self._diagonal + shift)
 
     @property
     def mean(self) -> float:

@@ -151,7 +151,8 @@ def inverse(factor: Tensor, shift: Float[Tensor, " g"]) -> Tensor:
     shifted.diagonal(dim1=-2, dim2=-1).add_(shift[:, None])
     L, failed = torch.linalg.cholesky_ex(shifted)
     if not bool(failed.any()):
-        return torch.cholesky_inverse(L)
+        found: Tensor = torch.cholesky_inverse(L)
+        return found
     # Rounding made an eigenvalue negative that is smaller than the dtype tells from 0.
     values, Q = torch.linalg.eigh(factor.double())
     values = values.clamp_min(0.0) + shift[:, None].double()

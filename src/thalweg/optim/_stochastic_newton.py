@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -29,16 +29,24 @@ METRIC_SAMPLES = 512
 YOUNG = (1, 2, 4, 7, 11)
 """Steps before which the metric is read besides: at first the network moves fast."""
 
-FACTOR = 0.95
+FACTOR = 0.85
 """By which λ falls where the ratio is above ¾; it rises by as much where it is below ¼."""
 
-SETBACK = FACTOR**-20
+SETBACK = FACTOR**-6
 """By which λ rises where the loss is not finite."""
+
+HARM = 1.0
+"""λ rises too where the last step raised the loss of the next batch by so many times what it had
+promised: a little of that is the noise of batches.
+"""
+
+RUIN = 1.0
+"""A step is taken back where it raised the loss of the next batch by more than so many times."""
 
 LEAST, MOST = 1e-6, 1e9
 """Between which λ stays, in units of the mean curvature."""
 
-FLOOR = 1e-3
+FLOOR = 3e-3
 """Least damping of the metric, in the same units: below, noise in what hardly bends takes over."""
 
 TANGENT = 2 / 3
@@ -84,8 +92,10 @@ class StochasticNewton(SurfaceOptimizer):
     alone. The GGN has no negative curvature to be drawn to, and α and μ stand in for a learning
     rate and a momentum, which nobody has to set. λ starts high, since far from a minimum small
     directions of the metric are noise, and moves by the ratio of actual to predicted decrease on
-    those samples; γ² = max(λ, 1e-3 c̄) with c̄ the mean curvature. A step after which the loss is
-    not finite is taken back.
+    those samples; γ² = max(λ, 0.003 c̄) with c̄ the mean curvature. Since small batches go down
+    whatever becomes of all others, λ rises as well where gᵀδ − ½δᵀCδ of the next batch says that
+    the step before did more harm than it had promised good. A step after which the loss is not
+    finite, or that more than doubled the loss of the next batch, is taken back.
 
     Args:
         params: parameters, or groups of them with an `lr` of their own.
@@ -112,14 +122,14 @@ class StochasticNewton(SurfaceOptimizer):
     Source: Martens and Grosse 2015, "Optimizing neural networks with Kronecker-factored approximate
     curvature", §6.3 for the factored damping, §6.4, §6.5 for λ, §7 for the momentum. Ours: γ is
     bound to λ in the place of a greedy search, which prefers short steps of steepest descent; the
-    unit of both; the ratio at every step, on part of the batch.
+    unit of both; the ratio at every step, on part of the batch; what the next batch says.
 
     Example:
         >>> import torch
         >>> x = torch.linspace(-1, 1, 64)[:, None]
         >>> model = torch.nn.Linear(1, 1)
         >>> opt = StochasticNewton(model.parameters())
-        >>> for rows in torch.arange(64).split(16) * 4:
+        >>> for rows in torch.arange(64).split(16) * 20:
         ...     batch = x[rows], 3 * x[rows]
         ...     loss = opt.bind(model, torch.nn.functional.mse_loss, batch).step()
         >>> bool(loss < 1e-2)
@@ -187,7 +197,7 @@ class StochasticNewton(SurfaceOptimizer):
     # -- one step ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
-        self.memory.update(damping=self.damping, unit=1.0, shift=1.0)
+        self.memory.update(damping=self.damping, unit=1.0, shift=1.0, promised=0.0, loss=inf)
         self.remember("previous", self.remembered("previous"))
 
     def _curvature_of_step(self, objective: Objective) -> Curvature | None:
@@ -204,6 +214,9 @@ class StochasticNewton(SurfaceOptimizer):
     def _advance(self, walk: Walk) -> Outcome:
         if walk.gradient_norm == 0:
             return Outcome(None, False, "the gradient is zero")
+        if (undone := self._undone(walk)) is not None:
+            return undone
+        self.memory["loss"] = walk.value
         directions = self._directions(walk)
         part, share = self._part(walk, CURVATURE_SAMPLES)
         seen = self._along(walk, part, share, directions)
@@ -226,9 +239,27 @@ class StochasticNewton(SurfaceOptimizer):
             return Outcome(attempt, False, "the loss after the step is not finite", **outcome)
         predicted = attempt.second - damping * float(attempt.step @ attempt.step) / 2
         ratio = walk.ratio(attempt, predicted)
-        self._damp(FACTOR if ratio > 0.75 else 1 / FACTOR if ratio < 0.25 else 1.0)
+        if ratio < 0.25 or _rise(seen, slopes) > HARM * self.memory["promised"]:
+            self._damp(1 / FACTOR)
+        elif ratio > 0.75:
+            self._damp(FACTOR)
+        self.memory["promised"] = attempt.second
         self.remember("previous", attempt.step)
         return Outcome(attempt, True, "", **outcome)
+
+    def _undone(self, walk: Walk) -> Outcome | None:
+        """The last step taken back, where a batch it was not made for says that it was ruin."""
+        last, previous = self.memory["loss"], self.remembered("previous")
+        if not walk.value > last + RUIN * abs(last) or not bool(previous.any()):
+            return None
+        attempt = walk.tried(-previous, -float(walk.gradient @ previous), 0.0)
+        if not walk.value - attempt.loss > RUIN * abs(attempt.loss):
+            walk.retreat()
+            return None
+        self._damp(SETBACK)
+        self.remember("previous", torch.zeros_like(previous))
+        reason = "the last step is taken back, which more than doubled the loss of this batch"
+        return Outcome(attempt, True, reason, damping=self.memory["damping"] * self.memory["unit"])
 
     def _directions(self, walk: Walk) -> list[Float[Tensor, " n"]]:
         newest = -self.metric.solved(walk.gradient, self.memory["shift"])
@@ -281,6 +312,14 @@ class StochasticNewton(SurfaceOptimizer):
 
     def _damp(self, factor: float) -> None:
         self.memory["damping"] = min(max(self.memory["damping"] * factor, LEAST), MOST)
+
+
+def _rise(seen: Along, slopes: Float[Tensor, " k"]) -> float:
+    """By how much the last step δ went up on a batch that it was not made for: gᵀδ − ½ δᵀCδ.
+
+    Its own batch cannot tell: few samples go down all the way while the loss of all others rises.
+    """
+    return float(slopes[1] - seen.gram[1, 1] / 2) if len(slopes) > 1 else 0.0
 
 
 def _products(one: list[Float[Tensor, " n"]], other: list[Float[Tensor, " n"]]) -> Tensor:
