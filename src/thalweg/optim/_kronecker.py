@@ -156,4 +156,5 @@ def inverse(factor: Tensor, shift: Float[Tensor, " g"]) -> Tensor:
     # Rounding made an eigenvalue negative that is smaller than the dtype tells from 0.
     values, Q = torch.linalg.eigh(factor.double())
     values = values.clamp_min(0.0) + shift[:, None].double()
-    return ((Q / values[:, None]) @ Q.mT).to(factor.dtype)
+    back: Tensor = ((Q / values[:, None]) @ Q.mT).to(factor.dtype)
+    return back
