@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 import torch
@@ -123,19 +123,17 @@ def has_residuals(objective: Objective) -> bool:
     """Whether a loss is that of few squares, and all parameters are those of linear layers.
 
     Args:
-        objective: the loss; no pass is run.
+        objective: the loss; no pass is run. Of several processes all ask at once.
     """
-    if not isinstance(objective, ProblemObjective) or not objective.ranks.is_alone:
+    if not isinstance(objective, ProblemObjective) or objective.is_negated:
         return False
     known = known_loss(objective.problem.loss)
     if known is None or known.kind is not Kind.SQUARED or known.weight is not None:
         return False
-    if known.reduction not in ("mean", "sum") or objective.is_negated:
+    if known.reduction not in ("mean", "sum"):
         return False
-    targets = _targets(objective)
-    if not all(isinstance(t, Tensor) and 0 < t.ndim <= 2 for t in targets):
-        return False
-    return 0 < sum(t.numel() for t in targets) <= MAX_RESIDUALS and bool(_owners(objective))
+    sizes = [size for own in objective.ranks.gather(lambda: _sizes(objective)) for size in own]
+    return 0 < sum(sizes) <= MAX_RESIDUALS and bool(_owners(objective))
 
 
 def residual_space(walk: Walk) -> ResidualSpace | None:
@@ -148,7 +146,7 @@ def residual_space(walk: Walk) -> ResidualSpace | None:
         walk: of an objective that `has_residuals`.
 
     Cost: a forward pass, a backward pass for each output of a sample, and the kernel: 2r²
-    operations for each row and column of a weight.
+    operations for each row and column of a weight. Several processes gather all rows on each.
 
     Source: the rows of J after Goodfellow 2015, "Efficient per-example gradient computations"; the
     kernel in the place of the GGN after Ren and Goldfarb 2019, "Efficient subsampled Gauss-Newton
@@ -158,24 +156,27 @@ def residual_space(walk: Walk) -> ResidualSpace | None:
     assert isinstance(objective, ProblemObjective)
     owners = _owners(objective)
     walk.retreat()
-    with objective.leaving_no_trace():
-        read = [_read(objective, owners, batch) for batch in objective.batches]
+
+    def own() -> list[_Part | None]:
+        with objective.leaving_no_trace():
+            return [_read(objective, owners, batch) for batch in objective.batches]
+
+    read = [part for share in objective.ranks.gather(own) for part in share]
     parts = [part for part in read if part is not None]
     if len(parts) < len(read):
         return None
-    roots = _roots(objective, [part.evaluation for part in parts])
+    roots = _roots(objective, [part.terms for part in parts])
     layers = []
     for number, (_, weight, bias) in enumerate(owners):
         inputs = torch.cat([part.inputs[number] for part in parts])
         slopes = [root * part.slopes[number] for root, part in zip(roots, parts, strict=True)]
         layers.append(Rows(inputs, torch.cat(slopes), weight, bias))
-    residuals = residuals_of(objective, [part.evaluation for part in parts])
+    residuals = torch.cat([root * p.terms.gaps for root, p in zip(roots, parts, strict=True)])
     kernel = layers[0].kernel()
     for layer in layers[1:]:
         kernel += layer.kernel()
-    space = ResidualSpace(
-        residuals, kernel, layers, len(walk.start), *_costs(objective, layers, len(residuals))
-    )
+    samples = sum(part.num_samples for part in parts)
+    space = ResidualSpace(residuals, kernel, layers, len(walk.start), *_costs(layers, samples))
     walk.gradients_spent += space.cost
     error = torch.linalg.vector_norm(space.pulled(residuals) - walk.gradient.double())
     # Rounding of Jᵀρ is relative to its terms, ‖J‖ ‖ρ‖, which cancel near a minimum.
@@ -187,16 +188,19 @@ def residual_space(walk: Walk) -> ResidualSpace | None:
 def residuals_of(
     objective: ProblemObjective, evaluations: Sequence[Evaluation]
 ) -> Float[Tensor, " r"]:
-    """ρ with L = ½‖ρ‖², in float64.
+    """ρ with L = ½‖ρ‖², in float64; of all processes on each.
 
     Args:
         objective: of squares.
-        evaluations: a forward pass of each batch.
+        evaluations: a forward pass of each batch of this process.
     """
-    roots = _roots(objective, evaluations)
-    triples = zip(roots, evaluations, _targets(objective), strict=True)
-    differences = [root * (e.logits.detach().double() - y).reshape(-1) for root, e, y in triples]
-    return torch.cat(differences)
+
+    def own() -> list[_Terms]:
+        return [_terms(objective, *p) for p in zip(evaluations, objective.batches, strict=True)]
+
+    terms = [part for share in objective.ranks.gather(own) for part in share]
+    roots = _roots(objective, terms)
+    return torch.cat([root * part.gaps for root, part in zip(roots, terms, strict=True)])
 
 
 # -- how it is read -----------------------------------------------------------------------------
@@ -205,12 +209,28 @@ Owner = tuple[nn.Linear, slice | None, slice | None]
 
 
 @dataclass(frozen=True)
-class _Part:
-    """One batch: its pass, and inputs and slopes of every layer, a row for each residual."""
+class _Terms:
+    """The squares of a batch: z − y, in how many terms its mean is, and what it weighs."""
 
-    evaluation: Evaluation
+    gaps: Tensor
+    size: int
+    count: float
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One batch: its squares, and inputs and slopes of every layer, a row for each of them."""
+
+    terms: _Terms
+    num_samples: int
     inputs: list[Tensor]
     slopes: list[Tensor]
+
+
+def _sizes(objective: ProblemObjective) -> list[float]:
+    """The number of squares of each batch of this process; inf where there is no such number."""
+    targets = [call_of(batch, objective.problem.model).target for batch in objective.batches]
+    return [t.numel() if isinstance(t, Tensor) and 0 < t.ndim <= 2 else inf for t in targets]
 
 
 def _owners(objective: ProblemObjective) -> list[Owner]:
@@ -247,38 +267,36 @@ def _read(objective: ProblemObjective, owners: Sequence[Owner], batch: Any) -> _
             return None
         # Each sample has rows of its own, so one backward pass serves the same output of all.
         columns = z.reshape(samples, -1).unbind(1)
+        outputs = [output for _, output in uses]
         by_column = [
-            torch.autograd.grad(
-                c.sum(), [z for _, z in uses], retain_graph=True, materialize_grads=True
-            )
+            torch.autograd.grad(c.sum(), outputs, retain_graph=True, materialize_grads=True)
             for c in columns
         ]
     inputs = [a.double().repeat_interleave(len(columns), 0) for a, _ in uses]
-    slopes = [
-        torch.stack(found, 1).flatten(0, 1).double() for found in zip(*by_column, strict=True)
-    ]
-    return _Part(evaluation, inputs, slopes)
+    slopes = [torch.stack(g, 1).flatten(0, 1).double() for g in zip(*by_column, strict=True)]
+    return _Part(_terms(objective, evaluation, batch), samples, inputs, slopes)
 
 
-def _targets(objective: ProblemObjective) -> list[Any]:
-    return [call_of(batch, objective.problem.model).target for batch in objective.batches]
-
-
-def _roots(objective: ProblemObjective, evaluations: Sequence[Evaluation]) -> list[float]:
-    """√(2w/T) of each batch: T terms in its mean, w its weight."""
+def _terms(objective: ProblemObjective, evaluation: Evaluation, batch: Any) -> _Terms:
+    z, y = evaluation.logits.detach(), call_of(batch, objective.problem.model).target
+    gaps = (z.double() - y).reshape(-1)
     known = known_loss(objective.problem.loss)
     assert known is not None
-    pairs = zip(evaluations, objective.batches, strict=True)
-    weights = objective.joined([objective.count(e, batch) for e, batch in pairs])
-    terms = [1 if known.reduction == "sum" else e.logits.numel() for e in evaluations]
-    return [sqrt(2 * weight / T) for weight, T in zip(weights, terms, strict=True)]
+    size = 1 if known.reduction == "sum" else len(gaps)
+    return _Terms(gaps, size, objective.count(evaluation, batch))
 
 
-def _costs(objective: ProblemObjective, layers: Sequence[Rows], r: int) -> tuple[float, float]:
+def _roots(objective: ProblemObjective, terms: Sequence[_Terms]) -> list[float]:
+    """√(2w/T) of each batch: T terms in its mean, w its weight."""
+    weights = objective.joined([part.count for part in terms])
+    return [sqrt(2 * weight / part.size) for weight, part in zip(weights, terms, strict=True)]
+
+
+def _costs(layers: Sequence[Rows], num_samples: int) -> tuple[float, float]:
     """Of the space and of a factorisation, in gradients: six operations a weight and sample."""
-    samples = sum(map(len, _targets(objective)))
+    r = len(layers[0].inputs)
     sides = [(layer.inputs.shape[1], layer.slopes.shape[1]) for layer in layers]
-    gradient = 6.0 * samples * sum(rows * columns for rows, columns in sides)
+    gradient = 6.0 * num_samples * sum(rows * columns for rows, columns in sides)
     kernel = 2.0 * r * r * sum(rows + columns for rows, columns in sides)
-    passes = 1 / 3 + 2 / 3 * r / samples
+    passes = 1 / 3 + 2 / 3 * r / num_samples
     return passes + kernel / gradient, r**3 / 3 / gradient
