@@ -20,6 +20,7 @@ from thalweg.surface._route import (
     norm,
     taped,
 )
+from thalweg.tape import library_of
 
 MIN_PROBED_BYTES = 2**19
 """Below this the passes of a problem are too short to time, and a kept graph is as good as any."""
@@ -79,7 +80,10 @@ def choose(task: Task) -> Route:
         )
     ratio = _seconds(tape, v) / _seconds(graph, v)
     said = f"{ratio:.2f} × the time of a retained graph, equal to {deviation:.1g}"
-    return Chosen(Taped() if ratio < 1 else plain, ratio, deviation, f"tape: {said}")
+    if ratio >= 1:
+        return Chosen(plain, ratio, deviation, f"tape: {said}")
+    library = library_of(v[0])
+    return Chosen(Taped(), ratio, deviation, f"tape: {said}{'; ' if library else ''}{library}")
 
 
 def _deviation(expected: tuple[Tensor, ...], found: tuple[Tensor, ...]) -> float:
