@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,25 @@ from thalweg._batch import Batch
 from thalweg._problem import Evaluation
 from thalweg.surface._route import BatchProduct, Curvature, zero_product
 from thalweg.tape import Tape
+
+
+@dataclass(frozen=True)
+class HessianProduct:
+    """V ↦ ∇²ℓ v of one batch, and what the pass that it was built from found on the way.
+
+    Args:
+        product: v ↦ ∇²ℓ v.
+        loss: ℓ, a scalar.
+        gradient: ∇ℓ, one tensor a parameter; None where the loss is not computed from it.
+    """
+
+    product: BatchProduct
+    loss: Tensor
+    gradient: tuple[Tensor | None, ...]
+
+    def __call__(self, v: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """∇²ℓ v."""
+        return self.product(v)
 
 
 def hessian_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch) -> BatchProduct:
@@ -22,8 +43,9 @@ def hessian_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch)
     gradients = torch.autograd.grad(evaluation.loss, inputs, create_graph=True, allow_unused=True)
     # A gradient that is constant, or absent, adds nothing to the second derivative.
     curved = [i for i, g in enumerate(gradients) if g is not None and g.requires_grad]
+    found = tuple(None if g is None else g.detach() for g in gradients)
     if not curved:
-        return zero_product
+        return HessianProduct(zero_product, evaluation.loss.detach(), found)
 
     def product(v: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return torch.autograd.grad(
@@ -34,11 +56,11 @@ def hessian_product(leaves: dict[str, Tensor], evaluation: Evaluation, _: Batch)
             materialize_grads=True,
         )
 
-    return product
+    return HessianProduct(product, evaluation.loss.detach(), found)
 
 
-def _on_tape(tape: Tape, _: Evaluation, __: Batch) -> BatchProduct:
-    return tape.hessian()
+def _on_tape(tape: Tape, evaluation: Evaluation, _: Batch) -> BatchProduct:
+    return HessianProduct(tape.hessian(), evaluation.loss.detach(), tape.gradient)
 
 
 HESSIAN = Curvature("Hessian", 2.0, hessian_product, _on_tape, is_hessian=True)

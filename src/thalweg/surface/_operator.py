@@ -67,6 +67,11 @@ class SurfaceOperator(SymmetricOperator):
         return self.route.said
 
     @property
+    def kept(self) -> tuple[BatchProduct, ...]:
+        """The products of the batches, as far as they were built and are kept."""
+        return tuple(self._kept or ())
+
+    @property
     def gradients_per_product(self) -> float:
         """The cost of a product by count of operations, in gradients."""
         return self._cost + self.route.extra_gradients

@@ -26,14 +26,17 @@ class MatrixProduct(Rule):
         self._c = call.args[0].shape if offset and call.is_active(0) else None
         # The transpose of a weight matrix: its adjoint is laid out like the weight itself.
         self._is_flipped = self._B.mT.is_contiguous() and not self._B.is_contiguous()
-        # What stands on the left in all products of a run is turned once.
-        self._At = laid_out(self._A.mT, self._B.shape[-1]) if self._has_B else self._A.mT
+        self._At = self._A.mT
         self._anchored: Tensor | None = None
         self._anchored_t: Tensor | None = None
+        self._num_products = 0
         self.is_linear = not (self._has_A and self._has_B)
 
     def push(self, tangents: Tangents) -> Tensor:
         """Ȧ B + A Ḃ + ċ."""
+        self._num_products += 1
+        if self._num_products == 2:
+            self._turn()
         c, A, B = self._named(tangents)
         if A is None and B is None:
             assert c is not None
@@ -56,8 +59,7 @@ class MatrixProduct(Rule):
     def anchor(self, adjoint: Any) -> None:
         """Keeps Ȳ."""
         self._anchored = adjoint
-        if not self.is_linear:
-            self._anchored_t = laid_out(adjoint.mT, self._A.shape[-1])
+        self._anchored_t = adjoint.mT
 
     def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """The adjoints' derivative, see above."""
@@ -81,6 +83,13 @@ class MatrixProduct(Rule):
             return second.mT
         # The sum lies in memory like the weights that it belongs to.
         return second.add_(first.mT).mT if self._is_flipped else first.add_(second.mT)
+
+    def _turn(self) -> None:
+        """Lays out what stands on the left in all products of a run; a single one is no run."""
+        if self._has_B:
+            self._At = laid_out(self._At, self._B.shape[-1])
+        if self._anchored_t is not None and not self.is_linear:
+            self._anchored_t = laid_out(self._anchored_t, self._A.shape[-1])
 
     def _named(self, tangents: Tangents) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         rest = iter(tangents)

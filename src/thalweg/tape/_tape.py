@@ -59,9 +59,9 @@ class Tape:
             self._nodes = _live(calls, slots, {self._loss, self._output})
 
     @property
-    def gradient(self) -> Tensors:
-        """∂L/∂θ, one tensor a leaf."""
-        return self._filled(self._whole.adjoints)
+    def gradient(self) -> tuple[Tensor | None, ...]:
+        """∂L/∂θ, one tensor a leaf; None where the loss is not computed from it."""
+        return tuple(self._whole.adjoints[: len(self._leaves)])
 
     def hessian(self) -> Product:
         """V ↦ ∇²L v."""
