@@ -2,11 +2,22 @@
 
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
-from optimizers import LOOKING, OPTIMIZERS, PLAIN, data, descend, flat, loss_of, network
+from optimizers import (
+    CLOSURE_VIEW,
+    LOOKING,
+    OPTIMIZERS,
+    PLAIN,
+    data,
+    descend,
+    flat,
+    loss_of,
+    network,
+)
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
@@ -31,7 +42,8 @@ plain = pytest.mark.parametrize("name", PLAIN)
 @every
 def test_a_closure_and_what_is_bound_are_one_loss(name):
     one, other = network(), network()
-    first, second = OPTIMIZERS[name](one.parameters()), OPTIMIZERS[name](other.parameters())
+    build = partial(OPTIMIZERS[name], **CLOSURE_VIEW.get(name, {}))
+    first, second = build(one.parameters()), build(other.parameters())
     for _ in range(3):
         loss = first.step(loss_of(one))
         again = second.bind(other, F.mse_loss, data()).step()

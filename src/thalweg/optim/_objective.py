@@ -62,6 +62,7 @@ class Objective(ABC):
         self.ranks = ranks
         self.is_taped = is_taped
         self.take_back: Callable[[], None] = _nothing
+        self.last: Sequence[Evaluation] = ()
         self._versions = self.versions()
 
     @abstractmethod
@@ -118,10 +119,14 @@ class Objective(ABC):
         return (1.0,) * len(counts)
 
     def value(self) -> float:
-        """L at the parameters as they are now, NaN or infinite where it is. Cost: ⅓ gradient."""
+        """L at the parameters as they are now, NaN or infinite where it is. Cost: ⅓ gradient.
+
+        What was evaluated for it is `last`, until the next time.
+        """
 
         def own() -> tuple[list[float], list[float]]:
             passes = [(self.read(batch), batch) for batch in self.batches]
+            self.last = [evaluation for evaluation, _ in passes]
             if self.versions() != self._versions:
                 raise OptimizerError(
                     "the batch was written into while the step ran, which compares losses on one "
@@ -315,6 +320,11 @@ class ProblemObjective(Objective):
         self._sign = sign
         known = known_loss(problem.loss)
         self._is_widened = known is not None and known.weight is None
+
+    @property
+    def is_negated(self) -> bool:
+        """Whether the loss is maximised."""
+        return self._sign < 0
 
     def forward(self, batch: Batch) -> Evaluation:
         """A pass through the live model."""

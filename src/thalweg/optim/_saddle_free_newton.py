@@ -17,6 +17,8 @@ from thalweg.optim._kfac import KFAC
 from thalweg.optim._metric import Identity, Metric
 from thalweg.optim._objective import Objective, ProblemObjective
 from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
+from thalweg.optim._residual_space import has_residuals, residual_space
+from thalweg.optim._residual_step import residual_step
 from thalweg.optim._subspace import Subspace, krylov_space
 from thalweg.optim._tuning import Tuning
 from thalweg.optim._walk import Attempt, Walk
@@ -26,8 +28,6 @@ SIZES = (4, 6, 8, 12, 18, 27, 40)
 """Dimensions of the subspace to choose from."""
 
 FIRST_RUNG = 2
-
-MAX_VIEWS = 3
 
 FACTOR = 5.0
 """By which λ goes down while the loss falls, and up until it does."""
@@ -74,10 +74,27 @@ def saddle_free_step(
 
 @dataclass(frozen=True)
 class View:
-    """A way to see the surface: a curvature, and whether steps are measured in the metric."""
+    """A way to see the surface.
+
+    Args:
+        curvature: the Hessian, or the GGN.
+        is_measured: whether steps are measured in the metric.
+        is_whole: whether it is seen in all directions, from the residuals; else in a Krylov space.
+    """
 
     curvature: Curvature
-    is_measured: bool
+    is_measured: bool = False
+    is_whole: bool = False
+
+
+VIEWS = (
+    View(GGN, is_whole=True),
+    View(GGN),
+    View(GGN, is_measured=True),
+    View(HESSIAN),
+    View(HESSIAN, is_measured=True),
+)
+"""In the order in which they are tried, where they are there to choose from."""
 
 
 class SaddleFreeNewton(SurfaceOptimizer):
@@ -92,6 +109,9 @@ class SaddleFreeNewton(SurfaceOptimizer):
     and no product. Where a step gains next to nothing and a direction of negative curvature is
     known, a line search leaves along it. Which curvature (exact Hessian or GGN), which metric
     (K-FAC or none) and how many directions is found on the way, by progress per cost: `Tuning`.
+
+    Of a loss that is a mean of few squares the GGN is seen in all directions at once, from the
+    residuals: `residual_step`.
 
     Args:
         params: parameters, or groups of them with an `lr` of their own.
@@ -109,7 +129,8 @@ class SaddleFreeNewton(SurfaceOptimizer):
         RandomModelError: in `step`, if the loss differs between two calls at one place.
 
     Cost: a gradient, 4 to 40 products (8 to begin with), and some three forward passes a step; as
-    many vectors of memory as products.
+    many vectors of memory as products. From residuals: a gradient, the Jacobian, a factorisation of
+    its kernel, and some four forward passes.
 
     Not for minibatches, whose noise a Krylov space fits: `StochasticNewton` is.
 
@@ -151,6 +172,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
         self._takes_kfac = metric is None
         self._plain = Identity()
         self._knows_output = False
+        self._has_residuals = False
 
     def bind(
         self, model: nn.Module | Problem, loss: Any = None, batch: Any = None
@@ -173,20 +195,28 @@ class SaddleFreeNewton(SurfaceOptimizer):
     @property
     def views(self) -> tuple[View, ...]:
         """The ways between which it chooses; the first is taken first."""
+        return tuple(VIEWS[number] for number in self._ways)
+
+    @property
+    def _ways(self) -> tuple[int, ...]:
         curvatures = [GGN, HESSIAN] if self._knows_output else [HESSIAN]
         if self.curvature is not None:
             curvatures = [self.curvature]
-        if isinstance(self.metric, Identity):
-            return tuple(View(c, is_measured=False) for c in reversed(curvatures))
-        measured = (View(c, is_measured=True) for c in curvatures)
-        return (View(curvatures[-1], is_measured=False), *measured)
+        found = [number for number, view in enumerate(VIEWS) if view.curvature in curvatures]
+        if self._has_residuals and GGN in curvatures:
+            # All directions of the GGN: no metric, and none of its Krylov spaces, shows more.
+            return tuple(n for n in found if VIEWS[n].is_whole or VIEWS[n] == View(HESSIAN))
+        has_metric = not isinstance(self.metric, Identity)
+        return tuple(
+            n for n in found if not VIEWS[n].is_whole and (has_metric or not VIEWS[n].is_measured)
+        )
 
     # -- one step ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
         self.memory.update(
-            tuning=Tuning.fresh(MAX_VIEWS, FIRST_RUNG),
-            dampings={str(way): nan for way in range(MAX_VIEWS)},
+            tuning=Tuning.fresh(len(VIEWS), FIRST_RUNG),
+            dampings={str(way): nan for way in range(len(VIEWS))},
             share=nan,
             noisy=0,
             is_stale=0,
@@ -195,20 +225,25 @@ class SaddleFreeNewton(SurfaceOptimizer):
 
     @property
     def _tuning(self) -> Tuning:
-        return Tuning(self.memory["tuning"], SIZES, len(self.views))
+        return Tuning(self.memory["tuning"], SIZES, self._ways)
 
     @property
     def _view(self) -> View:
-        return self.views[self._tuning.way]
+        return VIEWS[self._tuning.way]
 
     def _curvature_of_step(self, objective: Objective) -> Curvature | None:
         self._knows_output = isinstance(objective, ProblemObjective)
+        self._has_residuals = self._is_uniform() and has_residuals(objective)
         if not self._knows_output and self._view.curvature is GGN:
             raise OptimizerError(
                 "the GGN needs the model's output, which a closure does not tell; hand the loss "
                 "over by bind(model, loss, (x, y)), or take curvature=HESSIAN"
             )
-        return self._view.curvature
+        return None if self._view.is_whole else self._view.curvature
+
+    def _is_uniform(self) -> bool:
+        """Whether all parameters move at the rate that the method has as published."""
+        return all(float(group["lr"]) == 1.0 for group in self.param_groups)
 
     def _is_metric_due(self) -> bool:
         if not self._view.is_measured:
@@ -217,6 +252,8 @@ class SaddleFreeNewton(SurfaceOptimizer):
         return bool(is_stale) or super()._is_metric_due()
 
     def _advance(self, walk: Walk) -> Outcome:
+        if self._view.is_whole:
+            return self._advanced_by_residuals(walk)
         way, size = str(self._tuning.way), self._tuning.size
         metric = self.metric if self._view.is_measured else self._plain
         space = krylov_space(walk, metric, size, self._direction(walk, metric))
@@ -240,6 +277,35 @@ class SaddleFreeNewton(SurfaceOptimizer):
         self.remember("previous", best.step)
         reason = "left along negative curvature" if best.is_escape else space.said
         return Outcome.within(space, best, True, reason, damping=damping)
+
+    def _advanced_by_residuals(self, walk: Walk) -> Outcome:
+        """A step in all directions: see `residual_step`."""
+        assert isinstance(walk.objective, ProblemObjective)
+        way = str(self._tuning.way)
+        space = residual_space(walk)
+        if space is None or walk.gradient_norm == 0:
+            self._tuning.learn(walk.value, walk.value, walk.gradients_spent, is_sound=False)
+            what = "the gradient is zero" if space else "samples act on one another"
+            return Outcome(None, False, f"{what}; the curvature is looked at in another way next")
+        found = residual_step(walk, space, self.memory["dampings"][way])
+        best = found.attempt if self._is_accepted(walk, found.attempt) else None
+        self.memory["dampings"][way] = found.next_damping
+        after = walk.value if best is None else best.loss
+        self._tuning.learn(walk.value, after, walk.gradients_spent, is_sound=best is not None)
+        lowest, highest = space.extremes()
+        self.remember("previous", torch.zeros_like(walk.start) if best is None else best.step)
+        if best is not None:
+            walk.settle(best)
+        reason = "" if best else no_decrease("dampings up to", found.damping, found.attempt)
+        return Outcome(
+            found.attempt,
+            best is not None,
+            reason,
+            damping=found.damping,
+            subspace_size=space.size,
+            lowest_curvature=lowest,
+            highest_curvature=highest,
+        )
 
     def _left(self, walk: Walk, space: Subspace) -> Outcome:
         """The end of a step from a critical point: away, where negative curvature was seen."""

@@ -223,6 +223,9 @@ def krylov_space(
     square = matrix[:count, :count]
     square = torch.triu(square) + torch.triu(square, 1).T
     values, rotation = torch.linalg.eigh(square)
+    if walk.curvature is not None and not walk.curvature.is_hessian:
+        # The GGN has no negative eigenvalue: what is below zero is rounding of its products.
+        values = values.clamp_min(0.0)
     slopes = rotation.T @ (basis[:count] @ gradient).double().cpu()
     return Subspace(values, slopes, rotation, basis[:count], gradient, metric)
 

@@ -97,7 +97,8 @@ class SurfaceOperator(SymmetricOperator):
     def _own_product(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         if not self._weights:
             return torch.zeros_like(V)
-        columns = [tuple(self.layout.unflatten(v).values()) for v in V.unbind(1)]
+        # Each column in one piece: a product reads it many times.
+        columns = [tuple(self.layout.unflatten(v).values()) for v in V.T.contiguous().unbind(0)]
         totals: list[Tensor] = []
         for weight, product in zip(self._weights, self._products(), strict=True):
             with self.route.guarding(), explaining():

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from thalweg.tape._multiply import add_product, laid_out, product
 from thalweg.tape._rule import Adjoints, Call, Linear, Rule, Tangents, summed_to
 
 aten = torch.ops.aten
@@ -25,7 +26,10 @@ class MatrixProduct(Rule):
         self._c = call.args[0].shape if offset and call.is_active(0) else None
         # The transpose of a weight matrix: its adjoint is laid out like the weight itself.
         self._is_flipped = self._B.mT.is_contiguous() and not self._B.is_contiguous()
+        # What stands on the left in all products of a run is turned once.
+        self._At = laid_out(self._A.mT, self._B.shape[-1]) if self._has_B else self._A.mT
         self._anchored: Tensor | None = None
+        self._anchored_t: Tensor | None = None
         self.is_linear = not (self._has_A and self._has_B)
 
     def push(self, tangents: Tangents) -> Tensor:
@@ -36,22 +40,24 @@ class MatrixProduct(Rule):
             return c.expand(*self._A.shape[:-1], self._B.shape[-1])
         pairs = ((self._A, B), (A, self._B))
         (first, second), *rest = [(a, b) for a, b in pairs if a is not None and b is not None]
-        total = first @ second if c is None else torch.addmm(c, first, second)
+        total = product(first, second)
         for a, b in rest:
-            _plus(total, a, b)
-        return total
+            add_product(total, a, b)
+        return total if c is None else total.add_(c)
 
     def pull(self, adjoint: Any) -> Adjoints:
         """Ȳ Bᵀ, Aᵀ Ȳ, Σ Ȳ."""
         return self._listed(
             None if self._c is None else summed_to(adjoint, self._c),
-            adjoint @ self._B.mT if self._has_A else None,
-            self._right(self._A, adjoint, None, None) if self._has_B else None,
+            product(adjoint, self._B.mT) if self._has_A else None,
+            product(self._At, adjoint) if self._has_B else None,
         )
 
     def anchor(self, adjoint: Any) -> None:
         """Keeps Ȳ."""
         self._anchored = adjoint
+        if not self.is_linear:
+            self._anchored_t = laid_out(adjoint.mT, self._A.shape[-1])
 
     def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """The adjoints' derivative, see above."""
@@ -61,20 +67,20 @@ class MatrixProduct(Rule):
         if self._has_A:
             left = _plus(None, turned, self._B.mT)
             left = _plus(left, anchored, None if B is None else B.mT)
-        right = self._right(self._A, turned, A, anchored) if self._has_B else None
+        right = self._right(A, turned) if self._has_B else None
         offset = None if self._c is None or turned is None else summed_to(turned, self._c)
         return self._listed(offset, left, right)
 
-    def _right(
-        self, A: Tensor, Y: Tensor | None, A2: Tensor | None, Y2: Tensor | None
-    ) -> Tensor | None:
-        """Aᵀ Y + A2ᵀ Y2, each where it is there."""
-        if self._is_flipped:
-            total = _plus(None, None if Y is None else Y.mT, A)
-            total = _plus(total, None if Y2 is None else Y2.mT, A2)
-            return None if total is None else total.mT
-        total = _plus(None, A.mT, Y)
-        return _plus(total, None if A2 is None else A2.mT, Y2)
+    def _right(self, A: Tensor | None, turned: Tensor | None) -> Tensor | None:
+        """Aᵀ Ȳ' + Ȧᵀ Ȳ, each where it is there."""
+        first = None if turned is None else product(self._At, turned)
+        if A is None or self._anchored_t is None or self.is_linear:
+            return first
+        second = product(self._anchored_t, A)  # the transpose
+        if first is None:
+            return second.mT
+        # The sum lies in memory like the weights that it belongs to.
+        return second.add_(first.mT).mT if self._is_flipped else first.add_(second.mT)
 
     def _named(self, tangents: Tangents) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         rest = iter(tangents)
@@ -92,9 +98,7 @@ def _plus(total: Tensor | None, A: Tensor | None, B: Tensor | None) -> Tensor | 
     """Total += A B, where total is None or a tensor of this file's own; what is None is zero."""
     if A is None or B is None:
         return total
-    if total is None:
-        return A @ B
-    return total.addmm_(A, B) if A.ndim == 2 else total.baddbmm_(A, B)
+    return product(A, B) if total is None else add_product(total, A, B)
 
 
 class ElementProduct(Rule):
