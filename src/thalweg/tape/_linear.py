@@ -106,6 +106,19 @@ def divided(call: Call) -> Rule:
     return Linear(lambda t: tuple(function(t, *rest, **kwargs)), pull)
 
 
+def unbound(call: Call) -> Rule:
+    """Unbind: one tensor as its slices along a dimension."""
+    dim = call.argument(1, 0)
+    shape = call.output[0].shape
+
+    def pull(adjoints: tuple[Tensor | None, ...]) -> Adjoints:
+        some = next(a for a in adjoints if a is not None)
+        zero = some.new_zeros(()).expand(shape)
+        return (torch.stack([zero if a is None else a for a in adjoints], dim),)
+
+    return Linear(lambda t: t.unbind(dim), pull)
+
+
 def summed(call: Call) -> Rule:
     """Sum and mean over all or some dimensions."""
     function, rest, kwargs = call.function, call.args[1:], call.kwargs

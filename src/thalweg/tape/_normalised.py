@@ -102,11 +102,14 @@ class LayerNorm(Rule):
         self._adjoint: Tensor | None = None
         self._back: Tensor | None = None
         self._lean: Tensor | None = None
+        self._pushed: tuple[Tensor, Tensor] | None = None
 
     def push(self, tangents: Tangents) -> tuple[Tensor, None, None]:
         """W J ẋ + ẇ x̂ + ḃ."""
         x, w, b = self._named(tangents)
         total = None if x is None else self._J(x)
+        if x is not None and total is not None and self._has[1]:
+            self._pushed = x, total  # the backwards half of the product needs it again
         if total is not None and self._w is not None:
             total = total * self._w
         if w is not None:
@@ -158,7 +161,8 @@ class LayerNorm(Rule):
         total = None if up is None else up * self._hat
         if x is not None:
             assert self._adjoint is not None
-            turn = self._adjoint * self._J(x)
+            last, self._pushed = self._pushed, None
+            turn = self._adjoint * (last[1] if last and last[0] is x else self._J(x))
             total = turn if total is None else total.add_(turn)
         return None if total is None else self._summed(total)
 
