@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, nan
 
 import torch
@@ -16,14 +17,15 @@ from thalweg._machine import machine_of
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._progress import Progress
 from thalweg._reduction import Reduction
-from thalweg._score import Score, constant_loss, shuffled_loss
+from thalweg._score import constant_loss, shuffled_loss
 from thalweg._training import parameters_of, split
 from thalweg.doctor._card import card_of
 from thalweg.doctor._changed_data import is_finite, with_rows
 from thalweg.doctor._confirm import Suspicion
 from thalweg.doctor._contest import LOOKS, NUM_FINALISTS, contest
+from thalweg.doctor._control import Control
 from thalweg.doctor._examination import Examination, TriedRemedy
-from thalweg.doctor._finding import Finding
+from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching, readable_form
 from thalweg.doctor._planning import (
@@ -34,7 +36,7 @@ from thalweg.doctor._planning import (
     shortened,
 )
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._trial import Plan, Run, made_optimizer, tolerant, train
+from thalweg.doctor._trial import Plan, Run, made_optimizer
 from thalweg.doctor._watch import settling
 from thalweg.doctor.findings import find, suspected
 from thalweg.doctor.remedies import Remedy, remedies_for
@@ -51,6 +53,9 @@ READ_SHARE, LEAST_READ = 0.04, 128
 
 CONFIRMED = 0.15
 """Of a budget in gradients, for what confirms a suspicion of the first epoch."""
+
+PROVING = 0.4
+"""Of a budget in gradients, that is left for proofs where remedies look for their settings."""
 
 CUT_SHORT = 0.3
 """Of a whole run's cost, for planning, is that of a training that breaks off."""
@@ -155,7 +160,9 @@ def examine(
         raise error
 
     remedies = _answers(case, readings, findings, suspect)
-    plan, control, tried = _tried(case, readings, remedies, plan)
+    # What averages over many steps goes wrong after as many.
+    shows_late = any(finding.ailment is Ailment.MOMENTUM for finding in findings)
+    plan, control, tried = _tried(case, readings, remedies, plan, shows_late)
     ledger.progress("done", 1.0)
     examination = Examination(
         title=problem.name or type(problem.model).__name__,
@@ -310,7 +317,11 @@ def _answers(
         findings: what ails the training.
         suspect: the remedy that mended it within its first epoch, if any.
     """
-    with case.ledger.measuring("what may help", 0.38) as gradients:
+    ledger = case.ledger
+    if not ledger.budget.is_seconds:
+        spare = ledger.gradients_left - PROVING * ledger.budget.amount
+        readings = replace(readings, affordable=max(spare, 0.0) / case.fraction)
+    with ledger.measuring("what may help", 0.38) as gradients:
         remedies, not_applicable = remedies_for(findings, readings)
         if suspect is not None:
             # What mended it within an epoch is proved first, and alone where that succeeds.
@@ -318,41 +329,55 @@ def _answers(
             remedies = (replace(suspect, is_direct=True), *rest)
         gradients.append(sum(remedy.num_samples for remedy in remedies) / case.problem.num_samples)
     for remedy in not_applicable:
-        case.ledger.omit(f"remedy: {remedy.name}", remedy.reason)
+        ledger.omit(f"remedy: {remedy.name}", remedy.reason)
     return remedies
 
 
 def _tried(
-    case: _Case, readings: Readings, remedies: tuple[Remedy, ...], plan: Plan
+    case: _Case,
+    readings: Readings,
+    remedies: tuple[Remedy, ...],
+    plan: Plan,
+    shows_late: bool,
 ) -> tuple[Plan, tuple[Run, ...], tuple[TriedRemedy, ...]]:
-    """The plan that the trials held to, the training as it is, and what the remedies did for it."""
+    """The plan that the trials held to, the training as it is, and what the remedies did for it.
+
+    Args:
+        case: the examination.
+        readings: everything that was measured.
+        remedies: what to try, what promises most first.
+        plan: made before anything was known.
+        shows_late: whether short trials would show nothing. Then they are looked at once, late: two
+            long pairs tell more than four short ones.
+    """
     problem, training, seed, ledger = case.problem, case.training, case.seed, case.ledger
-    scoring = sum(map(num_samples, plan.held_out)) / problem.num_samples / 3
-    left = ledger.gradients_left
-    broken = CUT_SHORT if readings.watched.failure else 1.0
-    plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring, broken)
-    if most < NUM_FINALISTS and remedies:
+    is_tight = not ledger.budget.is_seconds and problem.epochs is not None
+    looks = LOOKS[:1] if shows_late else LOOKS
+    fit = partial(
+        fitted,
+        plan,
+        ledger.gradients_left,
+        case.fraction,
+        num_epochs=problem.epochs,
+        scoring=sum(map(num_samples, plan.held_out)) / problem.num_samples / 3,
+        control=CUT_SHORT if readings.watched.failure else 1.0,
+        pairs=looks[-1][0] if is_tight else NUM_SEEDS,
+    )
+    plan, most = fit(remedies)
+    if remedies and (most < NUM_FINALISTS or (is_tight and shows_late)):
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
-        plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring, broken)
+        plan, most = fit(remedies)
     may_raise = case.readable is None or readings.watched.error is not None
-    run = tolerant if may_raise else train
-    is_tight = not ledger.budget.is_seconds and problem.epochs is not None
-    number = LOOKS[0][0] if is_tight else NUM_SEEDS
-    plan, control = _control(training, plan, number, problem.num_samples, seed, ledger, run)
-    readings = replace(readings, plan=plan, control=tuple(control))
-
-    def more() -> Run:
-        control.append(run(training.copied(), plan, seed + len(control), control[0].before))
-        ledger.spend(control[-1].cost / problem.num_samples)
-        return control[-1]
-
+    number = looks[0][0] if is_tight else NUM_SEEDS
+    control = _control(Control(training, plan, seed, may_raise), number, problem, ledger)
+    readings = replace(readings, plan=control.plan, control=tuple(control.runs))
     with ledger.measuring("remedies", 0.5):
-        shares, another = (0.5, 1.0), more if is_tight else None
         tried: tuple[TriedRemedy, ...] = ()
         if remedies and not ledger.is_interrupted:
-            tried = contest(remedies, training, readings, ledger, shares, most, another)
-    return plan, tuple(control), tried
+            more = control if is_tight and len(looks) > 1 else None
+            tried = contest(remedies, training, readings, ledger, (0.5, 1.0), most, more)
+    return control.plan, tuple(control.runs), tried
 
 
 def _affordable(problem: Problem, seed: int, ledger: Ledger) -> Problem:
@@ -408,34 +433,27 @@ def _completed(
     return problem, batch_size
 
 
-def _control(
-    training: Problem,
-    plan: Plan,
-    number: int,
-    total: int,
-    seed: int,
-    ledger: Ledger,
-    run: Callable[[Problem, Plan, int, Score | None], Run],
-) -> tuple[Plan, list[Run]]:
-    """Runs of the network as it is, with the plan they hold to.
+def _control(control: Control, number: int, problem: Problem, ledger: Ledger) -> Control:
+    """With so many runs of the network as it is.
 
-    Where the first run takes far longer than planned, the plan is shortened and the run repeated.
+    Where the first takes far longer than planned, the plan is shortened and the run repeated.
     """
     with ledger.measuring(f"training as it is, {number} seeds", 0.4) as gradients:
-        runs = [run(training.copied(), plan, seed, None)]
-        excess = NUM_RUNS * runs[0].seconds / max(ledger.seconds_left, 1e-3)
-        if excess > TOLERATED_EXCESS and (shorter := shortened(plan, excess)) != plan:
-            gradients.append(runs[0].cost / total)
-            plan = shorter
-            runs = [run(training.copied(), plan, seed, runs[0].before)]
+        first = control.another()
+        excess = NUM_RUNS * first.seconds / max(ledger.seconds_left, 1e-3)
+        shorter = shortened(control.plan, excess)
+        if excess > TOLERATED_EXCESS and shorter != control.plan:
+            gradients.append(first.cost / problem.num_samples)
+            control = Control(control.training, shorter, control.seed, control.may_raise)
+            control.another()
         try:
             for k in range(1, number):
                 ledger.progress("training as it is", 0.4 + 0.1 * k / number)
-                runs.append(run(training.copied(), plan, seed + k, runs[0].before))
+                control.another()
         except KeyboardInterrupt:
             ledger.is_interrupted = True
-        gradients.append(sum(each.cost for each in runs) / total)
-    return plan, runs
+        gradients.append(control.cost / problem.num_samples)
+    return control
 
 
 def _in_words(optimizer: torch.optim.Optimizer) -> str:
