@@ -246,3 +246,39 @@ def test_the_stiff_regression_is_fitted_in_few_steps():
     assert losses[-1] < 1e-10
     assert all(after <= before for before, after in itertools.pairwise(losses))
     assert isinstance(residual_space(walk_of(problem.model, problem.batches)), ResidualSpace)
+
+
+class Cliff(nn.Module):
+    """Passes on what is small, and makes NaN of the rest."""
+
+    was_passed = False
+
+    def forward(self, x):
+        self.was_passed |= bool((x.abs() >= 2.0).any())
+        return torch.where(x.abs() < 2.0, x, torch.nan)
+
+
+def test_beyond_a_cliff_the_damping_rises_until_the_loss_is_finite():
+    """The target lies at 1.9 of what may be 2: Newton's step from afar goes over the edge."""
+    model = nn.Sequential(nn.Linear(1, 3), nn.Tanh(), nn.Linear(3, 1), Cliff()).double()
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for p in model.parameters():
+            p.copy_(torch.randn(p.shape, generator=generator, dtype=torch.float64))
+    x = torch.linspace(-1, 1, 9, dtype=torch.float64)[:, None]
+    y = 1.9 * torch.sin(3 * x)
+    with torch.no_grad():
+        assert bool(torch.isfinite(model(x)).all())
+    optimizer = SaddleFreeNewton(model.parameters()).bind(model, F.mse_loss, (x, y))
+    losses = [float(optimizer.step()) for _ in range(30)]
+    assert all(after <= before for before, after in itertools.pairwise(losses))
+    assert losses[-1] < 1e-2 * losses[0]
+    assert model[-1].was_passed
+
+
+def test_in_float32_it_goes_down_to_rounding():
+    problem = stiff_regression(seed=3).to(dtype=torch.float32)
+    optimizer = SaddleFreeNewton(problem.model.parameters()).bind(problem)
+    losses = [float(optimizer.step()) for _ in range(60)]
+    assert losses[-1] < 1e-9
+    assert all(bool(torch.isfinite(p).all()) for p in problem.model.parameters())
