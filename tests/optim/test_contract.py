@@ -456,3 +456,28 @@ def test_the_record_says_what_happened(name):
         assert record.gradient_equivalents > 1 + 2 * record.num_products
     else:
         assert record.second_order_decrease is record.actual_decrease is record.ratio is None
+
+
+@looking
+def test_a_parameter_that_the_loss_does_not_reach_stays(name):
+    """Its gradient is zero, on a tape as on a graph."""
+    model = network()
+    model.unused = nn.Parameter(torch.ones(3, dtype=torch.float64))
+    x, y = data()
+    optimizer = OPTIMIZERS[name](model.parameters())
+    for _ in range(2):
+        optimizer.bind(Reaching(model), F.mse_loss, (x, y)).step()
+    assert torch.equal(model.unused.detach(), torch.ones(3, dtype=torch.float64))
+
+
+class Reaching(nn.Module):
+    """Runs the layers of a network, and nothing else that it holds."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        for layer in list(self.inner)[:3]:
+            x = layer(x)
+        return x

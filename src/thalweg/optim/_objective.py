@@ -227,7 +227,9 @@ class Objective(ABC):
             raise UntapedError(f"{custom[0].__name__} has a derivative of its own")
         if not curvature.is_hessian:
             output_of(found[0])
-        return found[0], tape.gradient, by_tape(tape, found[0], batch)
+        pairs = zip(tape.gradient, self.params, strict=True)
+        gradient = tuple(torch.zeros_like(p) if g is None else g for g, p in pairs)
+        return found[0], gradient, by_tape(tape, found[0], batch)
 
 
 class ClosureObjective(Objective):
