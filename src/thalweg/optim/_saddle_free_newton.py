@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isfinite, nan, sqrt
 from typing import Any
@@ -24,10 +24,10 @@ from thalweg.optim._tuning import Tuning
 from thalweg.optim._walk import Attempt, Walk
 from thalweg.surface import GGN, HESSIAN, Curvature
 
-SIZES = (4, 6, 8, 12, 18, 27, 40)
+SIZES = (3, 4, 6, 8, 12, 18, 27, 40)
 """Dimensions of the subspace to choose from."""
 
-FIRST_RUNG = 2
+FIRST_RUNG = 1
 
 FACTOR = 5.0
 """By which λ goes down while the loss falls, and up until it does."""
@@ -37,6 +37,19 @@ LEAST = 1e-16
 
 ALIKE = 0.02
 """Two λ are one where the steps differ by less than this share: the second is not tried."""
+
+GOOD, POOR = 0.75, 0.25
+"""Of the predicted decrease: above the one λ may go down, below the other it goes up."""
+
+BETTER = 1.1
+"""So much better than predicted, a step is tried at twice its length; from `GOOD` on where the
+model predicts more for that."""
+
+PROMISING = 0.1
+"""A smaller λ is tried where it is predicted to add this share to the decrease ..."""
+
+WORTHWHILE = 0.03
+"""... or to take this share of what the loss is now; a longer step goes on where it took more."""
 
 TRUSTED = 0.25
 """Below this share of the predicted decrease a metric is none."""
@@ -97,6 +110,23 @@ VIEWS = (
 """In the order in which they are tried, where they are there to choose from."""
 
 
+@dataclass(frozen=True)
+class Search:
+    """What was found at different λ.
+
+    Args:
+        best: the lowest attempt; None where none is accepted.
+        last: the same, or the last one that failed.
+        damping: λ of it.
+        following: λ to begin the next step with.
+    """
+
+    best: Attempt | None
+    last: Attempt
+    damping: float
+    following: float
+
+
 class SaddleFreeNewton(SurfaceOptimizer):
     """Saddle-free Newton in a small Krylov space, measured in a K-FAC metric.
 
@@ -105,8 +135,9 @@ class SaddleFreeNewton(SurfaceOptimizer):
 
         s = −M^{-½} V Q (|Λ| + λ)⁻¹ Qᵀ Vᵀ M^{-½} ∇L.
 
-    λ falls by 5 while the loss does, and rises by 5 until it does; each try costs a forward pass
-    and no product. Where a step gains next to nothing and a direction of negative curvature is
+    λ rises by 5 until the loss falls, and falls by 5 where it fell as predicted; each try costs a
+    forward pass and no product. A step that does better than predicted is doubled as long as that
+    pays. Where a step gains next to nothing and a direction of negative curvature is
     known, a line search leaves along it. Which curvature (exact Hessian or GGN), which metric
     (K-FAC or none) and how many directions is found on the way, by progress per cost: `Tuning`.
 
@@ -128,7 +159,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
         NonFiniteError: in `step`, if loss or gradient are not finite where it starts.
         RandomModelError: in `step`, if the loss differs between two calls at one place.
 
-    Cost: a gradient, 4 to 40 products (8 to begin with), and some three forward passes a step; as
+    Cost: a gradient, 3 to 40 products (4 to begin with), and some two forward passes a step; as
     many vectors of memory as products. From residuals: a gradient, the Jacobian, a factorisation of
     its kernel, and some four forward passes.
 
@@ -259,24 +290,26 @@ class SaddleFreeNewton(SurfaceOptimizer):
         space = krylov_space(walk, metric, size, self._direction(walk, metric))
         if walk.gradient_norm == 0:
             return self._left(walk, space)
-        damping, best, last = self._searched(walk, space, self.memory["dampings"][way])
+        search = self._searched(walk, space, self.memory["dampings"][way])
+        best = search.best
         if (escape := self._escaped(walk, space, best)) is not None:
             best = escape
-        self.memory["dampings"][way] = nan if best is None else damping
+        following = nan if best is None else search.following
+        self.memory["dampings"][way] = following
         largest = float(space.values.abs().max())
-        self.memory["share"] = nan if best is None or not largest else damping / largest
+        self.memory["share"] = following / largest if largest else nan
         self.memory["is_stale"] = int(best is None or walk.ratio(best) < 0.1)
         after = walk.value if best is None else best.loss
         is_sound = best is not None and (walk.ratio(best) > TRUSTED or not self._view.is_measured)
         self._tuning.learn(walk.value, after, walk.gradients_spent, is_sound=is_sound)
         if best is None:
             self.remember("previous", torch.zeros_like(walk.start))
-            reason = no_decrease("dampings up to", damping, last)
-            return Outcome.within(space, last, False, reason, damping=damping)
+            reason = no_decrease("dampings up to", search.damping, search.last)
+            return Outcome.within(space, search.last, False, reason, damping=search.damping)
         walk.settle(best)
         self.remember("previous", best.step)
         reason = "left along negative curvature" if best.is_escape else space.said
-        return Outcome.within(space, best, True, reason, damping=damping)
+        return Outcome.within(space, best, True, reason, damping=search.damping)
 
     def _advanced_by_residuals(self, walk: Walk) -> Outcome:
         """A step in all directions: see `residual_step`."""
@@ -322,10 +355,8 @@ class SaddleFreeNewton(SurfaceOptimizer):
         random = torch.randn(len(walk.start), generator=self.generator(), dtype=torch.float64)
         return metric.whitened(random.to(walk.start))
 
-    def _searched(
-        self, walk: Walk, space: Subspace, damping: float
-    ) -> tuple[float, Attempt | None, Attempt]:
-        """The λ at which the loss is lowest, as far as it was tried, and the attempts there."""
+    def _searched(self, walk: Walk, space: Subspace, damping: float) -> Search:
+        """Goes up with λ until the loss falls, or down as long as that pays."""
         largest = float(space.values.abs().max()) or 1.0
         if not isfinite(damping):
             # Of another view λ is known as a share of the curvature.
@@ -340,9 +371,11 @@ class SaddleFreeNewton(SurfaceOptimizer):
 
         step = step_at(damping)
         attempt = tried(step)
+        is_first = True
         for _ in range(MAX_TRIES):
             if self._is_accepted(walk, attempt) or attempt.is_lost:
                 break
+            is_first = False
             shorter = step
             while _are_alike(shorter, step):
                 damping = max(FACTOR * damping, LEAST * largest)
@@ -350,24 +383,44 @@ class SaddleFreeNewton(SurfaceOptimizer):
             step = shorter
             attempt = tried(step)
         if not self._is_accepted(walk, attempt):
-            return damping, None, attempt
-        best = attempt
+            return Search(None, attempt, damping, damping)
         if not (isinstance(walk.rates, float) and walk.rates == 1.0):
             # A rate is the user's word on the length: what makes steps longer is left out.
             below = damping / FACTOR
-            return damping if _are_alike(step_at(below), step) else below, best, best
-        while not _are_alike(longer := step_at(damping / FACTOR), step):
+            alike = _are_alike(step_at(below), step)
+            return Search(attempt, attempt, damping, damping if alike else below)
+        best, following = attempt, damping
+        if walk.ratio(attempt) < POOR:
+            following = FACTOR * damping
+        while is_first and walk.ratio(best) > GOOD:
+            if _are_alike(longer := step_at(damping / FACTOR), step):
+                break
+            following = damping / FACTOR
+            more = space.predicted(longer) - space.predicted(step)
+            # A forward pass is not worth less; the next step begins there all the same.
+            if not more > min(PROMISING * space.predicted(step), WORTHWHILE * abs(best.loss)):
+                break
             attempt = tried(longer)
             if not attempt.loss < best.loss:
+                following = damping
                 break
-            damping, step, best = damping / FACTOR, longer, attempt
+            damping, step, best = following, longer, attempt
+        # Along negative curvature, and under a large λ, the model itself points farther.
+        farther = space.predicted(2 * step) > (1 + PROMISING) * space.predicted(step)
+        if walk.ratio(best) > (GOOD if farther else BETTER):
+            best = self._lengthened(best, step, tried)
+        return Search(best, best, damping, following)
+
+    @staticmethod
+    def _lengthened(best: Attempt, step: Tensor, tried: Callable[[Tensor], Attempt]) -> Attempt:
+        """Doubles a step that did better than predicted, as long as that pays."""
         factor = 2.0
-        while walk.ratio(best) > 0.75:
-            attempt = tried(factor * step)
-            if not attempt.loss < best.loss:
-                break
+        while (attempt := tried(factor * step)).loss < best.loss:
+            pays = best.loss - attempt.loss > WORTHWHILE * abs(best.loss)
             best, factor = attempt, 2 * factor
-        return damping, best, best
+            if not pays:
+                break
+        return best
 
     def _is_accepted(self, walk: Walk, attempt: Attempt) -> bool:
         if not isfinite(attempt.loss) or attempt.is_lost:

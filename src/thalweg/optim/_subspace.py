@@ -70,6 +70,10 @@ class Subspace:
         falling = int((self.values < -self.noise).sum())
         return f"negative curvature along {falling} of {self.size} directions" if falling else ""
 
+    def predicted(self, y: Float[Tensor, " k"]) -> float:
+        """The decrease −m(y). Cost: k multiplications."""
+        return -float(self.slopes @ y) - float((self.values * y) @ y) / 2
+
     def proposal(self, y: Float[Tensor, " k"], *, is_escape: bool = False) -> Proposal:
         """The step S y. Cost: k n multiplications."""
         y = y.to(self.slopes)

@@ -9,7 +9,7 @@ from typing import Any
 WINDOW = 3
 """Steps that are judged together."""
 
-HOPELESS = 0.2
+HOPELESS = 0.5
 """A window ends after one step where it earns less than this share of the best."""
 
 UNTRIED = 1e-300
@@ -18,7 +18,7 @@ UNTRIED = 1e-300
 NONE = -1
 """The number of no way."""
 
-MIN_WAIT, MAX_WAIT = 4, 64
+MIN_WAIT, MAX_WAIT = 2, 64
 """Windows until a way that lost is tried again; twice as many each time that it loses."""
 
 
@@ -45,7 +45,7 @@ class Tuning:
         >>> tuning = Tuning(state, sizes=(4, 8, 12), ways=(0, 1))
         >>> tuning.way, tuning.size
         (0, 8)
-        >>> for _ in range(12):
+        >>> for _ in range(6):
         ...     tuning.learn(before=1.0, after=0.9, cost=10.0)
         >>> tuning.way
         1

@@ -38,7 +38,15 @@ def laid_out(A: Tensor, num_columns: int) -> Tensor:
 
 
 def library_of(like: Tensor) -> str:
-    """Whose large products of such matrices are, in words; "" where torch's own choice stands."""
+    """Whose large products of such matrices are, in words; "" where torch's own choice stands.
+
+    Args:
+        like: a tensor of the dtype and on the device of the matrices.
+
+    Example:
+        >>> library_of(torch.zeros(1, dtype=torch.float64))
+        ''
+    """
     is_kind = like.dtype == torch.float32 and like.is_cpu
     is_taken = is_kind and onednn_is_faster(torch.get_num_threads())
     return "large matrix products by oneDNN" if is_taken else ""
