@@ -297,6 +297,9 @@ class _Heat:
                     self.control.append(self.more.another())
                     self.spend(self.control[-1].cost)
                 for each in self.control[len(pairs) : number]:
+                    if len(pairs) >= LOOKS[0][0] and not self.affords(1):
+                        # A control that ran to its end, unlike those before it, took what was left.
+                        break
                     pairs.append(self.run("proving", remedy, self.plan, each.seed))
                 runs = tuple(run for run, _ in pairs)
                 trained = pairs[0][1].problem

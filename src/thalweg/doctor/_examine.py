@@ -36,10 +36,10 @@ from thalweg.doctor._planning import (
     shortened,
 )
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._trial import Plan, Run, made_optimizer
+from thalweg.doctor._trial import Plan, made_optimizer
 from thalweg.doctor._watch import settling
 from thalweg.doctor.findings import find, suspected
-from thalweg.doctor.remedies import Remedy, remedies_for
+from thalweg.doctor.remedies import Remedy, joined, remedies_for
 from thalweg.passes import Pass
 from thalweg.report import Interrupted
 from thalweg.signal import Signal
@@ -56,6 +56,9 @@ CONFIRMED = 0.15
 
 PROVING = 0.4
 """Of a budget in gradients, that is left for proofs where remedies look for their settings."""
+
+ANOTHER_LOOK = 0.4
+"""Of the budget, that must be left for another look, at what else ails a training."""
 
 CUT_SHORT = 0.3
 """Of a whole run's cost, for planning, is that of a training that breaks off."""
@@ -95,8 +98,10 @@ def examine(
     the critical-point card. Rules over all of that make findings, causes first; a symptom is a
     finding only where the watched training does not learn what can be learned of the data. Each
     finding names remedies; each remedy is tried on copies with the same seeds, data order and
-    steps. Nothing of the caller's is changed. What breaks the training (NaN in the data, an output
-    that the loss refuses) is a finding, not an error.
+    steps. Where taking away the cause is not proved to help alone, and budget is left, the training
+    is looked at again without it, for faults that it hid. Nothing of the caller's is changed. What
+    breaks the training (NaN in the data, an output that the loss refuses) is a finding, not an
+    error.
 
     Args:
         problem: model, loss and data; its own optimizer and batch size unless given here.
@@ -162,7 +167,9 @@ def examine(
     remedies = _answers(case, readings, findings, suspect)
     # What averages over many steps goes wrong after as many.
     shows_late = any(finding.ailment is Ailment.MOMENTUM for finding in findings)
-    plan, control, tried = _tried(case, readings, remedies, plan, shows_late)
+    readings, tried = _tried(case, readings, remedies, plan, shows_late)
+    if tried and remedies[0].is_direct:
+        findings, tried = _looked_again(case, readings, findings, remedies[0], tried)
     ledger.progress("done", 1.0)
     examination = Examination(
         title=problem.name or type(problem.model).__name__,
@@ -171,12 +178,12 @@ def examine(
         loss=readings.passed.value,
         findings=findings,
         remedies=tried,
-        control=control,
+        control=readings.control,
         signal=readings.signal,
         card=readings.card,
         constant_loss=readings.constant_loss,
-        num_steps=plan.num_steps,
-        batch_size=plan.batch_size,
+        num_steps=readings.plan.num_steps,
+        batch_size=readings.plan.batch_size,
         optimizer=_in_words(made),
         measurements=tuple(ledger.measurements),
         omissions=tuple(ledger.omissions),
@@ -339,8 +346,8 @@ def _tried(
     remedies: tuple[Remedy, ...],
     plan: Plan,
     shows_late: bool,
-) -> tuple[Plan, tuple[Run, ...], tuple[TriedRemedy, ...]]:
-    """The plan that the trials held to, the training as it is, and what the remedies did for it.
+) -> tuple[Readings, tuple[TriedRemedy, ...]]:
+    """With the plan that the trials held to and the training as it is; what remedies did for it.
 
     Args:
         case: the examination.
@@ -377,7 +384,68 @@ def _tried(
         if remedies and not ledger.is_interrupted:
             more = control if is_tight and len(looks) > 1 else None
             tried = contest(remedies, training, readings, ledger, (0.5, 1.0), most, more)
-    return control.plan, tuple(control.runs), tried
+    return replace(readings, plan=control.plan, control=tuple(control.runs)), tried
+
+
+def _looked_again(
+    case: _Case,
+    readings: Readings,
+    findings: tuple[Finding, ...],
+    remedy: Remedy | None,
+    tried: tuple[TriedRemedy, ...],
+) -> tuple[tuple[Finding, ...], tuple[TriedRemedy, ...]]:
+    """What else ails the training, where taking away the cause is not proved to help alone.
+
+    It is examined with that taken away, and what helps then is tried together with it, against the
+    training as it is; so on with the next, while nothing is proved and the budget lasts.
+    """
+    ledger = case.ledger
+    told = ledger.progress
+    while (
+        remedy is not None
+        and not any(each.is_proved for each in tried)
+        and not ledger.is_interrupted
+        and ledger.share_left >= ANOTHER_LOOK
+    ):
+        ledger.progress = lambda stage, _: told(f"another look: {stage}", 0.9)
+        try:
+            found, remedies = _without(remedy, case, readings)
+        except ThalwegError as error:
+            ledger.omit(f"another look, with {remedy.name}", str(error))
+            break
+        finally:
+            ledger.progress = told
+        known = {finding.ailment for finding in findings}
+        findings = (*findings, *(each for each in found if each.ailment not in known))
+        joint = tuple(joined(remedy, each) for each in remedies)
+        remedy = joint[0] if joint else None
+        if joint:
+            with ledger.measuring("remedies together", 0.9):
+                more = contest(joint, case.training, readings, ledger, (0.9, 1.0), 1)
+            tried = tuple(sorted((*tried, *more), key=lambda each: not each.is_proved))
+    return findings, tried
+
+
+def _without(
+    remedy: Remedy, case: _Case, readings: Readings
+) -> tuple[tuple[Finding, ...], tuple[Remedy, ...]]:
+    """What is found with a remedy in place, and what may help then.
+
+    Raises:
+        ThalwegError: if it cannot be run so.
+    """
+    generator = torch.Generator().manual_seed(case.seed)
+    problem = remedy.apply(case.problem.copied(), generator)
+    training = remedy.apply(case.training.copied(), generator)
+    readable, _ = readable_form(problem)
+    case = replace(case, problem=problem, readable=readable, training=training)
+    watching = Watching(problem, training, readings.plan, case.seed, case.ledger)
+    seen = _first_read(case, readings.plan, watching)
+    if readable is not None:
+        seen = _passed(case, readable, seen)
+    seen, findings, suspect = _watched(case, seen, watching)
+    findings = _judged(case, seen, findings)
+    return findings, _answers(case, seen, findings, suspect)
 
 
 def _affordable(problem: Problem, seed: int, ledger: Ledger) -> Problem:
