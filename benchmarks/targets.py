@@ -94,7 +94,13 @@ def _at_most(here: Lines, quantity: str, limit: float) -> tuple[str, bool | None
     if ours is None or ours.cost is None:
         lines = [x for x in here if x.quantity == quantity and x.role == OURS]
         return _missing(lines)
-    return f"{ours.cost:.3g}", ours.cost <= limit
+    return f"{ours.cost:.3g}{_told_apart(ours, here)}", ours.cost <= limit
+
+
+def _told_apart(ours: Line, here: Lines) -> str:
+    """Which of ours it is, where several are right."""
+    right = [x for x in here if x.quantity == ours.quantity and x.role == OURS and x.is_right]
+    return f" ({ours.contender})" if len(right) > 1 else ""
 
 
 def _beside(here: Lines, quantity: str, role: str, factor: float) -> tuple[str, bool | None]:
@@ -126,5 +132,5 @@ def _missing(lines: Lines) -> tuple[str, bool | None]:
         return "not measured", None
     line = lines[0]
     if line.note:
-        return line.note, None if "not built" in line.note else False
+        return line.note, False
     return f"wrong by {line.error:.1e}" if line.error is not None else "not measured", False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import isfinite
 from typing import Any
 
 import torch
@@ -87,7 +88,15 @@ def _culprit(model: nn.Module, trace: Trace, again: Trace) -> str:
 
 
 def _fingerprint(tree: Any) -> float:
-    return sum(float(t.detach().double().nan_to_num().sum()) for t in tensors_in(tree))
+    total = 0.0
+    for tensor in tensors_in(tree):
+        plain = tensor.detach()
+        if plain.is_complex():
+            plain = torch.view_as_real(plain.resolve_conj())
+        entry = float(plain.sum(dtype=torch.float64))
+        # NaN is unlike itself, and says nothing about who is random.
+        total += entry if isfinite(entry) else 0.0
+    return total
 
 
 _IN_EVAL_MODE = "call model.eval() in your factory, or return Problem(...).in_eval_mode()"

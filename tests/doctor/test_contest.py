@@ -21,7 +21,9 @@ from thalweg.doctor._contest import (
     contest,
     paired_gain,
 )
+from thalweg.doctor._control import Control
 from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._observation import Watching
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import made_optimizer, train
 from thalweg.doctor.remedies import Remedy
@@ -330,43 +332,128 @@ def test_losses_in_other_units_are_compared_as_shares_of_a_constant_answers(slow
     assert tried["learns"].is_proved
 
 
+def begun(readings):
+    """With the control's runs of the first look alone."""
+    return replace(readings, control=readings.control[:2])
+
+
+def of_two(readings):
+    """The control with two runs, which may become more and longer."""
+    control = Control(readings.problem, readings.plan, 0, may_raise=False)
+    for _ in range(2):
+        control.another()
+    return control
+
+
+def test_a_rival_is_named_first_only_where_it_ends_clearly_lower(slow):
+    def played(rate, rival):
+        first = replace(with_lr("first", rate), is_direct=True, rivals=(with_lr("rival", rival),))
+        ledger = Ledger(lambda *_: None, Budget(1e6, False))
+        tried = contest([first, with_lr("last", 0.2)], slow.problem, slow, ledger, (0.0, 1.0))
+        return [t.name for t in tried], [t.is_proved for t in tried]
+
+    assert played(0.03, 0.3) == (["rival", "first", "last"], [True, True, False])
+    assert played(0.3, 0.3001) == (["first", "rival", "last"], [True, True, False])
+    assert played(0.3, 1e-6) == (["first", "rival", "last"], [True, False, False])
+
+
+def test_a_rival_is_tried_only_where_the_budget_lets_it_be(slow):
+    first = replace(with_lr("first", 0.3), is_direct=True, rivals=(with_lr("rival", 0.4),))
+    price = sum(run.cost for run in slow.control)
+    number = {}
+    for times in (1.5, 2.5):
+        budget = Budget(times * price / slow.problem.num_samples, False)
+        ledger = Ledger(lambda *_: None, budget)
+        with ledger.measuring("remedies", 0.0):
+            tried = contest([first], slow.problem, slow, ledger, (0.0, 1.0))
+            assert ledger.gradients_left >= 0
+        number[times] = len(tried)
+    assert number == {1.5: 1, 2.5: 2}
+
+
+def test_a_broken_control_that_was_cheap_lets_nobody_overspend():
+    readings = ready(classify(dense(8, 16, 3), sgd(1e8)))
+    assert all(run.failure for run in readings.control)
+    rivals = tuple(with_lr(f"{lr:g}", lr) for lr in (0.2, 0.1, 0.05, 0.02))
+    first = replace(with_lr("first", 0.3), is_direct=True, rivals=rivals)
+    total = 3 * (NUM_STEPS * BATCH + 2 * readings.problem.num_samples / 3)
+    budget = Budget(2.5 * total / readings.problem.num_samples, False)
+    ledger = Ledger(lambda *_: None, budget)
+    with ledger.measuring("remedies", 0.0):
+        tried = contest([first], readings.problem, readings, ledger, (0.0, 1.0))
+        assert ledger.gradients_left >= 0
+    assert [len(t.runs) for t in tried] == [3, 3]
+
+
+def sleeping(num_steps):
+    """A step that changes nothing before so many were taken, as on a plateau."""
+
+    def apply(problem, generator):
+        taken = []
+
+        def step(model, batch, optimizer):
+            taken.append(1)
+            optimizer.zero_grad()
+            loss = problem.loss(model(batch[0]), batch[1])
+            if len(taken) > num_steps:
+                loss.backward()
+                optimizer.step()
+            return loss
+
+        return replace(problem, step=step, optimizer=sgd(0.3))
+
+    return Remedy("wakes", "", apply, True, is_direct=True)
+
+
+@pytest.mark.parametrize(("budget", "is_longer"), [(20.0, True), (4.2, False)])
+def test_pairs_of_which_neither_has_learned_are_gone_on_with(slow, budget, is_longer):
+    """On a plateau they say nothing; where the budget lets them be longer, they are, on both sides
+    alike, and no steps are taken twice."""
+    two = begun(slow)
+    watching = Watching(
+        two.problem, two.problem, two.plan, 0, Ledger(lambda *_: None, Budget(1e6, False))
+    )
+    two = replace(two, observed=watching.first_steps())
+    control = of_two(two)
+    two, before = replace(two, control=tuple(control.runs)), control.cost
+    ledger = Ledger(lambda *_: None, Budget(budget, False))
+    with ledger.measuring("remedies", 0.0) as spent:
+        remedies = [sleeping(NUM_STEPS + 6)]
+        tried = contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=control)[0]
+    steps = {run.num_steps for run in (*tried.runs, *control.runs)}
+    assert (steps != {NUM_STEPS}) == is_longer
+    assert tried.is_proved == is_longer
+    paid = sum(spent) * two.problem.num_samples
+    assert paid == pytest.approx(sum(run.cost for run in tried.runs) + control.cost - before)
+
+
 def test_a_huge_effect_is_proved_in_two_pairs_and_a_smaller_one_in_four(slow):
-    two = replace(slow, control=slow.control[:2])
-    rest = list(slow.control[2:])
-    ledger = Ledger(lambda *_: None, Budget(1e6, False))
+    two, ledger = begun(slow), Ledger(lambda *_: None, Budget(1e6, False))
 
     def played(lr):
-        asked.clear()
         remedies = [replace(with_lr("other", lr), is_direct=True)]
-        return contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=more)[0]
+        control = of_two(two)
+        tried = contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=control)[0]
+        return tried, len(tried.runs), len(control.runs)
 
-    asked = []
-
-    def more():
-        asked.append(1)
-        return rest[0]
-
-    huge, worse, small = played(0.3), played(1e-6), played(1e-3)
-    assert (huge.is_proved, len(huge.runs)) == (True, 2)
-    assert (worse.is_proved, len(worse.runs)) == (False, 2)
-    assert len(small.runs) == 4
-    assert asked == [1, 1]
+    (huge, *after_huge), (worse, *after_worse), (_, *after_small) = map(played, (0.3, 1e-6, 1e-3))
+    assert (huge.is_proved, worse.is_proved) == (True, False)
+    assert (after_huge, after_worse, after_small) == ([2, 2], [2, 2], [4, 4])
 
 
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_a_proof_goes_on_as_far_as_the_budget_does(slow, number):
     """Runs with the remedy, and those without that are not there yet; the last look has the rest
     of the risk, so that fewer pairs are no harder to prove by."""
-    two = replace(slow, control=slow.control[:2])
+    two = begun(slow)
     price = number * slow.control[0].cost + (number - 2) * slow.control[2].cost
     ledger = Ledger(lambda *_: None, Budget(1.001 * price / two.problem.num_samples, False))
     remedies = [replace(with_lr("other", 1e-3), is_direct=True)]
-    more = lambda: slow.control[2]  # noqa: E731
-    tried = contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=more)[0]
+    control = of_two(two)
+    tried = contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=control)[0]
     assert len(tried.runs) == number
     share = LOOKS[1][1] if number > 2 else 1.0
-    control = [slow.control[0], slow.control[1], slow.control[2], slow.control[2]][:number]
-    expected = paired_gain(control, tried.runs, two.blind_loss, 1 / share)
+    expected = paired_gain(control.runs[:number], tried.runs, two.blind_loss, 1 / share)
     assert tried.gain.low == pytest.approx(expected.low)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import random
 
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.datasets import load_wine
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves as leaves
 from torch.utils.data import DataLoader, TensorDataset
@@ -321,3 +323,35 @@ def test_in_seconds_the_budget_holds():
     examination = examine(stuck(), budget="8s")
     assert sum(m.seconds for m in examination.measurements) < 16
     assert Ailment.STUCK in {f.ailment for f in examination.findings}
+
+
+@pytest.mark.parametrize(
+    ("activation", "depth", "lr", "hidden"),
+    [(nn.Sigmoid, 8, 0.1, Ailment.VANISHING), (nn.Tanh, 3, 5.0, Ailment.LR_TOO_LARGE)],
+)
+def test_faults_that_hide_one_another_are_taken_off_one_by_one(activation, depth, lr, hidden):
+    """A softmax too many, raw inputs, and a third: no remedy helps alone, all together do."""
+    x, y = (torch.as_tensor(part) for part in load_wine(return_X_y=True))
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    x, y = x[order].float(), y[order]
+    torch.manual_seed(0)
+    widths = [13, *[32] * depth]
+    layers = [
+        part for n, m in itertools.pairwise(widths) for part in (nn.Linear(n, m), activation())
+    ]
+    problem = Problem(
+        nn.Sequential(*layers, nn.Linear(32, 3), nn.Softmax(1)), F.cross_entropy,
+        (x[:130], y[:130]), test=(x[130:], y[130:]), optimizer=sgd(lr), batch_size=16,
+    )  # fmt: skip
+    examination = examine(problem, budget="2000g")
+    found = [finding.ailment for finding in examination.findings]
+    assert found[0] is Ailment.OUTPUT_LOSS
+    assert {Ailment.INPUT_SCALE, hidden} <= set(found)
+    assert len(found) == len(set(found))
+    best = examination.proved[0]
+    assert "Softmax" in best.name
+    assert "inputs standardised" in best.name
+    assert all(run.after.accuracy > 0.85 for run in best.runs)
+    assert all(run.after.accuracy < 0.75 for run in examination.control)
+    alone = next(each for each in examination.remedies if each.name.endswith("(Softmax)"))
+    assert not alone.is_proved

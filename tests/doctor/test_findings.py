@@ -245,10 +245,29 @@ def with_test_data(change_x=None, change_y=None):
     )  # fmt: skip
 
 
+def with_outliers(*, are_foreign=True):
+    """One sample in twenty far off in a feature, as test samples are or not; it trains anyhow."""
+    problem = with_test_data()
+    (x, y), (x_test, y_test) = problem.data, problem.test
+    x = x.clone()
+    x[::20, 0] += 300
+    model = nn.Sequential(nn.BatchNorm1d(8), *dense(8, 24, 3)).to(x.dtype).eval()
+    x_test, y_test = x_test.repeat(2, 1), y_test.repeat(2)
+    if not are_foreign:
+        x_test[::20, 0] += 300
+    test = (x_test, y_test)
+    return Problem(model, F.cross_entropy, (x, y), test=test, optimizer=sgd(0.3), batch_size=BATCH)
+
+
 PATIENTS = {
     "test data scaled otherwise": (
         lambda: with_test_data(lambda x: 10 * x + 20),
         Ailment.UNLIKE_HELD_OUT,
+        [],
+    ),
+    "outliers that the test data do not have": (
+        with_outliers,
+        Ailment.OUTLIERS,
         [],
     ),
     "test labels shifted": (
@@ -419,6 +438,7 @@ PATIENTS = {
 }  # fmt: skip
 
 TWINS = {
+    "outliers that the test data do not have": lambda: with_outliers(are_foreign=False),
     "test data scaled otherwise": with_test_data,
     "test labels shifted": with_test_data,
     "a recurrent network that forgets": lambda: echo(1.0, "tanh", 0.05),

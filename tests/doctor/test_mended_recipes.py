@@ -31,11 +31,12 @@ from thalweg.doctor.remedies._output import (
     loss_of_logits,
     mean_reduction,
     per_sample,
+    unbounded_on_standard_targets,
     undone,
     without_last_activation,
 )
 from thalweg.doctor.remedies._parameters import given, unfrozen
-from thalweg.doctor.remedies._range_test import least, lr_of_range_test, refined
+from thalweg.doctor.remedies._range_test import least, lr_of_range_test, refined, rise
 from thalweg.doctor.remedies._reset import reset
 from thalweg.doctor.remedies._residual import residual
 from thalweg.doctor.remedies._schedule import cosine
@@ -132,6 +133,10 @@ def test_outliers_are_cut_off_and_nothing_else():
     assert found.abs().max() < 10
     torch.testing.assert_close(found.std(0), torch.ones(8, dtype=torch.float64))
     assert torch.corrcoef(torch.stack([found[10:, 2], x[10:, 2]]))[0, 1] > 1 - 1e-9
+    torch.testing.assert_close(found, pasted(remedy, x=wild, x_train=wild)["x"])
+    # What lies so far off measures nothing: the median stands for it.
+    middle = found[:, 2].sort().values[29:31]
+    assert middle[0] <= found[3, 2] <= middle[1]
 
 
 def test_samples_with_nan_are_left_out_of_training_and_held_out_data():
@@ -223,6 +228,24 @@ def test_the_loss_of_probabilities_becomes_that_of_logits(wrong, right):
     z = problem.model(x)
     assert value(healed.loss(z, y)) == value(right(z, y))
     assert value(right(z, y)) == pytest.approx(value(wrong(z.sigmoid(), y)))
+
+
+@pytest.mark.parametrize("scale", [1.0, 50.0])
+def test_an_activation_goes_with_the_targets_scale_that_it_hid(scale):
+    x, y = table()
+    y = scale * (y - y.mean()) / y.std()
+    model = nn.Sequential(*dense(8, 6, 1), nn.Tanh())
+    problem = regression(x, y, model)
+    remedy = unbounded_on_standard_targets(unread(problem))
+    if scale == 1.0:
+        assert isinstance(remedy, NotApplicable)
+        return
+    healed = applied(remedy, problem)
+    torch.testing.assert_close(healed.model(x), problem.model[:-1](x))
+    names = pasted(remedy, model=copy.deepcopy(problem.model), y_train=y, y=y)
+    torch.testing.assert_close(names["model"](x), healed.model(x))
+    torch.testing.assert_close(names["y"], healed.batches[0][1])
+    torch.testing.assert_close(healed.batches[0][1], y / scale)
 
 
 def test_negative_log_likelihood_becomes_cross_entropy():
@@ -517,6 +540,16 @@ def test_the_least_of_a_sweep_lies_below_the_stability_limit(curvature):
         theta *= 1 - rate * curvature
     found = least(rates, losses)
     assert abs(log(found * curvature / 2)) < log(10)
+
+
+def test_on_a_plateau_the_sweep_tells_where_the_loss_begins_to_rise():
+    rates = [1e-5 * 10 ** (6 * i / 79) for i in range(80)]
+    losses = [1.0] * 60 + [1.5 + 0.1 * i for i in range(20)]
+    assert least(rates, losses) is None
+    assert rise(rates, losses) == rates[59]
+    assert rise(rates, [1.0] * 80) is None
+    assert rise(rates[:30], [1.0] * 30) == rates[29], "it broke off there"
+    assert rise(rates, [1.0] * 20 + [1.6] + [1.0] * 59) is None, "a minibatch is no rise"
 
 
 def test_no_rate_helps_where_the_loss_never_falls():

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from networks import adam, classify, clusters, dense, regress, seeded, sgd
 from thalweg import Problem, ProblemError
 from thalweg.doctor import Plan
-from thalweg.doctor._trial import CURVE_POINTS, SETTLING, made_optimizer, train
+from thalweg.doctor._trial import CURVE_POINTS, SETTLING, Trial, made_optimizer, train
 
 
 def plan_of(problem, num_steps=30, batch_size=32):
@@ -67,6 +67,22 @@ def test_a_run_is_plain_training():
     assert run.last_loss == pytest.approx(sum(means[-5:]) / 5)
     assert run.before.loss == pytest.approx(F.cross_entropy(problem.model(x), y).item())
     assert run.failure == ""
+
+
+@pytest.mark.parametrize("build", [lambda: dense(8, 16, 3), noisy], ids=["plain", "dropout"])
+def test_a_trial_that_is_gone_on_with_is_one_that_was_never_left(build):
+    problem = classify(build(), adam(0.01))
+    plan = plan_of(problem, num_steps=70)
+    left, whole = (Trial(problem.copied(), plan, seed=2) for _ in range(2))
+    early = left.until(30)
+    torch.rand(5)
+    late, expected = left.until(70), whole.until(70)
+    assert (early.num_steps, late.num_steps) == (30, 70)
+    assert (late.losses, late.after) == (expected.losses, expected.after)
+    assert (late.num_samples, early.num_samples) == (70 * 32, 30 * 32)
+    assert (early.num_scored, late.num_scored, expected.num_scored) == (2 * 256, 3 * 256, 2 * 256)
+    states = [each.problem.model.state_dict() for each in (left, whole)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
 class Witness(nn.Module):

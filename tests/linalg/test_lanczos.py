@@ -8,6 +8,8 @@ from spectra import F64, SPECTRA, generator, join, rotated, symmetric_matrices
 
 from thalweg._errors import OperatorError
 from thalweg.linalg import MatrixOperator, MatvecOperator, lanczos
+from thalweg.linalg._counted import CountedOperator
+from thalweg.linalg._lanczos import LanczosRun, extend_together
 
 
 def tridiagonal(found):
@@ -118,3 +120,20 @@ def test_overflow_of_a_square_is_named():
     op = MatvecOperator(lambda v: 1e30 * torch.arange(1.0, 11.0) * v, 10)
     with pytest.raises(OperatorError, match=r"overflows torch\.float32"):
         lanczos(op, torch.ones(10), 8)
+
+
+def test_runs_side_by_side_are_the_runs_alone() -> None:
+    # The second start spans an invariant space of two vectors: its run ends before the others.
+    op = MatrixOperator(torch.diag(torch.arange(1.0, 31.0, dtype=torch.float64)))
+    generator = torch.Generator().manual_seed(0)
+    starts = torch.randn(3, 30, generator=generator, dtype=torch.float64)
+    starts[1, 2:] = 0.0
+    counted = CountedOperator(op, "test")
+    runs = [LanczosRun(counted, start) for start in starts]
+    extend_together(counted, runs, 8)
+    for run, start in zip(runs, starts, strict=True):
+        alone = lanczos(op, start, 8)
+        assert run.is_invariant == alone.is_invariant
+        assert run.alphas == pytest.approx(alone.alphas.tolist(), rel=1e-12)
+        assert run.betas == pytest.approx(alone.betas.tolist(), rel=1e-9, abs=1e-12)
+    assert counted.num_products == 8 + 2 + 8

@@ -25,6 +25,7 @@ from thalweg.optim import (
     TrustRegionCG,
     Whole,
 )
+from thalweg.surface import HESSIAN
 
 OPTIMIZERS: dict[str, Callable[..., RecordedOptimizer]] = {
     "gradient descent": lambda p, lr=0.05, **s: GradientDescent(p, lr, **s),
@@ -44,6 +45,12 @@ OPTIMIZERS: dict[str, Callable[..., RecordedOptimizer]] = {
     "saddle-free": SaddleFreeNewton,
 }
 """Each takes parameters or groups, `lr` and `maximize`. A new optimizer is one line here."""
+
+
+CLOSURE_VIEW: dict[str, dict[str, object]] = {"saddle-free": {"curvature": HESSIAN}}
+"""With which settings a loss that was bound is seen as one that comes as a closure, whose output is
+not known: saddle-free Newton looks at squares from their residuals where it can.
+"""
 
 
 def is_plain(name: str) -> bool:

@@ -2,11 +2,22 @@
 
 import copy
 import pickle
+from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
-from optimizers import LOOKING, OPTIMIZERS, PLAIN, data, descend, flat, loss_of, network
+from optimizers import (
+    CLOSURE_VIEW,
+    LOOKING,
+    OPTIMIZERS,
+    PLAIN,
+    data,
+    descend,
+    flat,
+    loss_of,
+    network,
+)
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     get_optimizer_state_dict,
@@ -31,7 +42,8 @@ plain = pytest.mark.parametrize("name", PLAIN)
 @every
 def test_a_closure_and_what_is_bound_are_one_loss(name):
     one, other = network(), network()
-    first, second = OPTIMIZERS[name](one.parameters()), OPTIMIZERS[name](other.parameters())
+    build = partial(OPTIMIZERS[name], **CLOSURE_VIEW.get(name, {}))
+    first, second = build(one.parameters()), build(other.parameters())
     for _ in range(3):
         loss = first.step(loss_of(one))
         again = second.bind(other, F.mse_loss, data()).step()
@@ -444,3 +456,28 @@ def test_the_record_says_what_happened(name):
         assert record.gradient_equivalents > 1 + 2 * record.num_products
     else:
         assert record.second_order_decrease is record.actual_decrease is record.ratio is None
+
+
+@looking
+def test_a_parameter_that_the_loss_does_not_reach_stays(name):
+    """Its gradient is zero, on a tape as on a graph."""
+    model = network()
+    model.unused = nn.Parameter(torch.ones(3, dtype=torch.float64))
+    x, y = data()
+    optimizer = OPTIMIZERS[name](model.parameters())
+    for _ in range(2):
+        optimizer.bind(Reaching(model), F.mse_loss, (x, y)).step()
+    assert torch.equal(model.unused.detach(), torch.ones(3, dtype=torch.float64))
+
+
+class Reaching(nn.Module):
+    """Runs the layers of a network, and nothing else that it holds."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, x):
+        for layer in list(self.inner)[:3]:
+            x = layer(x)
+        return x

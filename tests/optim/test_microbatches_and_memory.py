@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
-from optimizers import OPTIMIZERS, data, flat, loss_of, network
+from optimizers import CLOSURE_VIEW, OPTIMIZERS, data, flat, loss_of, network
 from torch import nn
 
 from problems import draw
 from thalweg import Problem
-from thalweg.optim import DenseSaddleFreeNewton, Krylov, TrustRegion
+from thalweg.optim import DenseSaddleFreeNewton, Krylov, SaddleFreeNewton, TrustRegion
 from thalweg.surface import GGN
 
 pytestmark = pytest.mark.usefixtures("unchecked")
@@ -29,7 +29,8 @@ def test_gradient_accumulation_is_one_loss(name):
     def total():
         return sum(F.mse_loss(summed(x), y, reduction="sum") for x, y in parts) / 7
 
-    optimizers = [OPTIMIZERS[name](model.parameters()) for model in models]
+    settings = CLOSURE_VIEW.get(name, {})
+    optimizers = [OPTIMIZERS[name](model.parameters(), **settings) for model in models]
     for _ in range(3):
         optimizers[0].step(loss_of(whole))
         optimizers[1].bind(bound, F.mse_loss, parts).step()
@@ -38,6 +39,20 @@ def test_gradient_accumulation_is_one_loss(name):
     for model in models[1:]:
         torch.testing.assert_close(flat(model), flat(whole), rtol=1e-8, atol=1e-10)
     assert not torch.equal(flat(whole), flat(network()))
+
+
+def test_residuals_of_several_batches_are_those_of_one():
+    x, y = data()
+    parts = [(x[:5], y[:5]), (x[5:], y[5:])]
+    models = [network() for _ in range(3)]
+    whole, bound, cut = [SaddleFreeNewton(model.parameters()) for model in models]
+    for _ in range(3):
+        whole.bind(models[0], F.mse_loss, (x, y)).step()
+        bound.bind(models[1], F.mse_loss, parts).step()
+        cut.bind(Problem(models[2], F.mse_loss, (x, y)).in_microbatches(3)).step()
+        assert whole.record.subspace_size == bound.record.subspace_size == 7
+    for model in models[1:]:
+        torch.testing.assert_close(flat(model), flat(models[0]), rtol=1e-8, atol=1e-10)
 
 
 def test_the_ggn_of_several_batches_is_that_of_one():

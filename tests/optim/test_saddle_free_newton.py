@@ -8,11 +8,16 @@ from torch import nn
 from problems import draw
 from thalweg._errors import OptimizerError
 from thalweg.optim import (
+    ClosureObjective,
     GradientDescent,
+    Identity,
     Newton,
     SaddleFreeNewton,
+    Walk,
+    krylov_space,
     saddle_free_step,
 )
+from thalweg.optim._tuning import Tuning
 from thalweg.problems import stiff_regression, strict_saddle, tanh_digits_at_the_saddle
 from thalweg.surface import GGN, HESSIAN
 
@@ -121,3 +126,74 @@ def test_with_a_rate_the_damping_falls_no_farther_than_it_matters():
         optimizer.step(lambda: (w * w * torch.tensor([1.0, 10.0])).sum())
     assert optimizer.record.damping > 1e-4
     assert float(w.detach().norm()) < 1e-9
+
+
+def test_a_step_that_does_better_than_predicted_goes_on():
+    """On e^{−w} Newton's step is 1 wherever it starts, and each doubling takes more of the loss."""
+    w = nn.Parameter(torch.tensor([0.0], dtype=torch.float64))
+    optimizer = SaddleFreeNewton([w])
+    optimizer.step(lambda: torch.exp(-w).sum())
+    record = optimizer.record
+    # λ ends where it no longer matters, and the length at a power of 2 of Newton's.
+    assert record.step_norm >= 4
+    assert record.actual_decrease == pytest.approx(1 - float(torch.exp(-w.detach())), rel=1e-12)
+    assert record.second_order_decrease == pytest.approx(
+        record.step_norm - record.step_norm**2 / 2, rel=1e-9
+    )
+
+
+def test_the_record_tells_the_damping_of_the_step_itself():
+    """On ½ h w² the step from w is −h w/(h + λ)."""
+    w = nn.Parameter(torch.tensor([2.0], dtype=torch.float64))
+    optimizer = SaddleFreeNewton([w])
+    for _ in range(3):
+        before = float(w.detach())
+        optimizer.step(lambda: 1.5 * (w * w).sum())
+        damping = optimizer.record.damping
+        assert before - float(w.detach()) == pytest.approx(3 * before / (3 + damping), rel=1e-9)
+
+
+def test_where_the_model_is_right_a_step_costs_few_forward_passes():
+    """On a quadratic, once λ is small: one pass, and one that finds that λ no longer matters."""
+    A = draw(6, 6)
+    A = A @ A.T + torch.eye(6)
+    w = nn.Parameter(draw(6, seed=1).clone())
+    optimizer = SaddleFreeNewton([w])
+    for _ in range(4):
+        optimizer.step(lambda: w @ A @ w / 2)
+    record = optimizer.record
+    assert record.gradient_equivalents <= 1 + 2 * record.num_products + 2 / 3 + 1e-9
+
+
+def test_a_way_that_is_not_fit_gives_place_to_one_that_was_not_tried():
+    state = Tuning.fresh(num_ways=3, rung=0)
+    tuning = Tuning(state, sizes=(4, 8), ways=(2, 0))
+    assert tuning.way == 2
+    tuning.learn(before=1.0, after=1.0, cost=1.0, is_sound=False)
+    assert tuning.way == 0
+    tuning.learn(before=1.0, after=0.5, cost=1.0)
+    assert tuning.way == 0
+    assert Tuning(state, sizes=(4, 8), ways=(1, 2)).way == 1  # where 0 is not there any more
+
+
+def test_what_a_subspace_predicts_is_its_quadratic_model():
+    A = draw(5, 5)
+    A = A + A.T
+    w = nn.Parameter(draw(5, seed=1).clone())
+    with Walk(ClosureObjective(lambda: w @ A @ w / 2, [w], 1.0), 1.0, HESSIAN) as walk:
+        space = krylov_space(walk, Identity(), 3)
+        y = draw(3, seed=2)
+        step = space.proposal(y).direction
+        expected = -(walk.gradient @ step + step @ A @ step / 2)
+    assert space.predicted(y) == pytest.approx(float(expected.detach()))
+
+
+def test_the_ggn_in_a_krylov_space_has_no_negative_curvature():
+    """Where the loss is nearly 0 its products are rounding, in a metric that enlarges it."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 2)).double()
+    batch = (draw(9, 3), torch.arange(9) % 2)
+    optimizer = SaddleFreeNewton(model.parameters(), curvature=GGN)
+    for _ in range(20):
+        optimizer.bind(model, F.cross_entropy, batch).step()
+        assert not optimizer.record.lowest_curvature < 0

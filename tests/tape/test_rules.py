@@ -90,6 +90,8 @@ FUNCTIONS = {
     "cat with a constant": lambda a, b: torch.cat([a * b, weights((2, 3))], 0),
     "cat of one twice": lambda a, b: torch.cat([a, a], 1) * b.sum(),
     "split": lambda a, b: a.split(2, 0)[1] * b + a.split([1, 3], 0)[0],
+    "unbind": lambda a, b: a.unbind(0)[1] * b + a.unbind(1)[2].sum() * b.unbind()[0],
+    "unbind, one slice of no use": lambda a, b: (a * b).unbind(1)[1].sin(),
     "split, one part of no use": lambda a, b: (a * b).chunk(3, 1)[1].sin(),
     "sum": lambda a, b: a.sum() * b + a.sum(0) + (a * b).sum((0, 1), keepdim=True).squeeze(0),
     "mean": lambda a, b: a.mean() * b + a.mean(0) + (a * b).mean(1, keepdim=True).sum(),

@@ -44,8 +44,8 @@ class SharpnessTracker:
 
     Each `read` is one step. A measurement starts from the last eigenvector and often takes one
     product; between measurements ln λ_max is extrapolated by a parabola through the last three. How
-    far is decided by what the last extrapolation missed: the interval doubles while that is well
-    within the tolerance, and shrinks where it is not.
+    far is decided by what the last extrapolation missed: the interval grows, up to fourfold, while
+    that is well within the tolerance, and shrinks where it is not.
 
     Args:
         problem: what is trained; its model is read where it is at each `read`.
@@ -98,15 +98,21 @@ class SharpnessTracker:
         self._is_drifting = False
         self._missed = 0.0
         self._history: list[tuple[int, float, float]] = []
+        self.gradient: dict[str, Tensor] | None = None
+        """∇L by name where the last `read` measured, None where it extrapolated [loss/param].
+
+        It comes with the measurement, so that a training on the same data need not compute it."""
 
     def read(self) -> Sharpness:
         """λ_max where the model is now."""
         step, self._step = self._step, self._step + 1
+        self.gradient = None
         if self._history and step < self._history[-1][0] + self._interval:
             value = self._extrapolated(step)
             return Sharpness(value, self._history[-1][2] + self._missed * abs(value), False, 0)
-        op = self._surface.here().hessian()
-        found = self._measured(op, step)
+        point = self._surface.here()
+        found = self._measured(point.hessian(), step)
+        self.gradient = point.gradient
         self._learn(step, found)
         self._num_measured += 1
         return found
@@ -141,7 +147,7 @@ class SharpnessTracker:
             # One good guess may be luck: the miss before it counts too, at half.
             self._missed = max(missed, self._missed / 2)
             share = self._missed / (self._tol / 2)
-            factor = min(2.0, max(0.2, 0.7 / max(share, 1e-6) ** (1 / len(self._history))))
+            factor = min(4.0, max(0.2, 0.7 / max(share, 1e-6) ** (1 / len(self._history))))
             self._interval = max(1, min(self._max_interval, int(self._interval * factor + 0.5)))
         self._history = [*self._history[-2:], (step, found.value, found.error)]
 

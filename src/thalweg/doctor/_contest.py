@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, isfinite, sqrt
 from statistics import fmean, stdev
@@ -10,15 +10,19 @@ from statistics import fmean, stdev
 import torch
 from scipy import stats
 
+from thalweg._batch import num_samples
 from thalweg._loss import Kind, known_loss
 from thalweg._problem import Problem
+from thalweg._recipe import steps_in_epoch
 from thalweg._score import Score
 from thalweg._training import described
 from thalweg.doctor._constant import best_constant
+from thalweg.doctor._control import Control
 from thalweg.doctor._examination import Gain, TriedRemedy
 from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._observation import NOTHING
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._trial import Plan, Run, train
+from thalweg.doctor._trial import Plan, Run, Trial
 from thalweg.doctor.remedies import Remedy, slower
 
 NUM_FINALISTS = 3
@@ -44,6 +48,12 @@ LOOKS = ((2, 0.2), (4, 0.8))
 whatever the looks have to do with one another (Bonferroni). A huge effect is seen in two pairs; a
 large one that differs from seed to seed takes four, of which Student's t asks far less."""
 
+CLEARLY = 0.05
+"""Of its loss, that a rival of a proved remedy must end below it to be named before it."""
+
+LONGER = 1.5
+"""Runs are gone on with only where they become so many times longer."""
+
 FAR = 2.0
 """How far above a blind answer's a control run that diverges may count."""
 
@@ -64,15 +74,17 @@ def contest(
     ledger: Ledger,
     shares: tuple[float, float],
     num_finalists: int = NUM_FINALISTS,
-    more: Callable[[], Run] | None = None,
+    more: Control | None = None,
 ) -> tuple[TriedRemedy, ...]:
     """Tries remedies; the best after the screening meet the control at full length.
 
     What takes away the very cause that was found is proved first, in the order given, and where
-    that succeeds the others are not tried. They are halved in short runs of one seed until so many
-    are left as may be proved (successive halving: Jamieson, Talwalkar 2016). A change to the
-    network that does not train in the screening is screened again with a tenth of the learning
-    rate: what suits a network that hardly answers is too large for one that does.
+    that succeeds the others are not tried, but for its rivals. They are halved in short runs of
+    one seed until so many are left as may be proved (successive halving: Jamieson, Talwalkar
+    2016). A change to the network that does not train in the screening is screened again with a
+    tenth of the learning rate: what suits a network that hardly answers is too large for one that
+    does. Where neither the remedy nor the control has learned anything by the first look, both are
+    gone on with instead of repeated.
 
     Args:
         remedies: what to try.
@@ -81,8 +93,8 @@ def contest(
         ledger: told of the progress.
         shares: of the whole examination behind at the begin and the end of the contest.
         num_finalists: how many may meet the control at full length.
-        more: another run of the control, where so far there are only those of the first look of
-            `LOOKS`; None where all runs are there, and are looked at once.
+        more: the control, where so far there are only its runs of the first look of `LOOKS`; None
+            where all runs are there, and are looked at once.
 
     Returns:
         All of them, the proved first, by held-out loss. Where the time is up, fewer than
@@ -111,9 +123,11 @@ def _held(heat: _Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
             continue
         tried.append(heat.proved(remedy, None, len(direct)))
         if tried[-1].is_proved:
+            proved = heat.rivalled(remedy, tried[-1])
+            tried = [*proved, *tried[:-1]]
             rest = [r for r in remedies if r.name not in {t.name for t in tried}]
             outcome = f"not tried: {remedy.name} is proved, and takes away what was found"
-            return (tried[-1], *tried[:-1], *(_untried(r, None, outcome) for r in rest))
+            return (*tried, *(_untried(r, None, outcome) for r in rest))
     if tried and not heat.has_time:
         late += [_untried(remedy, None, UP) for remedy in others]
         others = []
@@ -147,7 +161,7 @@ class _Heat:
         shares: tuple[float, float],
         num_remedies: int,
         num_finalists: int,
-        more: Callable[[], Run] | None,
+        more: Control | None,
     ) -> None:
         self.training, self.readings, self.ledger, self.shares = training, readings, ledger, shares
         self.plan, self.control, self.more = readings.plan, list(readings.control), more
@@ -155,6 +169,8 @@ class _Heat:
         self.unseen = self.control[0].seed + max(len(self.control), LOOKS[-1][0])
         self.done = 0.0
         self.settled: list[TriedRemedy] = []
+        # Mean held-out loss before and after, in units that control and remedied share.
+        self.levels: dict[str, tuple[float, float]] = {}
         self.num_finalists = num_finalists
         finals = len(self.control) * min(num_finalists, num_remedies)
         self.total = num_remedies / SCREENING + finals
@@ -162,11 +178,8 @@ class _Heat:
     @property
     def has_time(self) -> bool:
         """Whether the runs of one more finalist fit."""
-        price = sum(each.cost for each in self.control) / self.readings.problem.num_samples
-        return (
-            self.ledger.seconds_left >= sum(each.seconds for each in self.control)
-            and self.ledger.gradients_left >= price
-        )
+        seconds = sum(each.seconds for each in self.control)
+        return self.ledger.seconds_left >= seconds and self.affords(len(self.control))
 
     def looks(self) -> tuple[tuple[int, float], ...]:
         """Pairs that a finalist is looked at after, and shares of the risk, as the budget allows.
@@ -182,27 +195,39 @@ class _Heat:
     def affords(self, number: int) -> bool:
         """Whether so many pairs of a finalist fit, with what control runs they need beyond."""
         further = max(0, number - len(self.control))
-        # The first run was scored at its begin, too, as those with a remedy are.
-        price = number * self.control[0].cost + further * self.control[-1].cost
+        price = number * self.price + further * self.control[-1].cost
         return self.ledger.gradients_left >= price / self.readings.problem.num_samples
 
     def can_screen(self, length: Plan) -> bool:
         """Whether a short run fits beside the proof of one remedy."""
         share = LOOKS[-1][0] + length.num_steps / self.plan.num_steps
-        price = share * max(each.cost for each in self.control) / self.readings.problem.num_samples
+        price = share * self.price / self.readings.problem.num_samples
         return self.ledger.gradients_left >= price
 
-    def run(self, what: str, remedy: Remedy, length: Plan, seed: int) -> tuple[Run, Problem]:
-        """One training with a remedy, and what was trained."""
+    @property
+    def price(self) -> float:
+        """Gradients of a sample, of a full run that does not break off, scored at both ends."""
+        held_out = self.training.test_batches or self.plan.held_out
+        steps = self.plan.num_steps * self.plan.batch_size
+        return steps + 2 * sum(map(num_samples, held_out)) / 3
+
+    def run(self, what: str, remedy: Remedy, length: Plan, seed: int) -> tuple[Run, Trial]:
+        """One training with a remedy, and the trial, to be gone on with."""
         first, last = self.shares
         share = first + (last - first) * min(self.done / self.total, 1.0)
         self.ledger.progress(f"{what} {remedy.name}", share)
         self.done += length.num_steps / self.plan.num_steps
         generator = torch.Generator().manual_seed(seed)
         problem = remedy.apply(self.training.copied(), generator)
-        run = train(problem, self.resized(length, problem), seed)
-        self.ledger.spend(run.cost / self.readings.problem.num_samples)
-        return run, problem
+        length = self.resized(length, problem)
+        trial = Trial(problem, length, seed)
+        run = trial.until(length.num_steps)
+        self.spend(run.cost)
+        return run, trial
+
+    def spend(self, cost: float) -> None:
+        """Counts gradients of a sample."""
+        self.ledger.spend(cost / self.readings.problem.num_samples)
 
     def resized(self, length: Plan, problem: Problem) -> Plan:
         """The plan with a remedy's batch size: as many samples in all, in other minibatches."""
@@ -253,18 +278,37 @@ class _Heat:
             return run.last_loss > (1 - MOVED) * start
         return not run.losses or run.last_loss > (1 + MOVED) * run.losses[0]
 
-    def proved(self, remedy: Remedy, screening: Run | None, num_compared: int) -> TriedRemedy:
-        """The full runs of a remedy against the control; looked at once, or as `LOOKS` says."""
-        pairs: list[tuple[Run, Problem]] = []
+    def proved(
+        self,
+        remedy: Remedy,
+        screening: Run | None,
+        num_compared: int,
+        num_pairs: int | None = None,
+    ) -> TriedRemedy:
+        """The full runs of a remedy against the control.
+
+        They are looked at once, where there are to be `num_pairs`, or else as `LOOKS` says.
+        """
+        pairs: list[tuple[Run, Trial]] = []
         gain, runs = Gain(-inf, -inf, False), tuple[Run, ...]()
         try:
-            for number, share in self.looks():
+            for number, share in self.looks() if num_pairs is None else ((num_pairs, 1.0),):
                 while len(self.control) < number and self.more is not None:
-                    self.control.append(self.more())
+                    self.control.append(self.more.another())
+                    self.spend(self.control[-1].cost)
                 for each in self.control[len(pairs) : number]:
+                    if len(pairs) >= LOOKS[0][0] and not self.affords(1):
+                        # A control that ran to its end, unlike those before it, took what was left.
+                        break
                     pairs.append(self.run("proving", remedy, self.plan, each.seed))
                 runs = tuple(run for run, _ in pairs)
-                gain = self.gain(remedy, runs, pairs[0][1], num_compared / share)
+                trained = pairs[0][1].problem
+                gain = self.gain(remedy, runs, trained, num_compared / share)
+                if not gain.is_proved and (longer := self.longer(remedy, runs)):
+                    # Neither has begun to learn, whichever is ahead: they say nothing so far.
+                    runs = self.lengthened([trial for _, trial in pairs], runs, longer)
+                    gain = self.gain(remedy, runs, trained, num_compared / (1 - share))
+                    break
                 if gain.is_proved or gain.mean <= 0:
                     # A loss is no proof, and giving up early proves nothing.
                     break
@@ -278,21 +322,98 @@ class _Heat:
         self.settled.append(tried)
         return tried
 
+    def longer(self, remedy: Remedy, runs: Sequence[Run]) -> int:
+        """Steps that all pairs of the first look can be gone on to, where none has learned yet.
+
+        0 where one has, or where they would hardly become longer.
+        """
+        number = len(runs)
+        if self.more is None or number != LOOKS[0][0] or number != len(self.control):
+            return 0
+        if remedy.name not in self.levels or not self.learned_nothing(remedy, runs):
+            return 0
+        size, total = self.plan.batch_size, self.readings.problem.num_samples
+        scored = 2 * number * runs[0].num_scored / 3
+        steps = (self.ledger.gradients_left * total - scored) / (2 * number * size)
+        longest = self.plan.num_steps + int(max(steps, 0.0))
+        if self.training.epochs is not None:
+            whole = self.training.epochs * steps_in_epoch(self.training, size)
+            longest = min(longest, whole)
+        return longest if longest >= LONGER * self.plan.num_steps else 0
+
+    def learned_nothing(self, remedy: Remedy, runs: Sequence[Run]) -> bool:
+        """Whether neither side is better than a blind answer, nor the remedied thrown off."""
+        observed, blind = self.readings.observed, self.readings.blind_loss
+        if observed is None or blind is None or any(run.failure for run in runs):
+            return False
+        control = [run.final_loss for run in self.control[: len(runs)]]
+        little = NOTHING * observed.levels.explained * (blind - observed.levels.floor)
+        unit = blind if remedy.changes_loss else 1.0
+        before, after = (unit * level for level in self.levels[remedy.name])
+        rests = blind - little <= after <= max(before, blind) + little
+        return rests and fmean(control) >= blind - little
+
+    def lengthened(
+        self, trials: Sequence[Trial], runs: Sequence[Run], num_steps: int
+    ) -> tuple[Run, ...]:
+        """A remedy's runs gone on with, and the control's, to so many steps in all."""
+        assert self.more is not None
+        before = sum(run.cost for run in (*runs, *self.control))
+        factor = num_steps / self.plan.num_steps
+        self.more.lengthen(num_steps)
+        self.control, self.plan = list(self.more.runs), self.more.plan
+        longer = tuple(trial.until(round(factor * trial.plan.num_steps)) for trial in trials)
+        self.spend(sum(run.cost for run in (*longer, *self.control)) - before)
+        return longer
+
+    def rivalled(self, remedy: Remedy, proved: TriedRemedy) -> tuple[TriedRemedy, ...]:
+        """A remedy that is proved and its rivals, the best first; as many as there is time for.
+
+        They meet the control on the same seeds, in the order given, and each only where the one
+        before it is proved: so each may be tested at the full level (fixed-sequence procedure,
+        Maurer, Hothorn, Lehmacher 1995). What was proved first stays ahead of one that does not
+        end clearly lower.
+        """
+        ranked = [proved]
+        number = len(proved.runs)
+        _, first = self.levels[remedy.name]
+        for rival in remedy.rivals:
+            if not (self.has_time and self.affords(number)):
+                break
+            tried = self.proved(rival, None, 1, number)
+            if not tried.is_proved:
+                return (*ranked, tried)
+            _, mean = self.levels[rival.name]
+            leads = mean < first - CLEARLY * abs(first)
+            ranked.insert(0 if leads else len(ranked), tried)
+            first = mean if leads else first
+        return tuple(ranked)
+
     def gain(
         self, remedy: Remedy, runs: Sequence[Run], remedied: Problem, num_compared: float
     ) -> Gain:
         """What the remedy gains over the control's first runs, as many as there are of its own."""
-        control = self.control[: len(runs)]
+        control: Sequence[Run] = self.control[: len(runs)]
+        blind = self.readings.blind_loss
         if remedy.changes_loss or not all(isfinite(run.before.loss) for run in control):
-            return self.relative_gain(runs, remedied, num_compared)
-        return paired_gain(control, runs, self.readings.blind_loss, num_compared)
+            if (both := self.in_units(runs, remedied)) is None:
+                return Gain(-inf, -inf, False)
+            (control, runs), blind = both, 1.0
+        befores = fmean(run.before.loss for run in runs)
+        self.levels[remedy.name] = (befores, fmean(run.final_loss for run in runs))
+        return paired_gain(control, runs, blind, num_compared)
 
-    def relative_gain(self, runs: Sequence[Run], remedied: Problem, num_compared: float) -> Gain:
-        """The gain where losses are in different units: each over the best constant answer's."""
+    def in_units(
+        self, runs: Sequence[Run], remedied: Problem
+    ) -> tuple[Sequence[Run], Sequence[Run]] | None:
+        """Control and remedied where losses are in different units: over a constant answer's.
+
+        The best constant answer is meant; None where the remedied problem has none.
+        """
         held_out, reduction = self.plan.held_out, self.plan.reduction
         unit = best_constant(remedied, remedied.test_batches or held_out, reduction)
         if unit is None:
-            return Gain(-inf, -inf, False)
+            return None
         own = best_constant(self.training, held_out, reduction)
         known = known_loss(self.training.loss)
         is_likelihood = known is not None and known.kind is Kind.LOG_CLASSES
@@ -303,7 +424,7 @@ class _Heat:
             _in_units(run, None if is_likelihood and run.final_loss < 0 else own)
             for run in self.control[: len(runs)]
         ]
-        return paired_gain(control, [_in_units(run, unit) for run in runs], 1.0, num_compared)
+        return control, [_in_units(run, unit) for run in runs]
 
 
 def _in_units(run: Run, unit: float | None) -> Run:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf, nan
 
 import torch
@@ -16,14 +17,15 @@ from thalweg._machine import machine_of
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._progress import Progress
 from thalweg._reduction import Reduction
-from thalweg._score import Score, constant_loss, shuffled_loss
+from thalweg._score import constant_loss, shuffled_loss
 from thalweg._training import parameters_of, split
 from thalweg.doctor._card import card_of
 from thalweg.doctor._changed_data import is_finite, with_rows
 from thalweg.doctor._confirm import Suspicion
 from thalweg.doctor._contest import LOOKS, NUM_FINALISTS, contest
+from thalweg.doctor._control import Control
 from thalweg.doctor._examination import Examination, TriedRemedy
-from thalweg.doctor._finding import Finding
+from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching, readable_form
 from thalweg.doctor._planning import (
@@ -34,10 +36,10 @@ from thalweg.doctor._planning import (
     shortened,
 )
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._trial import Plan, Run, made_optimizer, tolerant, train
+from thalweg.doctor._trial import Plan, made_optimizer
 from thalweg.doctor._watch import settling
 from thalweg.doctor.findings import find, suspected
-from thalweg.doctor.remedies import Remedy, remedies_for
+from thalweg.doctor.remedies import Remedy, joined, remedies_for
 from thalweg.passes import Pass
 from thalweg.report import Interrupted
 from thalweg.signal import Signal
@@ -51,6 +53,12 @@ READ_SHARE, LEAST_READ = 0.04, 128
 
 CONFIRMED = 0.15
 """Of a budget in gradients, for what confirms a suspicion of the first epoch."""
+
+PROVING = 0.4
+"""Of a budget in gradients, that is left for proofs where remedies look for their settings."""
+
+ANOTHER_LOOK = 0.4
+"""Of the budget, that must be left for another look, at what else ails a training."""
 
 CUT_SHORT = 0.3
 """Of a whole run's cost, for planning, is that of a training that breaks off."""
@@ -90,8 +98,10 @@ def examine(
     the critical-point card. Rules over all of that make findings, causes first; a symptom is a
     finding only where the watched training does not learn what can be learned of the data. Each
     finding names remedies; each remedy is tried on copies with the same seeds, data order and
-    steps. Nothing of the caller's is changed. What breaks the training (NaN in the data, an output
-    that the loss refuses) is a finding, not an error.
+    steps. Where taking away the cause is not proved to help alone, and budget is left, the training
+    is looked at again without it, for faults that it hid. Nothing of the caller's is changed. What
+    breaks the training (NaN in the data, an output that the loss refuses) is a finding, not an
+    error.
 
     Args:
         problem: model, loss and data; its own optimizer and batch size unless given here.
@@ -155,7 +165,11 @@ def examine(
         raise error
 
     remedies = _answers(case, readings, findings, suspect)
-    plan, control, tried = _tried(case, readings, remedies, plan)
+    # What averages over many steps goes wrong after as many.
+    shows_late = any(finding.ailment is Ailment.MOMENTUM for finding in findings)
+    readings, tried = _tried(case, readings, remedies, plan, shows_late)
+    if tried and remedies[0].is_direct:
+        findings, tried = _looked_again(case, readings, findings, remedies[0], tried)
     ledger.progress("done", 1.0)
     examination = Examination(
         title=problem.name or type(problem.model).__name__,
@@ -164,12 +178,12 @@ def examine(
         loss=readings.passed.value,
         findings=findings,
         remedies=tried,
-        control=control,
+        control=readings.control,
         signal=readings.signal,
         card=readings.card,
         constant_loss=readings.constant_loss,
-        num_steps=plan.num_steps,
-        batch_size=plan.batch_size,
+        num_steps=readings.plan.num_steps,
+        batch_size=readings.plan.batch_size,
         optimizer=_in_words(made),
         measurements=tuple(ledger.measurements),
         omissions=tuple(ledger.omissions),
@@ -310,7 +324,11 @@ def _answers(
         findings: what ails the training.
         suspect: the remedy that mended it within its first epoch, if any.
     """
-    with case.ledger.measuring("what may help", 0.38) as gradients:
+    ledger = case.ledger
+    if not ledger.budget.is_seconds:
+        spare = ledger.gradients_left - PROVING * ledger.budget.amount
+        readings = replace(readings, affordable=max(spare, 0.0) / case.fraction)
+    with ledger.measuring("what may help", 0.38) as gradients:
         remedies, not_applicable = remedies_for(findings, readings)
         if suspect is not None:
             # What mended it within an epoch is proved first, and alone where that succeeds.
@@ -318,41 +336,116 @@ def _answers(
             remedies = (replace(suspect, is_direct=True), *rest)
         gradients.append(sum(remedy.num_samples for remedy in remedies) / case.problem.num_samples)
     for remedy in not_applicable:
-        case.ledger.omit(f"remedy: {remedy.name}", remedy.reason)
+        ledger.omit(f"remedy: {remedy.name}", remedy.reason)
     return remedies
 
 
 def _tried(
-    case: _Case, readings: Readings, remedies: tuple[Remedy, ...], plan: Plan
-) -> tuple[Plan, tuple[Run, ...], tuple[TriedRemedy, ...]]:
-    """The plan that the trials held to, the training as it is, and what the remedies did for it."""
+    case: _Case,
+    readings: Readings,
+    remedies: tuple[Remedy, ...],
+    plan: Plan,
+    shows_late: bool,
+) -> tuple[Readings, tuple[TriedRemedy, ...]]:
+    """With the plan that the trials held to and the training as it is; what remedies did for it.
+
+    Args:
+        case: the examination.
+        readings: everything that was measured.
+        remedies: what to try, what promises most first.
+        plan: made before anything was known.
+        shows_late: whether short trials would show nothing. Then they are looked at once, late: two
+            long pairs tell more than four short ones.
+    """
     problem, training, seed, ledger = case.problem, case.training, case.seed, case.ledger
-    scoring = sum(map(num_samples, plan.held_out)) / problem.num_samples / 3
-    left = ledger.gradients_left
-    broken = CUT_SHORT if readings.watched.failure else 1.0
-    plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring, broken)
-    if most < NUM_FINALISTS and remedies:
+    is_tight = not ledger.budget.is_seconds and problem.epochs is not None
+    looks = LOOKS[:1] if shows_late else LOOKS
+    fit = partial(
+        fitted,
+        plan,
+        ledger.gradients_left,
+        case.fraction,
+        num_epochs=problem.epochs,
+        scoring=sum(map(num_samples, plan.held_out)) / problem.num_samples / 3,
+        control=CUT_SHORT if readings.watched.failure else 1.0,
+        pairs=looks[-1][0] if is_tight else NUM_SEEDS,
+    )
+    plan, most = fit(remedies)
+    if remedies and (most < NUM_FINALISTS or (is_tight and shows_late)):
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
-        plan, most = fitted(plan, left, case.fraction, remedies, problem.epochs, scoring, broken)
+        plan, most = fit(remedies)
     may_raise = case.readable is None or readings.watched.error is not None
-    run = tolerant if may_raise else train
-    is_tight = not ledger.budget.is_seconds and problem.epochs is not None
-    number = LOOKS[0][0] if is_tight else NUM_SEEDS
-    plan, control = _control(training, plan, number, problem.num_samples, seed, ledger, run)
-    readings = replace(readings, plan=plan, control=tuple(control))
-
-    def more() -> Run:
-        control.append(run(training.copied(), plan, seed + len(control), control[0].before))
-        ledger.spend(control[-1].cost / problem.num_samples)
-        return control[-1]
-
+    number = looks[0][0] if is_tight else NUM_SEEDS
+    control = _control(Control(training, plan, seed, may_raise), number, problem, ledger)
+    readings = replace(readings, plan=control.plan, control=tuple(control.runs))
     with ledger.measuring("remedies", 0.5):
-        shares, another = (0.5, 1.0), more if is_tight else None
         tried: tuple[TriedRemedy, ...] = ()
         if remedies and not ledger.is_interrupted:
-            tried = contest(remedies, training, readings, ledger, shares, most, another)
-    return plan, tuple(control), tried
+            more = control if is_tight and len(looks) > 1 else None
+            tried = contest(remedies, training, readings, ledger, (0.5, 1.0), most, more)
+    return replace(readings, plan=control.plan, control=tuple(control.runs)), tried
+
+
+def _looked_again(
+    case: _Case,
+    readings: Readings,
+    findings: tuple[Finding, ...],
+    remedy: Remedy | None,
+    tried: tuple[TriedRemedy, ...],
+) -> tuple[tuple[Finding, ...], tuple[TriedRemedy, ...]]:
+    """What else ails the training, where taking away the cause is not proved to help alone.
+
+    It is examined with that taken away, and what helps then is tried together with it, against the
+    training as it is; so on with the next, while nothing is proved and the budget lasts.
+    """
+    ledger = case.ledger
+    told = ledger.progress
+    while (
+        remedy is not None
+        and not any(each.is_proved for each in tried)
+        and not ledger.is_interrupted
+        and ledger.share_left >= ANOTHER_LOOK
+    ):
+        ledger.progress = lambda stage, _: told(f"another look: {stage}", 0.9)
+        try:
+            found, remedies = _without(remedy, case, readings)
+        except ThalwegError as error:
+            ledger.omit(f"another look, with {remedy.name}", str(error))
+            break
+        finally:
+            ledger.progress = told
+        known = {finding.ailment for finding in findings}
+        findings = (*findings, *(each for each in found if each.ailment not in known))
+        joint = tuple(joined(remedy, each) for each in remedies)
+        remedy = joint[0] if joint else None
+        if joint:
+            with ledger.measuring("remedies together", 0.9):
+                more = contest(joint, case.training, readings, ledger, (0.9, 1.0), 1)
+            tried = tuple(sorted((*tried, *more), key=lambda each: not each.is_proved))
+    return findings, tried
+
+
+def _without(
+    remedy: Remedy, case: _Case, readings: Readings
+) -> tuple[tuple[Finding, ...], tuple[Remedy, ...]]:
+    """What is found with a remedy in place, and what may help then.
+
+    Raises:
+        ThalwegError: if it cannot be run so.
+    """
+    generator = torch.Generator().manual_seed(case.seed)
+    problem = remedy.apply(case.problem.copied(), generator)
+    training = remedy.apply(case.training.copied(), generator)
+    readable, _ = readable_form(problem)
+    case = replace(case, problem=problem, readable=readable, training=training)
+    watching = Watching(problem, training, readings.plan, case.seed, case.ledger)
+    seen = _first_read(case, readings.plan, watching)
+    if readable is not None:
+        seen = _passed(case, readable, seen)
+    seen, findings, suspect = _watched(case, seen, watching)
+    findings = _judged(case, seen, findings)
+    return findings, _answers(case, seen, findings, suspect)
 
 
 def _affordable(problem: Problem, seed: int, ledger: Ledger) -> Problem:
@@ -408,34 +501,27 @@ def _completed(
     return problem, batch_size
 
 
-def _control(
-    training: Problem,
-    plan: Plan,
-    number: int,
-    total: int,
-    seed: int,
-    ledger: Ledger,
-    run: Callable[[Problem, Plan, int, Score | None], Run],
-) -> tuple[Plan, list[Run]]:
-    """Runs of the network as it is, with the plan they hold to.
+def _control(control: Control, number: int, problem: Problem, ledger: Ledger) -> Control:
+    """With so many runs of the network as it is.
 
-    Where the first run takes far longer than planned, the plan is shortened and the run repeated.
+    Where the first takes far longer than planned, the plan is shortened and the run repeated.
     """
     with ledger.measuring(f"training as it is, {number} seeds", 0.4) as gradients:
-        runs = [run(training.copied(), plan, seed, None)]
-        excess = NUM_RUNS * runs[0].seconds / max(ledger.seconds_left, 1e-3)
-        if excess > TOLERATED_EXCESS and (shorter := shortened(plan, excess)) != plan:
-            gradients.append(runs[0].cost / total)
-            plan = shorter
-            runs = [run(training.copied(), plan, seed, runs[0].before)]
+        first = control.another()
+        excess = NUM_RUNS * first.seconds / max(ledger.seconds_left, 1e-3)
+        shorter = shortened(control.plan, excess)
+        if excess > TOLERATED_EXCESS and shorter != control.plan:
+            gradients.append(first.cost / problem.num_samples)
+            control = Control(control.training, shorter, control.seed, control.may_raise)
+            control.another()
         try:
             for k in range(1, number):
                 ledger.progress("training as it is", 0.4 + 0.1 * k / number)
-                runs.append(run(training.copied(), plan, seed + k, runs[0].before))
+                control.another()
         except KeyboardInterrupt:
             ledger.is_interrupted = True
-        gradients.append(sum(each.cost for each in runs) / total)
-    return plan, runs
+        gradients.append(control.cost / problem.num_samples)
+    return control
 
 
 def _in_words(optimizer: torch.optim.Optimizer) -> str:

@@ -41,6 +41,9 @@ shows at the first point will not learn."""
 NOTHING = 0.1
 """Learning less than this share of the attainable is learning nothing."""
 
+FOREVER, SURELY_FOREVER = 0.5, 0.2
+"""Momentum that averages over this share of their steps, or more, goes wrong within that share."""
+
 SURELY = 0.25
 """Of the steps that may be watched, at least, also where it learns from the first on."""
 
@@ -166,7 +169,10 @@ class Watching:
             is_long = len(losses) >= long
             return is_long and tail(recent) <= self.levels.at(MOST, losses[0])
 
-        watched = self.watch.until(self.most, self.most, is_enough)
+        most = self.most
+        if self.problem_steps and horizon(self.watch.optimizer) >= FOREVER * self.problem_steps:
+            most = min(most, max(1, round(SURELY_FOREVER * self.problem_steps)))
+        watched = self.watch.until(most, most, is_enough)
         end = settled(watched, self.size)
         return self._seen(watched, end, _held_out(watched, self.plan), Stage.WHOLE)
 

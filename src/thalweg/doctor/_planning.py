@@ -15,7 +15,7 @@ from thalweg._errors import BudgetError
 from thalweg._problem import Problem
 from thalweg._sampling import drawn
 from thalweg._training import num_threads, split
-from thalweg.doctor._contest import LOOKS, NUM_FINALISTS, SCREENING
+from thalweg.doctor._contest import NUM_FINALISTS, SCREENING
 from thalweg.doctor._trial import Plan, train
 from thalweg.doctor.remedies import Remedy
 
@@ -147,6 +147,7 @@ def fitted(
     num_epochs: int | None = None,
     scoring: float = 0.0,
     control: float = 1.0,
+    pairs: int = NUM_SEEDS,
 ) -> tuple[Plan, int]:
     """The trials that fit what is left of a budget in gradients, and how many may be finalists.
 
@@ -161,6 +162,7 @@ def fitted(
         num_epochs: that they train for: trials may be longer than planned, up to these.
         scoring: gradients over all data that a score on the held-out data costs.
         control: what a run without a remedy costs, over one with: one that breaks off takes less.
+        pairs: of runs with and without a finalist, at most.
     """
     if gradients_left == inf:
         return plan, NUM_FINALISTS
@@ -173,7 +175,6 @@ def fitted(
     num_screened = 0 if has_direct else len(remedies)
     # What does not train in the screening is screened again with a smaller step.
     num_again = sum(not remedy.changes_step for remedy in remedies) if num_screened else 0
-    pairs = NUM_SEEDS if num_epochs is None else LOOKS[-1][0]
     for number in (1,) if has_direct else range(NUM_FINALISTS, 0, -1):
         runs = pairs * (control + number) + (num_screened + num_again) / SCREENING
         num_scores = pairs + 1 + 2 * pairs * number + 2 * (num_screened + num_again)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import inf, isfinite, nan
+from math import inf, isfinite, log, nan
 from statistics import stdev
 
 import torch
@@ -43,6 +43,7 @@ class Readings:
         shuffled_loss: the loss against the targets in random order, None where there are none.
         observed: the data, the head and a watched training; None where only remedies are tried.
         is_frugal: whether rules pay for nothing that is not measured yet.
+        affordable: steps that remedies may take to find their settings.
     """
 
     problem: Problem
@@ -56,6 +57,7 @@ class Readings:
     shuffled_loss: float | None
     observed: Observation | None = None
     is_frugal: bool = False
+    affordable: float = inf
 
     @property
     def _seen(self) -> Observation:
@@ -217,21 +219,27 @@ class Readings:
     def is_promising(self) -> bool:
         """Whether the loss, at the pace of its later steps, gets there within the training.
 
-        Where they name no epochs, within twice what was watched. A pace that is chance is none.
+        Where they name no epochs, within twice what was watched. A pace that is chance is none. Far
+        above a blind answer's loss the pace is a share of what is left: the higher the loss, the
+        faster it falls, and goes on ever slower.
         """
         losses = self.watched.losses
-        late = losses[len(losses) * 3 // 5 :]
+        late = list(losses[len(losses) * 3 // 5 :])
         if self.watched.failure or len(late) < 10:
             return False
         if self.is_early and self.learned < CONSTANT:
             # On the way to a constant answer, so far.
             return False
+        blind, level = self.blind_loss, self.levels.at(HALF, self.start)
+        is_far = blind is not None and self.end > FAR * blind > 0 < min(level, *late)
+        late = [log(loss) for loss in late] if is_far else late
         fit = linregress(range(len(late)), late)
         if not fit.slope < -SURE * fit.stderr:
             return False
         left = max(self.total_steps, self.num_seen * (2 if self.problem.epochs is None else 1))
-        reached = self.end + float(fit.slope) * (left - self.num_seen)
-        return reached <= self.levels.at(HALF, self.start)
+        end = log(self.end) if is_far else self.end
+        reached = end + float(fit.slope) * (left - self.num_seen)
+        return reached <= (log(level) if is_far else level)
 
     @property
     def trains_well(self) -> bool:
@@ -324,6 +332,9 @@ READ_IN_TIME = 128
 
 CONSTANT = 0.02
 """After an epoch, learning less than this share is no more than finding the constant answer."""
+
+FAR = 2.0
+"""A loss so many times a blind answer's is far above it."""
 
 SURE = 4.0
 """Standard errors of a slope that is no chance."""

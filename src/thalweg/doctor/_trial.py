@@ -12,9 +12,9 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg._batch import Batch, num_samples
-from thalweg._errors import ProblemError, ThalwegError
+from thalweg._errors import ProblemError
 from thalweg._problem import Problem
-from thalweg._reading import reading
+from thalweg._reading import RandomState, reading
 from thalweg._recipe import scheduling, set_mode, take_step
 from thalweg._reduction import Reduction
 from thalweg._sampling import drawn
@@ -104,63 +104,104 @@ class Run:
 
 
 def train(problem: Problem, plan: Plan, seed: int, before: Score | None = None) -> Run:
-    """Trains the problem's own model: give a copy. The caller's random state is put back.
+    """Trains the problem's own model: give a copy. See `Trial`.
 
-    The score before the first step is taken unless it is known.
+    Cost: `plan.num_steps` gradients of a minibatch, and two forward passes of the held-out data.
+    """
+    return Trial(problem, plan, seed, before).until(plan.num_steps)
+
+
+class Trial:
+    """A training of the problem's own model that can be scored, and gone on with.
+
+    The caller's random state is put back after every leg.
 
     A problem with test data of its own is scored on these. Where a batch is all the data, the seed
     decides which tenth of them is left out instead of their order: runs that are all alike would
     say nothing of chance.
 
-    Raises:
-        ProblemError: if there is no optimizer, or it was not made from the parameters it got, or a
-            step raises.
+    Args:
+        problem: a copy.
+        plan: what all trials have in common.
+        seed: decides the data order, and dropout.
+        before: the score before the first step, taken unless it is known.
 
-    Cost: `plan.num_steps` gradients of a minibatch, and two forward passes of the held-out data.
+    Raises:
+        ProblemError: if there is no optimizer, or it was not made from the parameters it got; in a
+            leg, if a step raises.
     """
-    generator = torch.Generator().manual_seed(seed)
-    size = plan.batch_size
-    held_out = problem.test_batches or plan.held_out
-    if size >= problem.num_samples > 1:
-        left_out = max(1, problem.num_samples // 10)
-        _, rest = drawn(problem.batches, left_out, generator)
-        problem = problem.with_data(rest or problem.batches)
-    with reading(), threads(plan.num_threads):
-        torch.manual_seed(seed)
-        optimizer = made_optimizer(problem)
-        num_scored = sum(map(num_samples, held_out))
-        num_passes = 1 if before else 2
-        before = before or score(problem, held_out, plan.reduction)
-        after_step = scheduling(problem, optimizer, size)
-        # The model may be in evaluation mode for the reading; training has a mode of its own.
-        set_mode(problem)
-        start = perf_counter()
-        values: list[float] = []
-        failure = ""
+
+    def __init__(
+        self, problem: Problem, plan: Plan, seed: int, before: Score | None = None
+    ) -> None:
+        self.plan, self.seed = plan, seed
+        generator = torch.Generator().manual_seed(seed)
+        size = plan.batch_size
+        self.held_out = problem.test_batches or plan.held_out
+        if size >= problem.num_samples > 1:
+            left_out = max(1, problem.num_samples // 10)
+            _, rest = drawn(problem.batches, left_out, generator)
+            problem = problem.with_data(rest or problem.batches)
+        self.problem = problem
+        self.num_scored = sum(map(num_samples, self.held_out))
+        self.num_scores = int(before is None)
+        with reading(), threads(plan.num_threads):
+            torch.manual_seed(seed)
+            self.optimizer = made_optimizer(problem)
+            self.before = before or score(problem, self.held_out, plan.reduction)
+            self.after_step = scheduling(problem, self.optimizer, size)
+            self.random = RandomState.now()
         batches = problem.minibatches(size, generator)
-        if size > 1:
-            batches = without_leftover(batches, problem.model)
-        averages = Averages(problem.model)
-        for step, batch in zip(range(plan.num_steps), batches, strict=False):
-            if step == max(0, plan.num_steps - SETTLING):
-                averages.begin()
-            loss = take_step(problem, batch, optimizer, f"step {step} of a trial")
-            if not torch.isfinite(loss):
-                place = born(problem, batch)
-                failure = f"the loss is {float(loss)} at step {step}, born in {place}"
-                break
-            after_step(step)
-            values.append(float(loss))
-        averages.end()
-        seconds = perf_counter() - start
-        after = (
-            Score(inf, before.accuracy and 0.0)
-            if failure
-            else score(problem, held_out, plan.reduction)
+        self.batches = without_leftover(batches, problem.model) if size > 1 else batches
+        self.values: list[float] = []
+        self.failure = ""
+        self.seconds = 0.0
+
+    def until(self, num_steps: int) -> Run:
+        """Goes on until so many steps have been taken in all, and scores it."""
+        problem = self.problem
+        with reading(), threads(self.plan.num_threads):
+            self.random.put_back()
+            # The model may be in evaluation mode for the reading; training has a mode of its own.
+            set_mode(problem)
+            start = perf_counter()
+            averages = Averages(problem.model)
+            while not self.failure and len(self.values) < num_steps:
+                if len(self.values) == max(0, num_steps - SETTLING):
+                    averages.begin()
+                batch = next(self.batches, None)
+                if batch is None:
+                    break
+                self._step(batch)
+            averages.end()
+            self.seconds += perf_counter() - start
+            after = Score(inf, self.before.accuracy and 0.0)
+            if not self.failure:
+                after = score(problem, self.held_out, self.plan.reduction)
+                self.num_scores += 1
+            self.random = RandomState.now()
+        steps, losses = _curve(self.values, num_steps)
+        return Run(
+            self.seed,
+            steps,
+            losses,
+            self.before,
+            after,
+            self.failure,
+            self.seconds,
+            len(self.values) * self.plan.batch_size,
+            self.num_scored * self.num_scores,
         )
-    steps, losses = _curve(values, plan.num_steps)
-    num_scored *= num_passes - bool(failure)
-    return Run(seed, steps, losses, before, after, failure, seconds, len(values) * size, num_scored)
+
+    def _step(self, batch: Batch) -> None:
+        step = len(self.values)
+        loss = take_step(self.problem, batch, self.optimizer, f"step {step} of a trial")
+        if not torch.isfinite(loss):
+            place = born(self.problem, batch)
+            self.failure = f"the loss is {float(loss)} at step {step}, born in {place}"
+            return
+        self.after_step(step)
+        self.values.append(float(loss))
 
 
 class Averages:
@@ -190,14 +231,6 @@ class Averages:
         """Back to the momenta that they had."""
         for module, momentum in self.momenta.items():
             module.momentum = momentum
-
-
-def tolerant(problem: Problem, plan: Plan, seed: int, before: Score | None = None) -> Run:
-    """The same where a step or the scoring may raise: such a run broke off before it began."""
-    try:
-        return train(problem, plan, seed, before)
-    except ThalwegError as error:
-        return Run(seed, (), (), Score(inf, None), Score(inf, None), str(error), 0.0)
 
 
 def made_optimizer(problem: Problem) -> torch.optim.Optimizer:

@@ -1,7 +1,5 @@
 """An operator that counts its products and lets no NaN through."""
 
-import math
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -25,10 +23,10 @@ class CountedOperator(SymmetricOperator):
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         product = self._op @ V
-        # A column's largest entry is NaN or infinite where any of its entries is.
-        largest = torch.linalg.vector_norm(product, torch.inf, dim=0).tolist()
-        if not all(map(math.isfinite, largest)):
-            number = self.num_products + [math.isfinite(x) for x in largest].index(False) + 1
+        # The extremes are NaN or infinite where any entry is, and read the product once.
+        if not bool(torch.isfinite(torch.stack(torch.aminmax(product))).all()):
+            is_finite = torch.isfinite(product).all(dim=0).tolist()
+            number = self.num_products + is_finite.index(False) + 1
             raise OperatorError(
                 f"{self._call}: product {number} of this run is NaN or infinite ({self._op!r} "
                 "was given a finite vector); check the point the operator was taken at, or "

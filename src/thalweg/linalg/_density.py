@@ -13,7 +13,7 @@ from thalweg.linalg._count import Count
 from thalweg.linalg._counted import CountedOperator
 from thalweg.linalg._estimate import Estimate
 from thalweg.linalg._inertia import Inertia
-from thalweg.linalg._lanczos import LanczosRun
+from thalweg.linalg._lanczos import LanczosRun, extend_together
 from thalweg.linalg._operator import SymmetricOperator
 from thalweg.linalg._ritz import tridiagonal_eigh
 from thalweg.linalg._sphere import unit_vectors
@@ -22,6 +22,8 @@ from thalweg.linalg._sphere import unit_vectors
 _Z = 2.0
 # The grid reaches this many kernel widths beyond the outermost nodes: 2e-9 of a Gaussian is cut.
 _MARGIN = 6.0
+# Probes whose bases fit into this run side by side, so that their products are taken as blocks.
+_BASES_BYTES = 2**27
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +296,7 @@ def density(
         OperatorError: A count is below 1, the width is not positive or too narrow for the
             grid, or a product is NaN or infinite.
 
-    Cost: p·m products; m vectors of memory.
+    Cost: p·m products; m vectors of memory, or those of several probes up to 128 MiB.
 
     Example:
         >>> import torch
@@ -317,7 +319,7 @@ def density(
         if count < least:
             raise OperatorError(f"density(op, {name}={count}): give {name} >= {least}.")
     counted = CountedOperator(op, "density")
-    probes = [_probe(counted, num_steps, generator) for _ in range(num_probes)]
+    probes = _probes(counted, num_probes, num_steps, generator)
     nodes, weights = _pad(probes, min(num_steps, op.size))
     width = _default_width(nodes) if width is None else width
     grid = _grid(nodes, width, grid_size)
@@ -349,13 +351,26 @@ class _Quadrature:
     is_exhausted: bool
 
 
-def _probe(op: CountedOperator, num_steps: int, generator: torch.Generator) -> _Quadrature:
-    """Run Lanczos from one random probe; after a breakdown there is no more to know of it.
+def _probes(
+    op: CountedOperator, num_probes: int, num_steps: int, generator: torch.Generator
+) -> list[_Quadrature]:
+    """Run Lanczos from random probes, as many side by side as their bases leave room for.
 
-    A restart would add nodes of another probe, so there is none.
+    After a breakdown there is no more to know of a probe. A restart would add nodes of another
+    one, so there is none.
     """
-    run = LanczosRun(op, unit_vectors(op, 1, generator)[:, 0])
-    run.extend(num_steps)
+    bytes_each = min(num_steps, op.size) * op.size * torch.finfo(op.dtype).bits // 8
+    together = max(1, min(num_probes, _BASES_BYTES // bytes_each))
+    found: list[_Quadrature] = []
+    while len(found) < num_probes:
+        count = min(together, num_probes - len(found))
+        runs = [LanczosRun(op, unit_vectors(op, 1, generator)[:, 0]) for _ in range(count)]
+        extend_together(op, runs, num_steps)
+        found += [_quadrature(run) for run in runs]
+    return found
+
+
+def _quadrature(run: LanczosRun) -> _Quadrature:
     values, vectors = tridiagonal_eigh(run.alphas, run.betas)
     return _Quadrature(values, vectors[0] ** 2, run.rounding, run.is_invariant)
 

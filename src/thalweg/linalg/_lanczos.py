@@ -1,6 +1,7 @@
 """Lanczos: a symmetric matrix seen from one vector, as a small tridiagonal one."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -108,17 +109,21 @@ class LanczosRun:
         for _ in range(num_steps):
             if self.is_invariant:
                 return
-            self._step()
+            self.take(self._op @ self.begin())
 
-    def _step(self) -> None:
-        before = self.betas[-1] if self.betas else 0.0
+    def begin(self) -> Float[Tensor, "n"]:
+        """Take the next basis vector in, and return it; `take` wants its product."""
         if self.betas and self.is_closed:
             self.block_start = self.num_steps
         self.basis.append(self.ahead)
         # It lives in the basis from now on: no second copy beside the product.
         self._next = None
-        q = self.basis.vector(self.num_steps)
-        rest, coefficients = self.basis.project_out(self._op @ q)
+        return self.basis.vector(self.num_steps)
+
+    def take(self, product: Float[Tensor, "n"]) -> None:
+        """Finish the step that `begin` began, with A q."""
+        before = self.betas[-1] if self.betas else 0.0
+        rest, coefficients = self.basis.project_out(product)
         beta, alpha, discarded = self._read(rest, coefficients, before)
         self.alphas.append(alpha)
         self.betas.append(beta)
@@ -158,6 +163,21 @@ class LanczosRun:
         self.defect = math.hypot(self.defect, self.betas[-1])
         self.betas[-1] = 0.0
         self.is_invariant = False
+
+
+def extend_together(op: CountedOperator, runs: Sequence[LanczosRun], num_steps: int) -> None:
+    """Extend several runs on one operator, their products taken as blocks; each may break down.
+
+    Every run is what it would be alone, but for the rounding of a block.
+    """
+    for _ in range(num_steps):
+        going = [run for run in runs if not run.is_invariant]
+        if not going:
+            return
+        block = op @ torch.stack([run.begin() for run in going], dim=1)
+        # In one piece each, as the run alone would get it.
+        for run, product in zip(going, block.T.contiguous(), strict=True):
+            run.take(product)
 
 
 def lanczos(op: SymmetricOperator, start: Float[Tensor, "n"], num_steps: int) -> Tridiagonal:

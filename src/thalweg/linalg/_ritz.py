@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
+import scipy.linalg.lapack
 from jaxtyping import Float64
 
+from thalweg._errors import OperatorError
 from thalweg.linalg._lanczos import LanczosRun
 
 
@@ -39,8 +40,10 @@ def tridiagonal_eigh(
 ) -> tuple[Float64[np.ndarray, "m"], Float64[np.ndarray, "m m"]]:
     """Return the eigenvalues, ascending, and eigenvectors of T in float64."""
     # stev (QR) rather than stemr: T splits at a restart, where stemr's vectors may not be
-    # orthogonal.
-    values, vectors = scipy.linalg.eigh_tridiagonal(
-        np.array(alphas), np.array(betas[:-1]), lapack_driver="stev"
-    )
+    # orthogonal. Called directly: at these sizes eigh_tridiagonal takes longer to check its
+    # arguments than to solve.
+    beside = np.array(betas[:-1]) if len(alphas) > 1 else np.zeros(1)  # not read for one number
+    values, vectors, info = scipy.linalg.lapack.dstev(np.array(alphas), beside)
+    if info:
+        raise OperatorError(f"LAPACK's dstev did not converge on a {len(alphas)}×{len(alphas)} T")
     return values, vectors

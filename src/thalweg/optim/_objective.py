@@ -77,6 +77,7 @@ class Objective(ABC):
         self.ranks = ranks
         self.is_taped = is_taped
         self.take_back: Callable[[], None] = _nothing
+        self.last: Sequence[Evaluation] = ()
         self._versions = self.versions()
 
     @abstractmethod
@@ -133,10 +134,14 @@ class Objective(ABC):
         return (1.0,) * len(counts)
 
     def value(self) -> float:
-        """L at the parameters as they are now, NaN or infinite where it is. Cost: ⅓ gradient."""
+        """L at the parameters as they are now, NaN or infinite where it is. Cost: ⅓ gradient.
+
+        What was evaluated for it is `last`, until the next time.
+        """
 
         def own() -> tuple[list[float], list[float]]:
             passes = [(self.read(batch), batch) for batch in self.batches]
+            self.last = [evaluation for evaluation, _ in passes]
             if self.versions() != self._versions:
                 raise OptimizerError(
                     "the batch was written into while the step ran, which compares losses on one "
@@ -276,7 +281,9 @@ class Objective(ABC):
         tape, evaluation = self._recorded(batch)
         if not curvature.is_hessian:
             output_of(evaluation)
-        return evaluation, tape.gradient, by_tape(tape, evaluation, batch)
+        pairs = zip(tape.gradient, self.params, strict=True)
+        gradient = tuple(torch.zeros_like(p) if g is None else g for g, p in pairs)
+        return evaluation, gradient, by_tape(tape, evaluation, batch)
 
     def _recorded(self, batch: Batch) -> tuple[Tape, Evaluation]:
         """A forward pass on a tape."""
@@ -387,6 +394,11 @@ class ProblemObjective(Objective):
         self._sign = sign
         known = known_loss(problem.loss)
         self._is_widened = known is not None and known.weight is None
+
+    @property
+    def is_negated(self) -> bool:
+        """Whether the loss is maximised."""
+        return self._sign < 0
 
     def forward(self, batch: Batch) -> Evaluation:
         """A pass through the live model."""

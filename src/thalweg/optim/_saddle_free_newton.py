@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from math import isfinite, nan, sqrt
 from typing import Any
@@ -17,17 +17,17 @@ from thalweg.optim._kfac import KFAC
 from thalweg.optim._metric import Identity, Metric
 from thalweg.optim._objective import Objective, ProblemObjective
 from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
+from thalweg.optim._residual_space import has_residuals, residual_space
+from thalweg.optim._residual_step import residual_step
 from thalweg.optim._subspace import Subspace, krylov_space
 from thalweg.optim._tuning import Tuning
 from thalweg.optim._walk import Attempt, Walk
 from thalweg.surface import GGN, HESSIAN, Curvature
 
-SIZES = (4, 6, 8, 12, 18, 27, 40)
+SIZES = (3, 4, 6, 8, 12, 18, 27, 40)
 """Dimensions of the subspace to choose from."""
 
-FIRST_RUNG = 2
-
-MAX_VIEWS = 3
+FIRST_RUNG = 1
 
 FACTOR = 5.0
 """By which λ goes down while the loss falls, and up until it does."""
@@ -37,6 +37,19 @@ LEAST = 1e-16
 
 ALIKE = 0.02
 """Two λ are one where the steps differ by less than this share: the second is not tried."""
+
+GOOD, POOR = 0.75, 0.25
+"""Of the predicted decrease: above the one λ may go down, below the other it goes up."""
+
+BETTER = 1.1
+"""So much better than predicted, a step is tried at twice its length; from `GOOD` on where the
+model predicts more for that."""
+
+PROMISING = 0.1
+"""A smaller λ is tried where it is predicted to add this share to the decrease ..."""
+
+WORTHWHILE = 0.03
+"""... or to take this share of what the loss is now; a longer step goes on where it took more."""
 
 TRUSTED = 0.25
 """Below this share of the predicted decrease a metric is none."""
@@ -74,10 +87,44 @@ def saddle_free_step(
 
 @dataclass(frozen=True)
 class View:
-    """A way to see the surface: a curvature, and whether steps are measured in the metric."""
+    """A way to see the surface.
+
+    Args:
+        curvature: the Hessian, or the GGN.
+        is_measured: whether steps are measured in the metric.
+        is_whole: whether it is seen in all directions, from the residuals; else in a Krylov space.
+    """
 
     curvature: Curvature
-    is_measured: bool
+    is_measured: bool = False
+    is_whole: bool = False
+
+
+VIEWS = (
+    View(GGN, is_whole=True),
+    View(GGN),
+    View(GGN, is_measured=True),
+    View(HESSIAN),
+    View(HESSIAN, is_measured=True),
+)
+"""In the order in which they are tried, where they are there to choose from."""
+
+
+@dataclass(frozen=True)
+class Search:
+    """What was found at different λ.
+
+    Args:
+        best: the lowest attempt; None where none is accepted.
+        last: the same, or the last one that failed.
+        damping: λ of it.
+        following: λ to begin the next step with.
+    """
+
+    best: Attempt | None
+    last: Attempt
+    damping: float
+    following: float
 
 
 class SaddleFreeNewton(SurfaceOptimizer):
@@ -88,10 +135,14 @@ class SaddleFreeNewton(SurfaceOptimizer):
 
         s = −M^{-½} V Q (|Λ| + λ)⁻¹ Qᵀ Vᵀ M^{-½} ∇L.
 
-    λ falls by 5 while the loss does, and rises by 5 until it does; each try costs a forward pass
-    and no product. Where a step gains next to nothing and a direction of negative curvature is
+    λ rises by 5 until the loss falls, and falls by 5 where it fell as predicted; each try costs a
+    forward pass and no product. A step that does better than predicted is doubled as long as that
+    pays. Where a step gains next to nothing and a direction of negative curvature is
     known, a line search leaves along it. Which curvature (exact Hessian or GGN), which metric
     (K-FAC or none) and how many directions is found on the way, by progress per cost: `Tuning`.
+
+    Of a loss that is a mean of few squares the GGN is seen in all directions at once, from the
+    residuals: `residual_step`.
 
     Args:
         params: parameters, or groups of them with an `lr` of their own.
@@ -108,8 +159,9 @@ class SaddleFreeNewton(SurfaceOptimizer):
         NonFiniteError: in `step`, if loss or gradient are not finite where it starts.
         RandomModelError: in `step`, if the loss differs between two calls at one place.
 
-    Cost: a gradient, 4 to 40 products (8 to begin with), and some three forward passes a step; as
-    many vectors of memory as products.
+    Cost: a gradient, 3 to 40 products (4 to begin with), and some two forward passes a step; as
+    many vectors of memory as products. From residuals: a gradient, the Jacobian, a factorisation of
+    its kernel, and some four forward passes.
 
     Not for minibatches, whose noise a Krylov space fits: `StochasticNewton` is.
 
@@ -151,6 +203,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
         self._takes_kfac = metric is None
         self._plain = Identity()
         self._knows_output = False
+        self._has_residuals = False
 
     def bind(
         self, model: nn.Module | Problem, loss: Any = None, batch: Any = None
@@ -172,20 +225,28 @@ class SaddleFreeNewton(SurfaceOptimizer):
     @property
     def views(self) -> tuple[View, ...]:
         """The ways between which it chooses; the first is taken first."""
+        return tuple(VIEWS[number] for number in self._ways)
+
+    @property
+    def _ways(self) -> tuple[int, ...]:
         curvatures = [GGN, HESSIAN] if self._knows_output else [HESSIAN]
         if self.curvature is not None:
             curvatures = [self.curvature]
-        if isinstance(self.metric, Identity):
-            return tuple(View(c, is_measured=False) for c in reversed(curvatures))
-        measured = (View(c, is_measured=True) for c in curvatures)
-        return (View(curvatures[-1], is_measured=False), *measured)
+        found = [number for number, view in enumerate(VIEWS) if view.curvature in curvatures]
+        if self._has_residuals and GGN in curvatures:
+            # All directions of the GGN: no metric, and none of its Krylov spaces, shows more.
+            return tuple(n for n in found if VIEWS[n].is_whole or VIEWS[n] == View(HESSIAN))
+        has_metric = not isinstance(self.metric, Identity)
+        return tuple(
+            n for n in found if not VIEWS[n].is_whole and (has_metric or not VIEWS[n].is_measured)
+        )
 
     # -- one step ---------------------------------------------------------------------------
 
     def _begin(self) -> None:
         self.memory.update(
-            tuning=Tuning.fresh(MAX_VIEWS, FIRST_RUNG),
-            dampings={str(way): nan for way in range(MAX_VIEWS)},
+            tuning=Tuning.fresh(len(VIEWS), FIRST_RUNG),
+            dampings={str(way): nan for way in range(len(VIEWS))},
             share=nan,
             noisy=0,
             is_stale=0,
@@ -194,20 +255,25 @@ class SaddleFreeNewton(SurfaceOptimizer):
 
     @property
     def _tuning(self) -> Tuning:
-        return Tuning(self.memory["tuning"], SIZES, len(self.views))
+        return Tuning(self.memory["tuning"], SIZES, self._ways)
 
     @property
     def _view(self) -> View:
-        return self.views[self._tuning.way]
+        return VIEWS[self._tuning.way]
 
     def _curvature_of_step(self, objective: Objective) -> Curvature | None:
         self._knows_output = isinstance(objective, ProblemObjective)
+        self._has_residuals = self._is_uniform() and has_residuals(objective)
         if not self._knows_output and self._view.curvature is GGN:
             raise OptimizerError(
                 "the GGN needs the model's output, which a closure does not tell; hand the loss "
                 "over by bind(model, loss, (x, y)), or take curvature=HESSIAN"
             )
-        return self._view.curvature
+        return None if self._view.is_whole else self._view.curvature
+
+    def _is_uniform(self) -> bool:
+        """Whether all parameters move at the rate that the method has as published."""
+        return all(float(group["lr"]) == 1.0 for group in self.param_groups)
 
     def _is_metric_due(self) -> bool:
         if not self._view.is_measured:
@@ -216,29 +282,62 @@ class SaddleFreeNewton(SurfaceOptimizer):
         return bool(is_stale) or super()._is_metric_due()
 
     def _advance(self, walk: Walk) -> Outcome:
+        if self._view.is_whole:
+            return self._advanced_by_residuals(walk)
         way, size = str(self._tuning.way), self._tuning.size
         metric = self.metric if self._view.is_measured else self._plain
         space = krylov_space(walk, metric, size, self._direction(walk, metric))
         if walk.gradient_norm == 0:
             return self._left(walk, space)
-        damping, best, last = self._searched(walk, space, self.memory["dampings"][way])
+        search = self._searched(walk, space, self.memory["dampings"][way])
+        best = search.best
         if (escape := self._escaped(walk, space, best)) is not None:
             best = escape
-        self.memory["dampings"][way] = nan if best is None else damping
+        following = nan if best is None else search.following
+        self.memory["dampings"][way] = following
         largest = float(space.values.abs().max())
-        self.memory["share"] = nan if best is None or not largest else damping / largest
+        self.memory["share"] = following / largest if largest else nan
         self.memory["is_stale"] = int(best is None or walk.ratio(best) < 0.1)
         after = walk.value if best is None else best.loss
         is_sound = best is not None and (walk.ratio(best) > TRUSTED or not self._view.is_measured)
         self._tuning.learn(walk.value, after, walk.gradients_spent, is_sound=is_sound)
         if best is None:
             self.remember("previous", torch.zeros_like(walk.start))
-            reason = no_decrease("dampings up to", damping, last)
-            return Outcome.within(space, last, False, reason, damping=damping)
+            reason = no_decrease("dampings up to", search.damping, search.last)
+            return Outcome.within(space, search.last, False, reason, damping=search.damping)
         walk.settle(best)
         self.remember("previous", best.step)
         reason = "left along negative curvature" if best.is_escape else space.said
-        return Outcome.within(space, best, True, reason, damping=damping)
+        return Outcome.within(space, best, True, reason, damping=search.damping)
+
+    def _advanced_by_residuals(self, walk: Walk) -> Outcome:
+        """A step in all directions: see `residual_step`."""
+        assert isinstance(walk.objective, ProblemObjective)
+        way = str(self._tuning.way)
+        space = residual_space(walk)
+        if space is None or walk.gradient_norm == 0:
+            self._tuning.learn(walk.value, walk.value, walk.gradients_spent, is_sound=False)
+            what = "the gradient is zero" if space else "samples act on one another"
+            return Outcome(None, False, f"{what}; the curvature is looked at in another way next")
+        found = residual_step(walk, space, self.memory["dampings"][way])
+        best = found.attempt if self._is_accepted(walk, found.attempt) else None
+        self.memory["dampings"][way] = found.next_damping
+        after = walk.value if best is None else best.loss
+        self._tuning.learn(walk.value, after, walk.gradients_spent, is_sound=best is not None)
+        lowest, highest = space.extremes()
+        self.remember("previous", torch.zeros_like(walk.start) if best is None else best.step)
+        if best is not None:
+            walk.settle(best)
+        reason = "" if best else no_decrease("dampings up to", found.damping, found.attempt)
+        return Outcome(
+            found.attempt,
+            best is not None,
+            reason,
+            damping=found.damping,
+            subspace_size=space.size,
+            lowest_curvature=lowest,
+            highest_curvature=highest,
+        )
 
     def _left(self, walk: Walk, space: Subspace) -> Outcome:
         """The end of a step from a critical point: away, where negative curvature was seen."""
@@ -255,10 +354,8 @@ class SaddleFreeNewton(SurfaceOptimizer):
         random = torch.randn(len(walk.start), generator=self.generator(), dtype=torch.float64)
         return metric.whitened(random.to(walk.start))
 
-    def _searched(
-        self, walk: Walk, space: Subspace, damping: float
-    ) -> tuple[float, Attempt | None, Attempt]:
-        """The λ at which the loss is lowest, as far as it was tried, and the attempts there."""
+    def _searched(self, walk: Walk, space: Subspace, damping: float) -> Search:
+        """Goes up with λ until the loss falls, or down as long as that pays."""
         largest = float(space.values.abs().max()) or 1.0
         if not isfinite(damping):
             # Of another view λ is known as a share of the curvature.
@@ -273,9 +370,11 @@ class SaddleFreeNewton(SurfaceOptimizer):
 
         step = step_at(damping)
         attempt = tried(step)
+        is_first = True
         for _ in range(MAX_TRIES):
             if self._is_accepted(walk, attempt) or attempt.is_lost:
                 break
+            is_first = False
             shorter = step
             while _are_alike(shorter, step):
                 damping = max(FACTOR * damping, LEAST * largest)
@@ -283,24 +382,44 @@ class SaddleFreeNewton(SurfaceOptimizer):
             step = shorter
             attempt = tried(step)
         if not self._is_accepted(walk, attempt):
-            return damping, None, attempt
-        best = attempt
+            return Search(None, attempt, damping, damping)
         if not (isinstance(walk.rates, float) and walk.rates == 1.0):
             # A rate is the user's word on the length: what makes steps longer is left out.
             below = damping / FACTOR
-            return damping if _are_alike(step_at(below), step) else below, best, best
-        while not _are_alike(longer := step_at(damping / FACTOR), step):
+            alike = _are_alike(step_at(below), step)
+            return Search(attempt, attempt, damping, damping if alike else below)
+        best, following = attempt, damping
+        if walk.ratio(attempt) < POOR:
+            following = FACTOR * damping
+        while is_first and walk.ratio(best) > GOOD:
+            if _are_alike(longer := step_at(damping / FACTOR), step):
+                break
+            following = damping / FACTOR
+            more = space.predicted(longer) - space.predicted(step)
+            # A forward pass is not worth less; the next step begins there all the same.
+            if not more > min(PROMISING * space.predicted(step), WORTHWHILE * abs(best.loss)):
+                break
             attempt = tried(longer)
             if not attempt.loss < best.loss:
+                following = damping
                 break
-            damping, step, best = damping / FACTOR, longer, attempt
+            damping, step, best = following, longer, attempt
+        # Along negative curvature, and under a large λ, the model itself points farther.
+        farther = space.predicted(2 * step) > (1 + PROMISING) * space.predicted(step)
+        if walk.ratio(best) > (GOOD if farther else BETTER):
+            best = self._lengthened(best, step, tried)
+        return Search(best, best, damping, following)
+
+    @staticmethod
+    def _lengthened(best: Attempt, step: Tensor, tried: Callable[[Tensor], Attempt]) -> Attempt:
+        """Doubles a step that did better than predicted, as long as that pays."""
         factor = 2.0
-        while walk.ratio(best) > 0.75:
-            attempt = tried(factor * step)
-            if not attempt.loss < best.loss:
-                break
+        while (attempt := tried(factor * step)).loss < best.loss:
+            pays = best.loss - attempt.loss > WORTHWHILE * abs(best.loss)
             best, factor = attempt, 2 * factor
-        return damping, best, best
+            if not pays:
+                break
+        return best
 
     def _is_accepted(self, walk: Walk, attempt: Attempt) -> bool:
         if not isfinite(attempt.loss) or attempt.is_lost:

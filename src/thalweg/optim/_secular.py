@@ -93,8 +93,7 @@ def _solved(
         length: R, of s and λ₁; it does not fall as s grows.
         where: the s at which ‖b‖/s = R(s), of ‖b‖ and λ₁.
     """
-    # Copies: what SciPy makes of a function is a cycle, and would hold the tensors.
-    Λ, b = (t.detach().double().cpu().numpy().copy() for t in (values, slopes))
+    Λ, b = (t.detach().double().cpu().numpy() for t in (values, slopes))
     if not len(Λ):
         return torch.zeros(0, dtype=torch.float64)
     λ1 = float(Λ[0])
@@ -122,5 +121,10 @@ def _solved(
     elif excess(high) >= 0:
         s = high
     else:
-        s = brentq(excess, low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps, maxiter=1000)
+        # What SciPy makes of a function is a cycle: one that is emptied afterwards holds nothing.
+        held = [excess]
+        s = brentq(
+            lambda s: held[0](s), low, high, xtol=1e-300, rtol=4 * np.finfo(float).eps, maxiter=1000
+        )
+        held.clear()
     return torch.from_numpy(step(s))

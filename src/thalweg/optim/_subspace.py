@@ -70,6 +70,10 @@ class Subspace:
         falling = int((self.values < -self.noise).sum())
         return f"negative curvature along {falling} of {self.size} directions" if falling else ""
 
+    def predicted(self, y: Float[Tensor, " k"]) -> float:
+        """The decrease −m(y). Cost: k multiplications."""
+        return -float(self.slopes @ y) - float((self.values * y) @ y) / 2
+
     def proposal(self, y: Float[Tensor, " k"], *, is_escape: bool = False) -> Proposal:
         """The step S y. Cost: k n multiplications."""
         y = y.to(self.slopes)
@@ -223,6 +227,9 @@ def krylov_space(
     square = matrix[:count, :count]
     square = torch.triu(square) + torch.triu(square, 1).T
     values, rotation = torch.linalg.eigh(square)
+    if walk.curvature is not None and not walk.curvature.is_hessian:
+        # The GGN has no negative eigenvalue: what is below zero is rounding of its products.
+        values = values.clamp_min(0.0)
     slopes = rotation.T @ (basis[:count] @ gradient).double().cpu()
     return Subspace(values, slopes, rotation, basis[:count], gradient, metric)
 

@@ -9,10 +9,16 @@ from typing import Any
 WINDOW = 3
 """Steps that are judged together."""
 
-HOPELESS = 0.2
+HOPELESS = 0.5
 """A window ends after one step where it earns less than this share of the best."""
 
-MIN_WAIT, MAX_WAIT = 4, 64
+UNTRIED = 1e-300
+"""What is expected of a way that was not tried: more than of one that gained nothing."""
+
+NONE = -1
+"""The number of no way."""
+
+MIN_WAIT, MAX_WAIT = 2, 64
 """Windows until a way that lost is tried again; twice as many each time that it loses."""
 
 
@@ -29,26 +35,28 @@ class Tuning:
     Args:
         state: the dict; `Tuning.fresh` makes a new one.
         sizes: the rungs.
-        num_ways: how many of the ways there are to choose from; the first ones.
+        ways: the numbers of those that there are to choose from now; the first one goes first.
 
     Source: the climb after the self-tuned subspace of this library's own study; the pause is the
     exponential back-off of Metcalfe and Boggs 1976.
 
     Example:
         >>> state = Tuning.fresh(num_ways=2, rung=1)
-        >>> tuning = Tuning(state, sizes=(4, 8, 12), num_ways=2)
+        >>> tuning = Tuning(state, sizes=(4, 8, 12), ways=(0, 1))
         >>> tuning.way, tuning.size
         (0, 8)
-        >>> for _ in range(12):
+        >>> for _ in range(6):
         ...     tuning.learn(before=1.0, after=0.9, cost=10.0)
         >>> tuning.way
         1
     """
 
-    def __init__(self, state: dict[str, Any], sizes: tuple[int, ...], num_ways: int) -> None:
+    def __init__(
+        self, state: dict[str, Any], sizes: tuple[int, ...], ways: tuple[int, ...]
+    ) -> None:
         self._state = state
         self._sizes = sizes
-        self._num_ways = num_ways
+        self._numbers = ways
 
     @staticmethod
     def fresh(num_ways: int, rung: int) -> dict[str, Any]:
@@ -60,13 +68,13 @@ class Tuning:
         """
         way = {"rate": nan, "rung": rung, "heading": 1, "pause": 0, "wait": MIN_WAIT}
         ways = {str(number): dict(way) for number in range(num_ways)}
-        return {"way": 0, "steps": 0, "gain": 0.0, "cost": 0.0, "ways": ways}
+        return {"way": NONE, "steps": 0, "gain": 0.0, "cost": 0.0, "ways": ways}
 
     @property
     def way(self) -> int:
         """The number of the way that is taken now."""
         way = int(self._state["way"])
-        return way if way < self._num_ways else 0
+        return way if way in self._numbers else self._numbers[0]
 
     @property
     def size(self) -> int:
@@ -76,7 +84,7 @@ class Tuning:
     @property
     def _ways(self) -> Mapping[str, dict[str, Any]]:
         ways: Mapping[str, dict[str, Any]] = self._state["ways"]
-        return {key: way for key, way in ways.items() if int(key) < self._num_ways}
+        return {str(number): ways[str(number)] for number in self._numbers}
 
     @property
     def _current(self) -> dict[str, Any]:
@@ -130,11 +138,11 @@ class Tuning:
             if key != str(self.way) and is_due:
                 self._state["way"] = int(key)
                 return
-        self._state["way"] = max(range(len(self._ways)), key=self._rate)
+        self._state["way"] = max(self._numbers, key=self._rate)
 
     def _rate(self, way: int) -> float:
         rate: float = self._ways[str(way)]["rate"]
-        return -inf if isnan(rate) else rate
+        return UNTRIED if isnan(rate) else rate
 
 
 def _progress(before: float, after: float) -> float:

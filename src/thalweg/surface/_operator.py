@@ -15,6 +15,7 @@ from thalweg._layout import Layout
 from thalweg._ranks import ALONE, Alone, Fact, facts_of_vector
 from thalweg._reading import reading
 from thalweg.linalg import SymmetricOperator
+from thalweg.surface._hessian import LEAST_BLOCK, HessianProduct
 from thalweg.surface._route import BatchProduct, Route
 
 
@@ -67,6 +68,11 @@ class SurfaceOperator(SymmetricOperator):
         return self.route.said
 
     @property
+    def kept(self) -> tuple[BatchProduct, ...]:
+        """The products of the batches, as far as they were built and are kept."""
+        return tuple(self._kept or ())
+
+    @property
     def gradients_per_product(self) -> float:
         """The cost of a product by count of operations, in gradients."""
         return self._cost + self.route.extra_gradients
@@ -97,17 +103,33 @@ class SurfaceOperator(SymmetricOperator):
     def _own_product(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         if not self._weights:
             return torch.zeros_like(V)
-        columns = [tuple(self.layout.unflatten(v).values()) for v in V.unbind(1)]
-        totals: list[Tensor] = []
+        # Each column in one piece: a product reads it many times.
+        rows = V.T.contiguous()
+        total: Tensor | None = None
         for weight, product in zip(self._weights, self._products(), strict=True):
             with self.route.guarding(), explaining():
-                parts = [product(column) for column in columns]
-            flat = [torch.cat([p.detach().reshape(-1) for p in part]) for part in parts]
-            if weight != 1.0:
-                for vector in flat:
-                    vector.mul_(weight)
-            totals = [a.add_(b) for a, b in zip(totals, flat, strict=True)] if totals else flat
-        return totals[0][:, None] if len(totals) == 1 else torch.stack(totals, dim=1)
+                flat = self._of_rows(product, rows)
+                if weight != 1.0:
+                    flat.mul_(weight)
+                total = flat if total is None else total.add_(flat)
+        assert total is not None
+        return total.T
+
+    def _of_rows(self, product: BatchProduct, rows: Float[Tensor, "k n"]) -> Float[Tensor, "k n"]:
+        """A_b v for every row v, several at once where the product of the batch can do that."""
+        if isinstance(product, HessianProduct) and len(rows) >= LEAST_BLOCK and product.of_block:
+            # Blocks of one size, as near as can be: a narrow last one costs as much as a wide one.
+            blocks = rows.chunk(-(-len(rows) // product.block_size))
+            return torch.cat([self._of_block(product.of_block, block) for block in blocks])
+        parts = [product(tuple(self.layout.unflatten(v).values())) for v in rows.unbind(0)]
+        flat = [torch.cat([p.detach().reshape(-1) for p in part]) for part in parts]
+        return flat[0][None] if len(flat) == 1 else torch.stack(flat)
+
+    def _of_block(self, of_block: BatchProduct, rows: Float[Tensor, "k n"]) -> Tensor:
+        pieces = rows.split(list(self.layout.sizes), dim=1)
+        shaped = zip(pieces, self.layout.shapes, strict=True)
+        found = of_block(tuple(piece.reshape(len(rows), *shape) for piece, shape in shaped))
+        return torch.cat([part.reshape(len(rows), -1) for part in found], dim=1)
 
     def _products(self) -> Iterator[BatchProduct]:
         if self._kept is not None:

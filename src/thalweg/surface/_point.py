@@ -23,7 +23,7 @@ from thalweg.surface._choice import MIN_PROBED_BYTES, choose
 from thalweg.surface._empirical_fisher import empirical_fisher_of
 from thalweg.surface._fisher import fisher_of
 from thalweg.surface._ggn import GGN, output_of
-from thalweg.surface._hessian import HESSIAN
+from thalweg.surface._hessian import HESSIAN, HessianProduct
 from thalweg.surface._jacobian import Jacobian, Linearised, linearised
 from thalweg.surface._notes import of_forward
 from thalweg.surface._operator import SurfaceOperator
@@ -98,12 +98,12 @@ class Point:
 
     @property
     def value(self) -> float:
-        """L(θ) [loss]. Cost: one gradient, which is kept."""
+        """L(θ) [loss]. Cost: one gradient, which is kept; none after a Hessian of one batch."""
         return self._value_and_gradient[0]
 
     @property
     def gradient(self) -> dict[str, Tensor]:
-        """∇L(θ) by name [loss/param]. Cost: one gradient."""
+        """∇L(θ) by name [loss/param]. Cost: one gradient; none after a Hessian of one batch."""
         return self.layout.unflatten(self.gradient_vector)
 
     @property
@@ -278,6 +278,8 @@ class Point:
     def _value_and_gradient(
         self,
     ) -> tuple[float, Float[Tensor, " n"], tuple[float, ...], tuple[str, ...]]:
+        if (found := self._from_hessian()) is not None:
+            return found
         ranks, reduction = self.problem.ranks, self.problem.reduction
         self._agree()
         slopes: list[Tensor] = []
@@ -301,6 +303,23 @@ class Point:
         used = set().union(*(share[2] for share in shares))
         unused = tuple(name for name in self.layout.names if name not in used)
         return reduction.total(losses, counts), slope, weights, unused
+
+    def _from_hessian(
+        self,
+    ) -> tuple[float, Float[Tensor, " n"], tuple[float, ...], tuple[str, ...]] | None:
+        """The same from the pass that a Hessian keeps, where one batch is all there is."""
+        if not self.problem.ranks.is_alone or len(self.problem.batches) != 1:
+            return None
+        for op in self._operators.values():
+            for product in op.kept:
+                if isinstance(product, HessianProduct):
+                    with multiplying():
+                        slopes = _filled(self.params, product.gradient)
+                        found = zip(self.layout.names, product.gradient, strict=True)
+                        unused = tuple(name for name, slope in found if slope is None)
+                        slope = self.layout.flatten(slopes)
+                    return float(product.loss), slope, (1.0,), unused
+        return None
 
     def _own_sums(
         self, reduction: Reduction

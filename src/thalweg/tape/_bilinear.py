@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
-from thalweg.tape._rule import Adjoints, Call, Linear, Rule, Tangents, summed_to
+from thalweg.tape._multiply import add_product, laid_out, product
+from thalweg.tape._rule import Adjoints, BlockRule, Call, Linear, Rule, Tangents, summed_to
 
 aten = torch.ops.aten
+
+T = TypeVar("T")
 
 
 class MatrixProduct(Rule):
@@ -25,33 +28,40 @@ class MatrixProduct(Rule):
         self._c = call.args[0].shape if offset and call.is_active(0) else None
         # The transpose of a weight matrix: its adjoint is laid out like the weight itself.
         self._is_flipped = self._B.mT.is_contiguous() and not self._B.is_contiguous()
+        self._At = self._A.mT
         self._anchored: Tensor | None = None
+        self._anchored_t: Tensor | None = None
+        self._num_products = 0
         self.is_linear = not (self._has_A and self._has_B)
 
     def push(self, tangents: Tangents) -> Tensor:
         """Ȧ B + A Ḃ + ċ."""
+        self._num_products += 1
+        if self._num_products == 2:
+            self._turn()
         c, A, B = self._named(tangents)
         if A is None and B is None:
             assert c is not None
             return c.expand(*self._A.shape[:-1], self._B.shape[-1])
         pairs = ((self._A, B), (A, self._B))
         (first, second), *rest = [(a, b) for a, b in pairs if a is not None and b is not None]
-        total = first @ second if c is None else torch.addmm(c, first, second)
+        total = product(first, second)
         for a, b in rest:
-            _plus(total, a, b)
-        return total
+            add_product(total, a, b)
+        return total if c is None else total.add_(c)
 
     def pull(self, adjoint: Any) -> Adjoints:
         """Ȳ Bᵀ, Aᵀ Ȳ, Σ Ȳ."""
         return self._listed(
             None if self._c is None else summed_to(adjoint, self._c),
-            adjoint @ self._B.mT if self._has_A else None,
-            self._right(self._A, adjoint, None, None) if self._has_B else None,
+            product(adjoint, self._B.mT) if self._has_A else None,
+            product(self._At, adjoint) if self._has_B else None,
         )
 
     def anchor(self, adjoint: Any) -> None:
         """Keeps Ȳ."""
         self._anchored = adjoint
+        self._anchored_t = adjoint.mT
 
     def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """The adjoints' derivative, see above."""
@@ -61,22 +71,40 @@ class MatrixProduct(Rule):
         if self._has_A:
             left = _plus(None, turned, self._B.mT)
             left = _plus(left, anchored, None if B is None else B.mT)
-        right = self._right(self._A, turned, A, anchored) if self._has_B else None
+        right = self._right(A, turned) if self._has_B else None
         offset = None if self._c is None or turned is None else summed_to(turned, self._c)
         return self._listed(offset, left, right)
 
-    def _right(
-        self, A: Tensor, Y: Tensor | None, A2: Tensor | None, Y2: Tensor | None
-    ) -> Tensor | None:
-        """Aᵀ Y + A2ᵀ Y2, each where it is there."""
-        if self._is_flipped:
-            total = _plus(None, None if Y is None else Y.mT, A)
-            total = _plus(total, None if Y2 is None else Y2.mT, A2)
-            return None if total is None else total.mT
-        total = _plus(None, A.mT, Y)
-        return _plus(total, None if A2 is None else A2.mT, Y2)
+    def _right(self, A: Tensor | None, turned: Tensor | None) -> Tensor | None:
+        """Aᵀ Ȳ' + Ȧᵀ Ȳ, each where it is there."""
+        first = None if turned is None else product(self._At, turned)
+        if A is None or self._anchored_t is None or self.is_linear:
+            return first
+        second = product(self._anchored_t, A)  # the transpose
+        if first is None:
+            return second.mT
+        # The sum lies in memory like the weights that it belongs to.
+        return second.add_(first.mT).mT if self._is_flipped else first.add_(second.mT)
 
-    def _named(self, tangents: Tangents) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    def in_blocks(self, are_weights: tuple[bool, ...]) -> BlockRule | None:
+        """Of samples times weights, plus an offset that is one."""
+        kinds = self._named(are_weights)
+        offset = self._c is None or self._c == self._B.shape[-1:]
+        if self._A.ndim != 2 or not offset or any(is_weight is False for is_weight in kinds[::2]):
+            return None
+        if kinds[1] or self._anchored is None:
+            return None
+        self._turn()
+        return LinearLayerBlock(self._A, self._B, self._At, self._anchored, self._anchored_t, kinds)
+
+    def _turn(self) -> None:
+        """Lays out what stands on the left in all products of a run; a single one is no run."""
+        if self._has_B:
+            self._At = laid_out(self._At, self._B.shape[-1])
+        if self._anchored_t is not None and not self.is_linear:
+            self._anchored_t = laid_out(self._anchored_t, self._A.shape[-1])
+
+    def _named(self, tangents: tuple[T, ...]) -> tuple[T | None, T | None, T | None]:
         rest = iter(tangents)
         c = next(rest) if self._c is not None else None
         A = next(rest) if self._has_A else None
@@ -88,13 +116,86 @@ class MatrixProduct(Rule):
         return tuple(t for t, there in zip((c, A, B), flags, strict=True) if there)
 
 
+class LinearLayerBlock(BlockRule):
+    """Y = A W + c for k tangents, A of (m, p) samples and W of (p, q) weights.
+
+    Ẏ is (m, k, q), Ẇ is (k, p, q): all products are those of two matrices.
+    """
+
+    def __init__(
+        self,
+        A: Tensor,
+        W: Tensor,
+        At: Tensor,
+        Y: Tensor,
+        Yt: Tensor | None,
+        kinds: tuple[bool | None, bool | None, bool | None],
+    ) -> None:
+        self._A, self._W, self._At, self._Y, self._Yt = A, W, At, Y, Yt
+        self._has_c, self._has_A, self._has_W = (kind is not None for kind in kinds)
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """Ȧ W + A Ẇ + ċ."""
+        c, A, W = self._named(tangents)
+        m, q = len(self._A), self._W.shape[-1]
+        total: Tensor | None = None
+        if W is not None:
+            total = product(self._A, W.mT.reshape(-1, W.shape[1]).mT).view(m, -1, q)
+        if A is not None:
+            moved = product(A.reshape(-1, A.shape[-1]), self._W).view(m, -1, q)
+            total = moved if total is None else total.add_(moved)
+        if c is not None:
+            total = c.expand(m, *c.shape) if total is None else total.add_(c)
+        assert total is not None
+        return total
+
+    def pull(self, adjoint: Tensor) -> Adjoints:
+        """Ȳ Wᵀ, Aᵀ Ȳ, Σ Ȳ."""
+        left = self._left(adjoint) if self._has_A else None
+        right = self._right(adjoint) if self._has_W else None
+        return self._listed(adjoint.sum(0) if self._has_c else None, left, right)
+
+    def repull(self, tangents: Tangents, turned: Tensor | None) -> Adjoints:
+        """Ȳ' Wᵀ + Ȳ Ẇᵀ, Aᵀ Ȳ' + Ȧᵀ Ȳ, Σ Ȳ'."""
+        _, A, W = self._named(tangents)
+        left = self._left(turned) if self._has_A and turned is not None else None
+        right = self._right(turned) if self._has_W and turned is not None else None
+        if A is not None and W is not None:
+            m, k, p = A.shape
+            # Ẇᵀ of all k beside each other: (q, k p).
+            wide = W.permute(2, 0, 1).reshape(-1, k * p)
+            bent = product(self._Y, wide).view(m, k, p)
+            left = bent if left is None else left.add_(bent)
+            assert self._Yt is not None
+            leant = product(self._Yt, A.reshape(m, k * p)).view(-1, k, p).permute(1, 2, 0)
+            right = leant if right is None else right.add_(leant)
+        offset = turned.sum(0) if self._has_c and turned is not None else None
+        return self._listed(offset, left, right)
+
+    def _left(self, adjoint: Tensor) -> Tensor:
+        m, k, q = adjoint.shape
+        return product(adjoint.reshape(m * k, q), self._W.mT).view(m, k, -1)
+
+    def _right(self, adjoint: Tensor) -> Tensor:
+        m, k, q = adjoint.shape
+        return product(self._At, adjoint.reshape(m, k * q)).view(-1, k, q).permute(1, 0, 2)
+
+    def _named(self, tangents: Tangents) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        rest = iter(tangents)
+        flags = (self._has_c, self._has_A, self._has_W)
+        c, A, W = (next(rest) if there else None for there in flags)
+        return c, A, W
+
+    def _listed(self, c: Tensor | None, A: Tensor | None, W: Tensor | None) -> Adjoints:
+        flags = (self._has_c, self._has_A, self._has_W)
+        return tuple(t for t, there in zip((c, A, W), flags, strict=True) if there)
+
+
 def _plus(total: Tensor | None, A: Tensor | None, B: Tensor | None) -> Tensor | None:
     """Total += A B, where total is None or a tensor of this file's own; what is None is zero."""
     if A is None or B is None:
         return total
-    if total is None:
-        return A @ B
-    return total.addmm_(A, B) if A.ndim == 2 else total.baddbmm_(A, B)
+    return product(A, B) if total is None else add_product(total, A, B)
 
 
 class ElementProduct(Rule):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.tape._rule import Adjoints, Call, Rule, Tangents
+from thalweg.tape._rule import Adjoints, BlockRule, Call, Rule, Tangents
 
 aten = torch.ops.aten
 
@@ -60,6 +60,47 @@ class Elementwise(Rule):
         bent = self._bend * tangents[0]
         return (bent if turned is None else bent.addcmul_(self._slope, turned),)
 
+    def in_blocks(self, are_weights: tuple[bool, ...]) -> BlockRule | None:
+        """The same, of samples."""
+        if any(are_weights) or not self._slope.ndim:
+            return None
+        bend = None if self._bend is None else self._bend.unsqueeze(1)
+        return ElementwiseBlock(self._slope.unsqueeze(1), bend)
+
+
+class ElementwiseBlock(BlockRule):
+    """`Elementwise` and `Separable` for k tangents: φ' and φ''ȳ are the same for all of them."""
+
+    def __init__(self, slope: Tensor, bend: Tensor | None) -> None:
+        self._slope, self._bend = slope, bend
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """φ' ẋ."""
+        return self._slope * tangents[0]
+
+    def pull(self, adjoint: Tensor) -> Adjoints:
+        """φ' ȳ."""
+        return (self._slope * adjoint,)
+
+    def repull(self, tangents: Tangents, turned: Tensor | None) -> Adjoints:
+        """φ' ȳ' + φ'' ȳ ẋ."""
+        if self._bend is None:
+            return (None,) if turned is None else self.pull(turned)
+        bent = self._bend * tangents[0]
+        return (bent if turned is None else bent.addcmul_(self._slope, turned),)
+
+
+class LossBlock(ElementwiseBlock):
+    """The end of a network, whose adjoint is 1 whatever the tangent."""
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """Nobody reads the tangent of the loss."""
+        raise NotImplementedError
+
+    def pull(self, adjoint: Tensor) -> Adjoints:
+        """Nothing turns the adjoint of the loss."""
+        raise NotImplementedError
+
 
 class Separable(Rule):
     """y = Σᵢ φᵢ(xᵢ), a loss against a fixed target: a gradient φ' and a diagonal Hessian φ''."""
@@ -95,6 +136,12 @@ class Separable(Rule):
             return (None,) if turned is None else (turned * self._slope,)
         bent = self._bend * tangents[0]
         return (bent if turned is None else bent.add_(turned * self._slope),)
+
+    def in_blocks(self, are_weights: tuple[bool, ...]) -> BlockRule | None:
+        """The same, of samples."""
+        if any(are_weights) or self._bend is None or not self._slope.ndim:
+            return None
+        return LossBlock(self._slope.unsqueeze(1), self._bend.unsqueeze(1))
 
 
 def _tanh(y: Tensor) -> tuple[Tensor, Tensor]:

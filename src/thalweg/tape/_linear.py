@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.tape._rule import Adjoints, Call, Linear, Rule, summed_to
+from thalweg.tape._rule import Adjoints, BlockRule, Call, Linear, Rule, Tangents, summed_to
 
 aten = torch.ops.aten
 
@@ -18,8 +18,39 @@ def reshaped(call: Call) -> Rule:
     return Linear(lambda t: t.reshape(after), lambda a: (a.reshape(before),))
 
 
+class WeightTransposed(BlockRule):
+    """Wᵀ for k weights."""
+
+    makes_weights = True
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """Ẇᵀ."""
+        return tangents[0].mT
+
+    def pull(self, adjoint: Tensor) -> Adjoints:
+        """W̄ᵀ."""
+        return (adjoint.mT,)
+
+    def repull(self, tangents: Tangents, turned: Tensor | None) -> Adjoints:  # noqa: ARG002
+        """As the pull."""
+        return (None,) if turned is None else self.pull(turned)
+
+
+class Transposed(Linear):
+    """The transpose of a matrix."""
+
+    def __init__(self) -> None:
+        super().__init__(lambda t: t.t(), lambda a: (a.t(),))
+
+    def in_blocks(self, are_weights: tuple[bool, ...]) -> BlockRule | None:
+        """Of weights; the transpose of samples would turn them into columns."""
+        return WeightTransposed() if are_weights == (True,) else None
+
+
 def transposed(call: Call) -> Rule:
     """t, transpose."""
+    if call.function is aten.t.default and call.output.ndim == 2:
+        return Transposed()
     if call.function is aten.t.default:
         return Linear(lambda t: t.t(), lambda a: (a.t(),))
     i, j = call.args[1:3]
@@ -104,6 +135,19 @@ def divided(call: Call) -> Rule:
         return (torch.cat(parts, dim),)
 
     return Linear(lambda t: tuple(function(t, *rest, **kwargs)), pull)
+
+
+def unbound(call: Call) -> Rule:
+    """Unbind: one tensor as its slices along a dimension."""
+    dim = call.argument(1, 0)
+    shape = call.output[0].shape
+
+    def pull(adjoints: tuple[Tensor | None, ...]) -> Adjoints:
+        some = next(a for a in adjoints if a is not None)
+        zero = some.new_zeros(()).expand(shape)
+        return (torch.stack([zero if a is None else a for a in adjoints], dim),)
+
+    return Linear(lambda t: t.unbind(dim), pull)
 
 
 def summed(call: Call) -> Rule:

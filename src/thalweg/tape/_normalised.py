@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from thalweg.tape._rule import Adjoints, Call, Rule, Tangents
+from thalweg.tape._rule import Adjoints, BlockRule, Call, Rule, Tangents
 
 aten = torch.ops.aten
 
@@ -81,6 +81,39 @@ class LogSoftmax(Rule):
             bent.add_(turned).addcmul_(self._p, turned.sum(self._dim, keepdim=True), value=-1)
         return (bent,)
 
+    def in_blocks(self, are_weights: tuple[bool, ...]) -> BlockRule | None:
+        """The same, of samples in rows."""
+        is_by_rows = self._y.ndim == 2 and self._dim % self._y.ndim == 1
+        if any(are_weights) or not is_by_rows or self._less is None:
+            return None
+        return LogSoftmaxBlock(self._p.unsqueeze(1), self._less.unsqueeze(1))
+
+
+class LogSoftmaxBlock(BlockRule):
+    """`LogSoftmax` of rows for k tangents."""
+
+    def __init__(self, p: Tensor, less: Tensor) -> None:
+        self._p, self._less = p, less
+
+    def push(self, tangents: Tangents) -> Tensor:
+        """ẋ − pᵀẋ."""
+        (x,) = tangents
+        moved: Tensor = x - (self._p * x).sum(-1, keepdim=True)
+        return moved
+
+    def pull(self, adjoint: Tensor) -> Adjoints:
+        """ȳ − p Σȳ."""
+        return (torch.addcmul(adjoint, self._p, adjoint.sum(-1, keepdim=True), value=-1),)
+
+    def repull(self, tangents: Tangents, turned: Tensor | None) -> Adjoints:
+        """ȳ' − p Σȳ' − ṗ Σȳ."""
+        bent = self._p * tangents[0]
+        bent.addcmul_(self._p, bent.sum(-1, keepdim=True), value=-1)
+        bent.mul_(self._less)
+        if turned is not None:
+            bent.add_(turned).addcmul_(self._p, turned.sum(-1, keepdim=True), value=-1)
+        return (bent,)
+
 
 class LayerNorm(Rule):
     """y = w x̂ + b with x̂ = (x − mean x)/σ over the last dimensions.
@@ -102,11 +135,14 @@ class LayerNorm(Rule):
         self._adjoint: Tensor | None = None
         self._back: Tensor | None = None
         self._lean: Tensor | None = None
+        self._pushed: tuple[Tensor, Tensor] | None = None
 
     def push(self, tangents: Tangents) -> tuple[Tensor, None, None]:
         """W J ẋ + ẇ x̂ + ḃ."""
         x, w, b = self._named(tangents)
         total = None if x is None else self._J(x)
+        if x is not None and total is not None and self._has[1]:
+            self._pushed = x, total  # the backwards half of the product needs it again
         if total is not None and self._w is not None:
             total = total * self._w
         if w is not None:
@@ -158,7 +194,8 @@ class LayerNorm(Rule):
         total = None if up is None else up * self._hat
         if x is not None:
             assert self._adjoint is not None
-            turn = self._adjoint * self._J(x)
+            last, self._pushed = self._pushed, None
+            turn = self._adjoint * (last[1] if last and last[0] is x else self._J(x))
             total = turn if total is None else total.add_(turn)
         return None if total is None else self._summed(total)
 

@@ -35,6 +35,7 @@ class Recorder(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._entries: list[Entry] = []
+        self._num_looked_up = 0
         self._tenants: dict[int, dict[int, Tensor]] = {}
         self._parts: dict[int, set[int]] = {}
         self._copies: dict[int, list[tuple[int, Tensor]]] = {}
@@ -49,7 +50,7 @@ class Recorder(TorchDispatchMode):
         output = func(*args, **kwargs)
         # Autograd detaches what it saves; what a model detaches is a constant all the same.
         if func is not aten.detach.default:
-            self._note(Entry(noted, given, kwargs, output))
+            self._entries.append(Entry(noted, given, kwargs, output))
         return output
 
     def entries(self) -> list[Entry]:
@@ -71,15 +72,18 @@ class Recorder(TorchDispatchMode):
         # Keeping the compiler out of __torch_dispatch__ would import it, which takes a second.
         return False
 
-    def _note(self, entry: Entry) -> None:
-        outputs = tensors_of(entry.output)
-        for tensor in [*tensors_of(entry.args), *outputs]:
-            # Nothing on record is freed, so that an address stays one tensor's.
-            self._tenants.setdefault(tensor.untyped_storage().data_ptr(), {})[id(tensor)] = tensor
-        if len(outputs) > 1:
-            parts = set(map(id, outputs))
-            self._parts.update(dict.fromkeys(parts, parts))
-        self._entries.append(entry)
+    def _look_up(self) -> None:
+        """Notes who shares memory with whom, which only an operation in place asks for."""
+        for entry in self._entries[self._num_looked_up :]:
+            outputs = tensors_of(entry.output)
+            for tensor in [*tensors_of(entry.args), *outputs]:
+                # Nothing on record is freed, so that an address stays one tensor's.
+                address = tensor.untyped_storage().data_ptr()
+                self._tenants.setdefault(address, {})[id(tensor)] = tensor
+            if len(outputs) > 1:
+                parts = set(map(id, outputs))
+                self._parts.update(dict.fromkeys(parts, parts))
+        self._num_looked_up = len(self._entries)
 
     def _twin(self, func: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]]:
         """The operation that returns what this one writes, and the arguments as they were."""
@@ -93,6 +97,7 @@ class Recorder(TorchDispatchMode):
             self.obstacle = f"{name} writes into a view"
             return func, args
         # All that shares its memory changes with it, but for parts that one operation cut apart.
+        self._look_up()
         apart = self._parts.get(id(target), set())
         tenants = self._tenants.get(target.untyped_storage().data_ptr(), {})
         overwritten = {key: t for key, t in tenants.items() if key not in apart}

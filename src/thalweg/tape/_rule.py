@@ -67,6 +67,10 @@ class Rule(ABC):
     is_linear = False
     """Whether f is linear in its active inputs, so that repull needs no tangent."""
 
+    def in_blocks(self, are_weights: tuple[bool, ...]) -> BlockRule | None:  # noqa: ARG002
+        """The same for several tangents at once, None where there is none; see `BlockRule`."""
+        return None
+
     @abstractmethod
     def push(self, tangents: Tangents) -> Any:
         """ẏ; a tuple where f has several outputs."""
@@ -82,6 +86,30 @@ class Rule(ABC):
     @abstractmethod
     def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """x̄'; `turned` is ȳ', None where it is zero."""
+
+
+class BlockRule(ABC):
+    """Push, pull and repull of k tangents at once, for networks whose rows are samples.
+
+    A tangent or adjoint of a weight of shape s has the shape (k, *s), one of a value of shape
+    (m, ...), with a row for each sample, the shape (m, k, ...). So what belongs to a sample stays
+    together, and k products of matrices are one that is k times as wide, without a copy.
+    """
+
+    makes_weights = False
+    """Whether the result is a weight, laid out in another way."""
+
+    @abstractmethod
+    def push(self, tangents: Tangents) -> Tensor:
+        """ẏ."""
+
+    @abstractmethod
+    def pull(self, adjoint: Tensor) -> Adjoints:
+        """x̄."""
+
+    @abstractmethod
+    def repull(self, tangents: Tangents, turned: Tensor | None) -> Adjoints:
+        """x̄'."""
 
 
 class Linear(Rule):

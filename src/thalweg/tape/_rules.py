@@ -45,6 +45,7 @@ RULES: dict[Any, Callable[[Call], Rule | None]] = {
     aten.cat.default: _linear.joined,
     aten.split.Tensor: _linear.divided,
     aten.split_with_sizes.default: _linear.divided,
+    aten.unbind.int: _linear.unbound,
     aten.sum.default: _linear.summed,
     aten.sum.dim_IntList: _linear.summed,
     aten.mean.default: _linear.summed,

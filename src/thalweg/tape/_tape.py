@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from thalweg._errors import UntapedError
+from thalweg.tape._freed_memory import keep_freed_memory
 from thalweg.tape._record import Entry, record, tensors_of
-from thalweg.tape._rule import Call, Rule
+from thalweg.tape._rule import BlockRule, Call, Rule
 from thalweg.tape._rules import rule_of
 
 Tensors = tuple[Tensor, ...]
@@ -44,6 +45,7 @@ class Tape:
     def __init__(
         self, forward: Callable[[], tuple[Tensor, Tensor]], leaves: Sequence[Tensor]
     ) -> None:
+        keep_freed_memory()
         entries, (loss, output) = record(forward)
         # Which value is which is told by identity, for as long as the recording is held.
         slots = {id(leaf): place for place, leaf in enumerate(leaves)}
@@ -59,9 +61,9 @@ class Tape:
             self._nodes = _live(calls, slots, {self._loss, self._output})
 
     @property
-    def gradient(self) -> Tensors:
-        """∂L/∂θ, one tensor a leaf."""
-        return self._filled(self._whole.adjoints)
+    def gradient(self) -> tuple[Tensor | None, ...]:
+        """∂L/∂θ, one tensor a leaf; None where the loss is not computed from it."""
+        return tuple(self._whole.adjoints[: len(self._leaves)])
 
     def hessian(self) -> Product:
         """V ↦ ∇²L v."""
@@ -72,6 +74,30 @@ class Tape:
                 return self._filled(whole.turned(self._seeded(dict(enumerate(v)))))
 
         return product
+
+    def hessian_of_block(self) -> Product | None:
+        """The same for k vectors at once, each leaf's as (k, *shape).
+
+        None where an operation has no rule for blocks.
+        """
+        turned = self._whole.in_blocks(range(len(self._leaves)))
+        if turned is None:
+            return None
+
+        def product(V: Tensors) -> Tensors:
+            with torch.no_grad():
+                found = turned(self._seeded(dict(enumerate(V))))
+                return tuple(
+                    torch.zeros_like(given) if adjoint is None else adjoint
+                    for given, adjoint in zip(V, found, strict=False)
+                )
+
+        return product
+
+    @property
+    def widest(self) -> int:
+        """Numbers in the largest value on the tape."""
+        return max(node.size for node in self._nodes)
 
     def ggn(self) -> Product:
         """V ↦ Jᵀ(∇²_z L)J v, with J = ∂z/∂θ and z the output."""
@@ -172,6 +198,7 @@ class _Node:
         self.inputs = tuple(slots[id(tensor)] for tensor in call.active)
         self.is_single = isinstance(call.output, Tensor)
         self.outputs = _output_slots(call, slots)
+        self.size = max(y.numel() for y in tensors_of(call.output))
 
     def read(self, slots: Slots) -> Any:
         """What the slots of its outputs hold: one tensor, or a tuple; None where all are zero."""
@@ -252,6 +279,39 @@ class _Bent:
             else:
                 node.add(slots, rule.repull(node.tangents(tangents), turned))
         return slots
+
+    def in_blocks(self, leaves: Iterable[int]) -> Callable[[Slots], Slots] | None:
+        """`turned` for k tangents at once; None where an operation has no rule for that."""
+        weights, rules = set(leaves), dict[int, BlockRule]()
+        for node in self._path.nodes:
+            rule = node.rule.in_blocks(tuple(slot in weights for slot in node.inputs))
+            if rule is not None and node.is_single:
+                rules[id(node)] = rule
+                weights |= {
+                    slot for slot in node.outputs if rule.makes_weights and slot is not None
+                }
+        pushing = self._path.pushing
+        backwards, reached = [], set[int | None]()
+        for node in self._backwards:
+            if not node.rule.is_linear or not reached.isdisjoint(node.outputs):
+                backwards.append(node)
+                reached |= set(node.inputs)
+        if any(id(node) not in rules for node in (*pushing, *backwards)):
+            return None
+
+        def turned(tangents: Slots) -> Slots:
+            for node in pushing:
+                node.write(tangents, rules[id(node)].push(node.tangents(tangents)))
+            slots: Slots = [None] * len(tangents)
+            for node in backwards:
+                rule, adjoint = rules[id(node)], node.read(slots)
+                if not node.rule.is_linear:
+                    node.add(slots, rule.repull(node.tangents(tangents), adjoint))
+                elif adjoint is not None:
+                    node.add(slots, rule.pull(adjoint))
+            return slots
+
+        return turned
 
 
 def _placed(entry: Entry, slots: dict[int, int]) -> Call | None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from math import log
 
+from torch import Tensor
+
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._sample import Sample
+from thalweg.doctor.findings._inputs import outlying
 from thalweg.doctor.findings._no_signal import has_classes, own_z
 
 SHIFT = 1.0
@@ -64,13 +67,19 @@ def unlike_held_out(readings: Readings) -> Finding | None:
 
 def _differences(one: Sample, other: Sample) -> tuple[float, float]:
     """How far the median feature's mean and spread are off; 0 and 1 where they say nothing."""
-    x, held = one.finite_x, other.finite_x
+    x, held = (_usual(sample) for sample in (one, other))
     if x.ndim != 2 or x.shape[1:] != held.shape[1:] or min(len(x), len(held)) < FEWEST:
         return 0.0, 1.0
-    kept = one.spreads > 1e-6 * one.scales.clamp_min(1e-12)
+    kept = x.std(0) > 1e-6 * x.square().mean(0).sqrt().clamp_min(1e-12)
     if not bool(kept.any()):
         return 0.0, 1.0
-    spreads, others = one.spreads[kept], other.spreads[kept].clamp_min(1e-12)
+    spreads, others = x.std(0)[kept], held.std(0)[kept].clamp_min(1e-12)
     shift = ((held.mean(0) - x.mean(0))[kept].abs() / spreads).median()
     ratio = (others / spreads).log().abs().median().exp()
     return float(shift), float(ratio)
+
+
+def _usual(sample: Sample) -> Tensor:
+    """Without the samples that hold outliers: these are a finding of their own."""
+    x = sample.finite_x
+    return x[~outlying(sample)[0]] if x.ndim == 2 and x.numel() else x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from scipy.stats import poisson
 from torch import Tensor
 
 from thalweg.doctor._finding import Ailment, Finding
@@ -24,6 +25,9 @@ FAR, USUAL = 30.0, 0.9
 FEW = 0.11
 """Outliers are less than this share of the samples."""
 
+CHANCE = 1e-3
+"""The probability below which it is no chance that held-out samples have fewer outliers."""
+
 ALL = 0.95
 """Without so many features hardly anything is left to learn by, whatever the training says."""
 
@@ -36,7 +40,7 @@ def input_scale(readings: Readings) -> Finding | None:
     "take.
     """
     sample = readings.sample
-    if readings.trains_well or not _is_table(sample) or _outlying(sample) is not None:
+    if readings.trains_well or not _is_table(sample) or outlying(sample)[0].any():
         return None
     scales = sample.scales[sample.scales > 0]
     if not len(scales):
@@ -80,21 +84,26 @@ def input_scale(readings: Readings) -> Finding | None:
 def outliers(readings: Readings) -> Finding | None:
     """A few values far beyond all others decide the gradient."""
     sample = readings.sample
-    if readings.trains_well or not _is_table(sample):
+    if not _is_table(sample):
         return None
-    found = _outlying(sample)
-    if found is None:
+    far, furthest = outlying(sample)
+    if not far.any():
         return None
-    share, furthest = found
+    share = float(far.double().mean())
+    are_foreign = _are_foreign(readings, far)
+    if readings.trains_well and not are_foreign:
+        return None
+    foreign = ", and the held-out ones do not" if are_foreign else ""
     return Finding(
         Ailment.OUTLIERS,
         f"The inputs hold outliers: {share:.2%} of the samples have a value up to {furthest:.3g} "
-        f"times further from the median than {USUAL:.0%} of the samples. Clip them, or leave "
-        f"them out.",
+        f"times further from the median than {USUAL:.0%} of the samples{foreign}. Clip them, or "
+        f"leave them out.",
         (),
         {"share of samples": share, "distance over that of most samples": furthest},
         f"fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times further from "
-        f"the feature's median than {USUAL:.0%} of them; and {NOT_WELL}",
+        f"the feature's median than {USUAL:.0%} of them; and {NOT_WELL}, or so few of the held-out "
+        f"samples have that the probability is below {CHANCE:g}",
         furthest / FAR,
         readings.num_seen,
     )
@@ -130,20 +139,35 @@ def _is_table(sample: Sample) -> bool:
     return sample.x.ndim == 2 and sample.x.numel() > 0 and len(sample.x) >= 20
 
 
-def _outlying(sample: Sample) -> tuple[float, float] | None:
-    """Share of samples with an outlier, and how far the furthest is."""
+def outlying(sample: Sample) -> tuple[Tensor, float]:
+    """Which few samples have a value far beyond the usual, and how far the furthest is.
+
+    None of them where there are many: then it is usual.
+    """
     x = sample.finite_x
     away = (x - x.median(0).values).abs()
     usual = _quantile(away, USUAL)
     # A feature that is nearly always zero is measured by the others.
     typical = float(usual[usual > 0].median()) if bool((usual > 0).any()) else 0.0
-    usual = torch.where(usual > 1e-3 * typical, usual, torch.full_like(usual, typical))
+    none = torch.zeros(len(x), dtype=torch.bool)
     if not typical:
-        return None
+        return none, 0.0
+    usual = torch.where(usual > 1e-3 * typical, usual, torch.full_like(usual, typical))
     ratio = away / usual
-    is_far = (ratio > FAR).any(1)
-    share = float(is_far.double().mean())
-    return (share, float(ratio.max())) if 0 < share < FEW else None
+    far = (ratio > FAR).any(1)
+    return (far, float(ratio.max())) if float(far.double().mean()) < FEW else (none, 0.0)
+
+
+def _are_foreign(readings: Readings, far: Tensor) -> bool:
+    """Whether the given test data hold fewer outliers than chance explains."""
+    problem = readings.problem
+    if not problem.test_batches:
+        return False
+    held_out = Sample.of(problem.with_data(problem.test_batches))
+    if not _is_table(held_out) or held_out.x.shape[1:] != readings.sample.x.shape[1:]:
+        return False
+    expected = float(far.double().mean()) * len(held_out.finite_x)
+    return bool(poisson.cdf(int(outlying(held_out)[0].sum()), expected) < CHANCE)
 
 
 def _quantile(table: Tensor, level: float) -> Tensor:

@@ -13,7 +13,8 @@ from torch import nn
 from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg.doctor._readings import Readings
-from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
+from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, applicable
+from thalweg.doctor.remedies._reset import reset
 from thalweg.signal import critical_weight_variance
 
 NAME = "initialisation at the edge of chaos"
@@ -45,6 +46,7 @@ def edge_of_chaos(readings: Readings) -> Remedy | NotApplicable:
         f"{NAME} (σ_w² = {listed})",
         initialisation_code(readings.problem.model, variances),
         lambda problem, generator: drawn_anew(problem, variances, generator),
+        rivals=applicable(reset(readings)),
     )
 
 
@@ -73,6 +75,7 @@ def length_preserving(readings: Readings) -> Remedy | NotApplicable:
         name,
         initialisation_code(readings.problem.model, variances),
         lambda problem, generator: drawn_anew(problem, variances, generator),
+        rivals=applicable(reset(readings)),
     )
 
 

@@ -14,14 +14,22 @@ NO_TABLE = "the inputs are no single tensor of features"
 REACH = 5.0
 """Outliers are cut off at so many times the spread of the middle half."""
 
+BEYOND = 4.0
+"""Values at this many times that distance measure nothing: their feature's median stands for them.
+Cut off, they would still weigh more than all others."""
+
 _STANDARD = """mean, std = x_train.mean(0), x_train.std(0)
 std = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-12), std, 1.0)  # constant features
 x = (x - mean) / std"""
 
-_CLIPPED = f"""low, middle, high = x_train.quantile(torch.tensor([0.25, 0.5, 0.75]), dim=0)
-spread = (high - low).clamp_min(1e-12)
-x = x.clamp(middle - {REACH:g} * spread, middle + {REACH:g} * spread)
-mean, std = x_train.mean(0), x_train.std(0)  # of what was cut off likewise
+_CLIPPED = f"""at = torch.tensor([0.25, 0.5, 0.75], dtype=x_train.dtype)
+low, middle, high = x_train.quantile(at, dim=0)
+reach = {REACH:g} * (high - low).clamp_min(1e-12)
+def cut(x):  # what lies {BEYOND:g} times as far as that measures nothing
+    x = torch.where((x - middle).abs() > {BEYOND:g} * reach, middle, x)
+    return x.clamp(middle - reach, middle + reach)
+x, x_train = cut(x), cut(x_train)
+mean, std = x_train.mean(0), x_train.std(0)
 x = (x - mean) / torch.where(std > 1e-6 * mean.abs().clamp_min(1e-12), std, 1.0)"""
 
 
@@ -41,29 +49,38 @@ def standardised_inputs(readings: Readings) -> Remedy | NotApplicable:
 
 
 def clipped_inputs(readings: Readings) -> Remedy | NotApplicable:
-    """Values far outside of the middle half of their feature cut off, then standardised."""
+    """Values far outside of the middle half of their feature cut off, then standardised.
+
+    Those that lie many times farther still are replaced by the median.
+    """
     name = "outliers of the inputs cut off, inputs standardised"
     table = table_of(readings.problem)
     if table is None:
         return NotApplicable(name, NO_TABLE)
-    low, high = _fences(table)
-    shift, scale = _standard(table.clamp(low, high))
+    middle, reach = _fences(table)
+
+    def cut(x: Tensor) -> Tensor:
+        measured = torch.where((x - middle).abs() > BEYOND * reach, middle, x)
+        return measured.clamp(middle - reach, middle + reach)
+
+    shift, scale = _standard(cut(table))
     return Remedy(
         name,
         _CLIPPED,
-        lambda problem, _: with_inputs(problem, lambda x: (x.clamp(low, high) - shift) / scale),
+        lambda problem, _: with_inputs(problem, lambda x: (cut(x) - shift) / scale),
         is_direct=True,
     )
 
 
 def _fences(table: Tensor) -> tuple[Tensor, Tensor]:
+    """The median of each feature, and how far from it values are taken as they are."""
     rows = _finite(table)
     at = torch.tensor([0.25, 0.5, 0.75], dtype=rows.dtype, device=rows.device)
     low, middle, high = rows.quantile(at, dim=0)
     reach = REACH * (high - low)
     # A feature that is mostly one value has no middle half: its ordinary spread counts.
     reach = torch.where(reach > 0, reach, REACH * _usual_spread(rows, middle))
-    return middle - reach, middle + reach
+    return middle, reach
 
 
 def _usual_spread(rows: Tensor, middle: Tensor) -> Tensor:

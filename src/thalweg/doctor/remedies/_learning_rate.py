@@ -10,7 +10,7 @@ import torch
 from thalweg._problem import Problem
 from thalweg.doctor._probe import multiplied
 from thalweg.doctor._readings import Readings
-from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
+from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, joined
 
 USUAL = 1e-3
 """Adam's default learning rate."""
@@ -82,12 +82,7 @@ def slower(remedy: Remedy, readings: Readings) -> Remedy:
     step = _scaled(readings, 0.1)
     if isinstance(step, NotApplicable):
         return remedy
-    return Remedy(
-        f"{remedy.name}, {step.name}",
-        f"{remedy.code}\n{step.code}",
-        lambda problem, generator: step.apply(remedy.apply(problem, generator), generator),
-        changes_step=True,
-    )
+    return joined(remedy, step)
 
 
 def _scaled(readings: Readings, factor: float) -> Remedy | NotApplicable:

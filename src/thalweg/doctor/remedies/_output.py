@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from thalweg._loss import Kind, known_loss, logits_of
 from thalweg._problem import Problem
+from thalweg.doctor._changed_data import targets_of
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.findings._reduction import exponent_of
-from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
+from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, joined
 from thalweg.doctor.remedies._surgery import put
+from thalweg.doctor.remedies._targets import standardised_targets
 
 SQUASHES = (
     nn.Softmax, nn.LogSoftmax, nn.Sigmoid, nn.ReLU, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid,
@@ -30,6 +32,10 @@ LOGITS: dict[Any, Any] = {
     nn.NLLLoss: nn.CrossEntropyLoss,
 }
 """The loss of the raw output, by the one that wants it squashed."""
+
+
+OFF_SCALE = 3.0
+"""Targets whose root mean square or spread is this many times from one are at another scale."""
 
 
 def without_last_activation(readings: Readings) -> Remedy | NotApplicable:
@@ -52,6 +58,24 @@ def without_last_activation(readings: Readings) -> Remedy | NotApplicable:
         changes_loss=True,
         is_direct=True,
     )
+
+
+def unbounded_on_standard_targets(readings: Readings) -> Remedy | NotApplicable:
+    """The last activation taken out, and targets standardised that are at another scale.
+
+    Outputs about one would meet targets that are not: what the activation hid.
+    """
+    remedy, scaled = without_last_activation(readings), standardised_targets(readings)
+    y = targets_of(readings.problem)
+    if isinstance(remedy, NotApplicable):
+        return remedy
+    if isinstance(scaled, NotApplicable) or y is None:
+        return NotApplicable(f"{remedy.name}, {scaled.name}", "the targets are no values")
+    finite = y[y.reshape(len(y), -1).isfinite().all(1)]
+    scales = (float(finite.square().mean().sqrt()), float(finite.std()))
+    if all(1 / OFF_SCALE < scale < OFF_SCALE for scale in scales):
+        return NotApplicable(f"{remedy.name}, {scaled.name}", "the targets are about one in size")
+    return joined(remedy, scaled)
 
 
 def loss_of_logits(readings: Readings) -> Remedy | NotApplicable:

@@ -15,6 +15,7 @@ from thalweg._problem import OptimizerFactory, Problem
 from thalweg._reading import reading
 from thalweg._recipe import set_mode, take_step
 from thalweg._training import parameters_of, threads, without_leftover
+from thalweg.doctor._levels import HELPFUL
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
@@ -39,7 +40,13 @@ SHARE = 0.25
 """Of the steps of their training, for these at most."""
 
 BELOW = 0.1
-"""Of the rate at which the loss is least: there the next step already rises."""
+"""Of the rate at which the loss is least, or begins to rise: there the next step already rises."""
+
+RISEN = 0.2
+"""A smoothed loss above where it began by this share of it has begun to rise."""
+
+FALLS = 0.02
+"""Short trainings that lower the loss by less than this share of it say nothing of their rates."""
 
 
 def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
@@ -47,7 +54,12 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
 
     The best is where the smoothed loss is least before it rises again. A sweep is over so soon that
     momentum and normalisation lag behind it: short trainings at that rate and at those next to it
-    correct it. Settings other than the rate stay what they are.
+    correct it. Settings other than the rate stay what they are. Where the loss rests on a plateau
+    and never falls, a tenth of the rate at which it rises is taken. Where a smaller rate was tried
+    already and learned far more, the short trainings begin there, without a sweep.
+
+    Its rival is a third of that rate: short trainings favour steps that are too large for a whole
+    one.
 
     Cost: 80 steps of training, and at most four short trainings, see `refined`.
 
@@ -60,33 +72,68 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     before = float(readings.optimizer.param_groups[0]["lr"])
     if len(readings.optimizer.param_groups) > 1:
         return NotApplicable(NAME, "the optimizer has several groups of parameters")
+    if isinstance(begin := _begin(readings, before), NotApplicable):
+        return begin
+    after, spent = begin
+    if readings.observed is not None and before > 0:
+        own = readings.probe.cost
+        most = inf if problem.epochs is None else SHARE * readings.total_steps
+        most = min(most, readings.affordable - spent)
+        probe = replace(readings.probe, most=own + most)
+        if probe.num_steps > most:
+            # Nothing corrects it, and what a sweep points to is too large more often than not.
+            after /= APART
+        after = refined(after, lambda rate: probe.at(rate / before), readings.start)
+        spent += round(probe.cost - own)
+    if before > 0 and abs(log(after / before)) < log(1.5):
+        return NotApplicable(NAME, "it is about the one in use")
+    milder = _at(after / APART, before, factory, "a third of a range test's")
+    remedy = _at(after, before, factory, "of a range test")
+    return replace(remedy, num_samples=spent * readings.plan.batch_size, rivals=(milder,))
+
+
+def _begin(readings: Readings, before: float) -> tuple[float, int] | NotApplicable:
+    """The rate that short trainings begin with, and the steps that were paid for it."""
+    if (known := _smaller_that_helps(readings)) is not None:
+        return known * before, 0
+    if readings.affordable < NUM_STEPS:
+        return NotApplicable(NAME, "it would leave too little of the budget to prove it")
     try:
-        rates, losses = swept(problem, readings.plan.batch_size)
+        rates, losses = swept(readings.problem, readings.plan.batch_size)
     except ThalwegError as error:
         return NotApplicable(NAME, str(error))
     best = least(rates, losses)
+    best = rise(rates, losses) if best is None else best
     if best is None:
         return NotApplicable(NAME, "no learning rate from 1e-5 to 10 lowers the loss")
-    spent = len(losses) * readings.plan.batch_size
-    after = BELOW * best
-    if readings.observed is not None and before > 0:
-        begun = readings.probe.cost
-        most = inf if readings.problem.epochs is None else begun + SHARE * readings.total_steps
-        probe = replace(readings.probe, most=most)
-        after = refined(after, lambda rate: probe.at(rate / before), readings.start)
-        spent += round((probe.cost - begun) * readings.plan.batch_size)
-    after = float(f"{after:.2g}")
-    if before > 0 and abs(log(after / before)) < log(1.5):
-        return NotApplicable(NAME, "it is about the one in use")
+    return BELOW * best, len(losses)
+
+
+def _at(rate: float, before: float, factory: OptimizerFactory, said: str) -> Remedy:
+    after = float(f"{rate:.2g}")
     return Remedy(
-        f"learning rate {after:g}, of a range test",
+        f"learning rate {after:g}, {said}",
         f"for group in optimizer.param_groups:  # {before:g} -> {after:g}\n"
         f'    group["lr"] = {after:g}',
         lambda problem, _: replace(problem, optimizer=_with_rate(factory, after)),
         changes_step=True,
         is_direct=True,
-        num_samples=spent,
     )
+
+
+def _smaller_that_helps(readings: Readings) -> float | None:
+    """The factor of the rate in use, below one, at which a probe learned most, if it did far more.
+
+    What is too small may be so by any factor, and is swept.
+    """
+    if readings.observed is None:
+        return None
+    probe = readings.probe
+    own = (1, probe.num_steps)
+    probed = [factor for factor, *rest in probe.runs if factor < 1 and tuple(rest) == own]
+    gains = {factor: readings.gain(factor) for factor in probed}
+    best = max(gains, key=lambda factor: gains[factor], default=1.0)
+    return best if gains.get(best, 0.0) >= HELPFUL else None
 
 
 def refined(rate: float, ends_at: Callable[[float], float | None], start: float) -> float:
@@ -112,7 +159,7 @@ def refined(rate: float, ends_at: Callable[[float], float | None], start: float)
     way = -1 if end(0) >= end(-1) else 1
     while end(at + way) < end(at):
         at += way
-    if known[at] == inf:
+    if known[at] > (1 - FALLS) * start:
         return rate
     enough = start - NEARLY * (start - known[at])
     at = min((place for place, loss in known.items() if loss <= enough), default=at)
@@ -155,6 +202,17 @@ def least(rates: Sequence[float], losses: Sequence[float]) -> float | None:
     at = min(range(len(smoothed)), key=lambda i: smoothed[i])
     begin = smoothed[4]
     return rates[at] if smoothed[at] < begin - 0.05 * abs(begin) else None
+
+
+def rise(rates: Sequence[float], losses: Sequence[float]) -> float | None:
+    """The rate at which the loss begins to rise for good; None where it never does."""
+    if len(losses) < 5:
+        return None
+    begin = sum(losses[:5]) / 5
+    quiet = [at for at, loss in enumerate(losses) if loss <= begin + RISEN * abs(begin)]
+    last = max(quiet, default=0)
+    has_risen = last + 1 < len(losses) or len(losses) < NUM_STEPS
+    return rates[last] if has_risen else None
 
 
 def _with_rate(original: OptimizerFactory, rate: float) -> OptimizerFactory:

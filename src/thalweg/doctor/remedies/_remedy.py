@@ -25,6 +25,8 @@ class Remedy:
         is_direct: whether it takes away the very cause that was found: it is tried before others,
             and they are not tried where it is proved.
         num_samples: that a training took to find it.
+        rivals: what may do the same better. They are tried where it is proved, on what is left of
+            the budget.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Remedy:
     changes_loss: bool = False
     is_direct: bool = False
     num_samples: int = 0
+    rivals: tuple[Remedy, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,3 +53,21 @@ class NotApplicable:
 
 
 Proposal = Callable[[Readings], Remedy | NotApplicable]
+
+
+def applicable(*proposed: Remedy | NotApplicable) -> tuple[Remedy, ...]:
+    """Those that can be tried."""
+    return tuple(each for each in proposed if isinstance(each, Remedy))
+
+
+def joined(first: Remedy, second: Remedy) -> Remedy:
+    """Both changes, one after the other, as one remedy without rivals."""
+    return Remedy(
+        f"{first.name}, {second.name}",
+        f"{first.code}\n{second.code}",
+        lambda problem, generator: second.apply(first.apply(problem, generator), generator),
+        changes_step=first.changes_step or second.changes_step,
+        changes_loss=first.changes_loss or second.changes_loss,
+        is_direct=first.is_direct and second.is_direct,
+        num_samples=first.num_samples + second.num_samples,
+    )
