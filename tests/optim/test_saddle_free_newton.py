@@ -13,11 +13,9 @@ from thalweg.optim import (
     Identity,
     Newton,
     SaddleFreeNewton,
-    StochasticNewton,
     Walk,
     krylov_space,
     saddle_free_step,
-    two_direction_step,
 )
 from thalweg.optim._tuning import Tuning
 from thalweg.problems import stiff_regression, strict_saddle, tanh_digits_at_the_saddle
@@ -100,54 +98,6 @@ def test_the_ggn_of_a_closure_is_refused():
     w = nn.Parameter(torch.ones(2))
     with pytest.raises(OptimizerError, match="bind"):
         SaddleFreeNewton([w], curvature=GGN).step(lambda: (w**2).sum())
-    with pytest.raises(OptimizerError, match="bind"):
-        StochasticNewton([w]).step(lambda: (w**2).sum())
-    with pytest.raises(OptimizerError, match="damping=0"):
-        StochasticNewton([w], damping=0)
-
-
-def test_two_directions_solve_the_small_system():
-    S = draw(5, 2)
-    C = draw(5, 5, seed=1)
-    C = C @ C.T
-    g = draw(5, seed=2)
-    y = two_direction_step(S.T @ C @ S, S.T @ g)
-    torch.testing.assert_close(S.T @ (C @ S @ y + g), torch.zeros(2, dtype=torch.float64))
-    # A direction a billion times as long changes nothing, nor does one that is there twice.
-    scaled = S * torch.tensor([1.0, 1e9], dtype=torch.float64)
-    torch.testing.assert_close(
-        scaled @ two_direction_step(scaled.T @ C @ scaled, scaled.T @ g), S @ y
-    )
-    twice = torch.stack([S[:, 0], S[:, 0]], 1)
-    once = S[:, :1] @ two_direction_step(S[:, :1].T @ C @ S[:, :1], S[:, :1].T @ g)
-    torch.testing.assert_close(twice @ two_direction_step(twice.T @ C @ twice, twice.T @ g), once)
-
-
-def test_minibatches_of_a_linear_regression_are_fitted_in_a_few_steps():
-    x = draw(256, 6)
-    target = x @ draw(6, 2, seed=1)
-    model = nn.Linear(6, 2).double()
-    opt = StochasticNewton(model.parameters())
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(24):
-        rows = torch.randperm(256, generator=generator)[:64]
-        opt.bind(model, F.mse_loss, (x[rows], target[rows])).step()
-    assert float(F.mse_loss(model(x), target).detach()) < 1e-6
-
-
-def test_a_step_of_the_stochastic_one_into_infinity_is_taken_back():
-    model = nn.Linear(2, 1).double()
-    batch = (draw(8, 2), draw(8, 1, seed=1))
-    before = [p.detach().clone() for p in model.parameters()]
-
-    def walled(z, y):
-        moved = any(not torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
-        return F.mse_loss(z, y) * (torch.inf if moved else 1.0)
-
-    opt = StochasticNewton(model.parameters())
-    opt.bind(model, walled, batch).step()
-    assert not opt.record.is_accepted
-    assert all(torch.equal(p, b) for p, b in zip(model.parameters(), before, strict=True))
 
 
 def test_a_damping_of_zero_rises_again():

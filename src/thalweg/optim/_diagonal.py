@@ -109,6 +109,22 @@ class Diagonal(Metric):
         """M^½ v."""
         return v if self._root is None else v * self._root
 
+    def solved(self, v: Float[Tensor, " n"], shift: float) -> Float[Tensor, " n"]:
+        """(M + δ)⁻¹ v, without the damping ε.
+
+        Args:
+            v: (n,).
+            shift: δ > 0 [loss/param²].
+        """
+        if self._root is None or self._diagonal is None:
+            return v / (1 + shift)
+        return v / (self._diagonal + shift)
+
+    @property
+    def mean(self) -> float:
+        """Of the diagonal; 1 where there is none."""
+        return 1.0 if self._root is None or self._diagonal is None else float(self._diagonal.mean())
+
     def state_dict(self) -> dict[str, Any]:
         """The diagonal, before damping."""
         return {} if self._diagonal is None else {"diagonal": self._diagonal}

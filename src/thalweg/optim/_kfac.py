@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from math import sqrt
 from typing import Any
@@ -48,7 +48,8 @@ class KFAC(Metric):
         decay: share of the factors read before in new ones, for minibatches.
 
     Cost: a forward pass and one backward pass for each output up to 16; an eigendecomposition of
-    each factor. `whitened` takes two products of matrices a layer.
+    each factor where roots are asked for, and a Cholesky factor where `solved` is, a tenth of it.
+    `whitened` and `solved` take two products of matrices a layer.
 
     Source: Martens and Grosse 2015, "Optimizing neural networks with Kronecker-factored approximate
     curvature", §3; Grosse and Martens 2016 for convolutions; Botev and Martens 2022, "KFAC-JAX",
@@ -77,7 +78,7 @@ class KFAC(Metric):
         self._params: list[Tensor] = []
         self._factors: dict[str, Tensor] = {}
         self._blocks: list[Block] = []
-        self._scale = 1.0
+        self._scale = self._mean = 1.0
         self._cost = 0.0
         self._is_empirical = False
 
@@ -158,6 +159,21 @@ class KFAC(Metric):
         """M^½ v."""
         return self._applied(v, is_inverse=False)
 
+    @property
+    def mean(self) -> float:
+        """Of the diagonals of all known blocks; 1 where there are none."""
+        return self._mean
+
+    def solved(self, v: Float[Tensor, " n"], shift: float) -> Float[Tensor, " n"]:
+        """(M + δ)⁻¹ v by factored damping, without ε: see `KroneckerInverse`.
+
+        Args:
+            v: (n,).
+            shift: δ > 0 [loss/param²].
+        """
+        rest = self._scale**2 + shift
+        return self._by_blocks(v / rest, lambda block: block.solved(v, shift))
+
     def state_dict(self) -> dict[str, Any]:
         """The factors, before damping."""
         return dict(self._factors)
@@ -214,21 +230,32 @@ class KFAC(Metric):
 
     def _take(self, factors: dict[str, Tensor]) -> None:
         self._factors = factors
-        self._blocks, scales = [], []
+        self._blocks, scales, traces = [], [], []
         for number, layer in enumerate(self._layers):
             own = self._of(number, factors)
             if layer.is_alive(own):
                 damping = self.damping or DAMPING.get(self._params[0].dtype, 1e-2)
                 scales.append(layer.take(own, damping))
+                traces.append(scales[-1] * layer.num_params)
                 self._blocks.append(layer)
+        known = sum(block.num_params for block in self._blocks)
+        self._mean = sum(traces) / known if known else 1.0
         self._scale = (sum(scales) / len(scales)) ** 0.5 if scales else 1.0
 
     def _applied(self, v: Float[Tensor, " n"], *, is_inverse: bool) -> Float[Tensor, " n"]:
         if not self._factors:
             return v
-        result = v / self._scale if is_inverse else v * self._scale
+        rest = v / self._scale if is_inverse else v * self._scale
+        return self._by_blocks(rest, lambda block: block.applied(v, is_inverse))
+
+    def _by_blocks(
+        self,
+        result: Float[Tensor, " n"],
+        found: Callable[[Block], Sequence[Tensor]],
+    ) -> Float[Tensor, " n"]:
+        """Each block's parts put into a result that has the others already."""
         for block in self._blocks:
-            weight, *bias = block.applied(v, is_inverse)
+            weight, *bias = found(block)
             result[block.weight] = weight
             if block.bias is not None:
                 result[block.bias] = bias[0]

@@ -1,4 +1,4 @@
-"""Block: the curvature of one layer's parameters, summed up while batches pass, then its roots."""
+"""Block: the curvature of one layer's parameters, summed up while batches pass, then its powers."""
 
 from __future__ import annotations
 
@@ -62,11 +62,21 @@ class Block(ABC):
 
     @abstractmethod
     def take(self, sums: Mapping[str, Tensor], damping: float) -> float:
-        """Takes the roots; returns the mean of the block's diagonal."""
+        """Takes what was summed up; returns the mean of the block's diagonal."""
 
     @abstractmethod
     def applied(self, v: Float[Tensor, " n"], is_inverse: bool) -> Sequence[Tensor]:
         """M^{±½} of the block's parts of v: that of the weight, and that of the bias if any."""
+
+    @abstractmethod
+    def solved(self, v: Float[Tensor, " n"], shift: float) -> Sequence[Tensor]:
+        """(M + δ)⁻¹ of the block's parts of v; the inverse is kept until another δ comes."""
+
+    @property
+    def num_params(self) -> int:
+        """How many numbers it holds the curvature of."""
+        places = [self.weight] if self.bias is None else [self.weight, self.bias]
+        return sum(place.stop - place.start for place in places)
 
     def is_alive(self, sums: Mapping[str, Tensor]) -> bool:
         """Whether there is any curvature, and none that is not finite."""

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg.optim._kfac_block import Block, Sums, Use
-from thalweg.optim._kronecker import Root
+from thalweg.optim._kronecker import Root, inverse
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _NORMS = (*_BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -33,7 +33,10 @@ class ScaleBlock(Block):
         super().__init__(name, modules, places)
         weight: Any = modules[0].weight
         self._channels = weight.numel()
+        self._sums: Tensor | None = None
+        self._damping = 0.0
         self._root: Root | None = None
+        self._inverse: tuple[float, Tensor] | None = None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """One matrix for each channel."""
@@ -56,19 +59,35 @@ class ScaleBlock(Block):
             sums["U"] += share * (u.mT @ u)
 
     def take(self, sums: Mapping[str, Tensor], damping: float) -> float:
-        """Takes the roots; a channel without curvature is damped by that of all."""
-        U = sums["U"]
-        mean = U.diagonal(dim1=-2, dim2=-1).mean()
-        floor = torch.eye(U.shape[-1], dtype=U.dtype, device=U.device) * (damping * mean)
-        self._root = Root.of(U + floor, 0.0)
-        return float(mean)
+        """Takes E[u uᵀ]."""
+        self._sums, self._damping = sums["U"], damping
+        self._root = self._inverse = None
+        return float(self._sums.diagonal(dim1=-2, dim2=-1).mean())
 
     def applied(self, v: Float[Tensor, " n"], is_inverse: bool) -> Sequence[Tensor]:
         """U^{±½} (γ, β), channel by channel."""
-        assert self._root is not None, "taken before"
+        if self._root is None:
+            assert self._sums is not None, "taken before"
+            U = self._sums
+            # A channel without curvature is damped by that of all.
+            floor = self._damping * U.diagonal(dim1=-2, dim2=-1).mean()
+            self._root = Root.of(U + floor * torch.eye(U.shape[-1], dtype=U.dtype).to(U), 0.0)
+        return self._parted(self._root.from_left(self._whole(v), is_inverse))
+
+    def solved(self, v: Float[Tensor, " n"], shift: float) -> Sequence[Tensor]:
+        """(U + δ)⁻¹ (γ, β), channel by channel."""
+        if self._inverse is None or self._inverse[0] != shift:
+            assert self._sums is not None, "taken before"
+            amount = self._sums.new_full((self._channels,), shift)
+            self._inverse = shift, inverse(self._sums, amount)
+        return self._parted(self._inverse[1] @ self._whole(v))
+
+    def _whole(self, v: Float[Tensor, " n"]) -> Float[Tensor, "c s 1"]:
         parts = [v[self.weight]] if self.bias is None else [v[self.weight], v[self.bias]]
-        found = self._root.from_left(torch.stack(parts, -1)[..., None], is_inverse)
-        return tuple(found[:, at, 0] for at in range(len(parts)))
+        return torch.stack(parts, -1)[..., None]
+
+    def _parted(self, found: Float[Tensor, "c s 1"]) -> Sequence[Tensor]:
+        return tuple(found[:, at, 0] for at in range(found.shape[1]))
 
     def _per_sample(self, z: Tensor, use: Use) -> Float[Tensor, "N c"]:
         """Summed over the positions of each sample."""

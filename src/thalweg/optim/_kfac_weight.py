@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg.optim._kfac_block import Block, Sums, Use
-from thalweg.optim._kronecker import Kronecker
+from thalweg.optim._kronecker import Kronecker, KroneckerInverse
 
 MAX_SIDE = 4096
 """Rows or columns of a weight up to which a factor is a matrix; beyond, its diagonal: the output
@@ -41,7 +41,10 @@ class WeightBlock(Block):
         weight: Any = modules[0].weight
         self._rows = weight.shape[0] // self._groups
         self._columns = weight[0].numel()
+        self._pair: tuple[Tensor, Tensor] | None = None
+        self._damping = 0.0
         self._root: Kronecker | None = None
+        self._inverse: tuple[float, KroneckerInverse] | None = None
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """A and G of what multiplies, P and E of what picks."""
@@ -84,7 +87,7 @@ class WeightBlock(Block):
                 _add_moment(sums["G"], self._grouped(slope, use), share)
 
     def take(self, sums: Mapping[str, Tensor], damping: float) -> float:
-        """Takes the roots of both factors."""
+        """Takes both factors."""
         pairs = []
         if "G" in sums:
             pairs.append((sums["G"], sums["A"]))
@@ -94,17 +97,34 @@ class WeightBlock(Block):
                 C = F.pad(C, (0, 1, 0, 1) if C.ndim == 3 else (0, 1))  # the bias picks nothing
             pairs.append((sums["P"], C))
         R, C = _as_one(pairs)
-        self._root = Kronecker.of(R, C, damping)
+        self._pair, self._damping = (R, C), damping
+        self._root = self._inverse = None
         return float(_diagonal(R).mean() * _diagonal(C).mean())
 
     def applied(self, v: Float[Tensor, " n"], is_inverse: bool) -> Sequence[Tensor]:
         """R^{±½} W C^{±½}."""
-        assert self._root is not None, "taken before"
+        if self._root is None:
+            assert self._pair is not None, "taken before"
+            self._root = Kronecker.of(*self._pair, self._damping)
+        return self._parted(self._root.applied(self._whole(v), is_inverse))
+
+    def solved(self, v: Float[Tensor, " n"], shift: float) -> Sequence[Tensor]:
+        """(R + γ/π)⁻¹ W (C + πγ)⁻¹."""
+        if self._inverse is None or self._inverse[0] != shift:
+            assert self._pair is not None, "taken before"
+            self._inverse = shift, KroneckerInverse.of(*self._pair, shift)
+        return self._parted(self._inverse[1].applied(self._whole(v)))
+
+    def _whole(self, v: Float[Tensor, " n"]) -> Float[Tensor, "g r m"]:
+        """Weight and bias as one matrix."""
         W = v[self.weight].view(self._groups, self._rows, -1)
         if self.bias is None:
-            return (self._root.applied(W, is_inverse).reshape(-1),)
-        bias = v[self.bias].view(self._groups, self._rows, 1)
-        found = self._root.applied(torch.cat([W, bias], -1), is_inverse)
+            return W
+        return torch.cat([W, v[self.bias].view(self._groups, self._rows, 1)], -1)
+
+    def _parted(self, found: Float[Tensor, "g r m"]) -> Sequence[Tensor]:
+        if self.bias is None:
+            return (found.reshape(-1),)
         return found[..., :-1].reshape(-1), found[..., -1].reshape(-1)
 
     def _side(self, size: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Kronecker: a positive definite block R ⊗ C through the roots of its factors."""
+"""Kronecker: a positive definite block R ⊗ C through its factors: its roots, and its inverse."""
 
 from __future__ import annotations
 
@@ -88,3 +88,73 @@ class Kronecker:
             is_inverse: whether by the inverse roots.
         """
         return self.columns.from_right(self.rows.from_left(W, is_inverse), is_inverse)
+
+
+@dataclass(frozen=True)
+class KroneckerInverse:
+    """(R ⊗ C + δ I)⁻¹ by factored damping: W ↦ (R + γ/π I)⁻¹ W (C + πγ I)⁻¹ with γ = √δ.
+
+    With π² = (tr C / m) / (tr R / r) both factors are damped by the same share of their mean
+    eigenvalue; (R + γ/π I) ⊗ (C + πγ I) is R ⊗ C + δ I and two terms more.
+
+    Args:
+        rows: (R + γ/π I)⁻¹ (g, r, r), or its diagonal (g, r).
+        columns: (C + πγ I)⁻¹ (g, m, m), or its diagonal (g, m).
+
+    Source: Martens and Grosse 2015, "Optimizing neural networks with Kronecker-factored approximate
+    curvature", §6.3. Cholesky factors in the place of eigenvalues: a tenth of their time.
+
+    Example:
+        >>> import torch
+        >>> block = KroneckerInverse.of(torch.eye(3)[None], torch.eye(2)[None], shift=1.0)
+        >>> block.applied(torch.ones(1, 3, 2))[0, 0]
+        tensor([0.2500, 0.2500])
+    """
+
+    rows: Tensor
+    columns: Tensor
+
+    @classmethod
+    def of(cls, R: Tensor, C: Tensor, shift: float) -> KroneckerInverse:
+        """The inverse of two factors, damped.
+
+        Args:
+            R: the curvature by rows, (g, r, r) positive semidefinite, or its diagonal (g, r).
+            C: that by columns, (g, m, m), or its diagonal (g, m).
+            shift: δ > 0 [loss/param²].
+        """
+        of_rows, of_columns = mean_diagonal(R), mean_diagonal(C)
+        # A group without curvature in one factor: both are then damped alike.
+        pi = (of_columns / of_rows).sqrt().nan_to_num(1.0, 1.0, 1.0).clamp(1e-6, 1e6)
+        return cls(inverse(R, shift**0.5 / pi), inverse(C, shift**0.5 * pi))
+
+    def applied(self, W: Float[Tensor, "g r m"]) -> Float[Tensor, "g r m"]:
+        """The damped inverse times W.
+
+        Args:
+            W: a weight matrix for each group.
+        """
+        W = self.rows[..., None] * W if self.rows.ndim == 2 else self.rows @ W
+        return W * self.columns[:, None] if self.columns.ndim == 2 else W @ self.columns
+
+
+def mean_diagonal(factor: Tensor) -> Float[Tensor, " g"]:
+    """The mean eigenvalue of a factor, group by group."""
+    return (factor if factor.ndim == 2 else factor.diagonal(dim1=-2, dim2=-1)).mean(-1)
+
+
+def inverse(factor: Tensor, shift: Float[Tensor, " g"]) -> Tensor:
+    """(M + δ I)⁻¹ of (g, s, s), or of its diagonal (g, s)."""
+    if factor.ndim == 2:
+        return 1 / (factor + shift[:, None])
+    shifted = factor.clone()
+    shifted.diagonal(dim1=-2, dim2=-1).add_(shift[:, None])
+    L, failed = torch.linalg.cholesky_ex(shifted)
+    if not bool(failed.any()):
+        found: Tensor = torch.cholesky_inverse(L)
+        return found
+    # Rounding made an eigenvalue negative that is smaller than the dtype tells from 0.
+    values, Q = torch.linalg.eigh(factor.double())
+    values = values.clamp_min(0.0) + shift[:, None].double()
+    back: Tensor = ((Q / values[:, None]) @ Q.mT).to(factor.dtype)
+    return back

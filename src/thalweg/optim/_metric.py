@@ -44,6 +44,20 @@ class Metric(ABC):
     def unwhitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """M^½ v: a step into u."""
 
+    @abstractmethod
+    def solved(self, v: Float[Tensor, " n"], shift: float) -> Float[Tensor, " n"]:
+        """(M + δ)⁻¹ v: a gradient into a step, damped.
+
+        Args:
+            v: (n,).
+            shift: δ > 0 [loss/param²].
+        """
+
+    @property
+    def mean(self) -> float:
+        """The mean of M's diagonal [loss/param²], a scale for dampings."""
+        return 1.0
+
     def state_dict(self) -> dict[str, Any]:
         """What has to be kept for a run to go on as if it had not stopped; {} before `refresh`.
 
@@ -76,3 +90,7 @@ class Identity(Metric):
     def unwhitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The vector itself."""
         return v
+
+    def solved(self, v: Float[Tensor, " n"], shift: float) -> Float[Tensor, " n"]:
+        """The vector, over 1 + δ."""
+        return v / (1 + shift)

@@ -18,7 +18,7 @@ from thalweg._loss import known_loss
 from thalweg._problem import Evaluation, Problem
 from thalweg._ranks import ALONE, Alone
 from thalweg._reading import differentiating, multiplying, unwrapped
-from thalweg.surface import BatchProduct, Curvature, output_of
+from thalweg.surface import GGN, BatchProduct, Curvature, output_of
 from thalweg.tape import Tape
 
 
@@ -36,6 +36,21 @@ class Local:
     value: float
     gradient: Float[Tensor, " n"]
     product: Callable[[Tensor], Tensor] | None
+
+
+@dataclass(frozen=True)
+class Along:
+    """The loss along a few directions S (n, k), from the parameters as they are now.
+
+    Args:
+        value: L.
+        slopes: Sᵀ∇L (k,), in float64 on the CPU.
+        gram: SᵀCS (k, k), C the GGN, likewise.
+    """
+
+    value: float
+    slopes: Float[Tensor, " k"]
+    gram: Float[Tensor, "k k"]
 
 
 class Objective(ABC):
@@ -173,6 +188,58 @@ class Objective(ABC):
 
         return Local(value, slope, None if curvature is None else multiply)
 
+    def along(self, directions: Sequence[Float[Tensor, " n"]]) -> Along:
+        """Value, slopes and the GGN's curvature along k directions, by their tangents.
+
+        Args:
+            directions: the columns of S, each (n,).
+
+        Cost: a forward pass and ⅔ gradient a direction; of a model that cannot be taped, a
+        gradient and 4/3 a direction.
+        """
+        k, S = len(directions), [split(d, self.params) for d in directions]
+        found: list[Tensor] = []
+
+        def own() -> tuple[list[float], list[float]]:
+            counts, losses = [], []
+            for batch in self.batches:
+                evaluation, slopes, gram = self._along(S, directions, batch)
+                counts.append(self.count(evaluation, batch))
+                losses.append(self.loss_of(evaluation, batch))
+                found.append(torch.cat([slopes[:, None], gram], 1))
+            return counts, losses
+
+        with differentiating(), explaining():
+            value, weights = self._total(self.ranks.gather(own))
+            like = directions[0].new_zeros(k, k + 1)
+
+            def weighed() -> Tensor:
+                parts = [w * part for w, part in zip(weights, found, strict=True)]
+                return torch.stack(parts).sum(0) if parts else like
+
+            both = self.ranks.sum(weighed, like).double().cpu()
+        return Along(value, both[:, 0], (both[:, 1:] + both[:, 1:].mT) / 2)
+
+    def _along(
+        self, S: Sequence[tuple[Tensor, ...]], directions: Sequence[Tensor], batch: Batch
+    ) -> tuple[Evaluation, Tensor, Tensor]:
+        """A batch with its slopes and its curvature."""
+        if self.is_taped:
+            back = self.way_back()
+            try:
+                tape, evaluation = self._recorded(batch)
+                output_of(evaluation)
+                return evaluation, *tape.along(S)
+            except UntapedError:
+                self.is_taped = False
+                back()
+        evaluation, gradient, product = self._differentiated(GGN, batch)
+        flat = torch.cat([g.reshape(-1) for g in gradient])
+        images = [torch.cat([part.reshape(-1) for part in product(s)]) for s in S]
+        slopes = torch.stack([d @ flat for d in directions])
+        gram = torch.stack([torch.stack([d @ image for image in images]) for d in directions])
+        return evaluation, slopes, gram
+
     def _total(
         self, shares: Sequence[tuple[list[float], list[float]]]
     ) -> tuple[float, tuple[float, ...]]:
@@ -211,6 +278,15 @@ class Objective(ABC):
         by_tape: Callable[[Tape, Evaluation, Batch], BatchProduct],
         batch: Batch,
     ) -> tuple[Evaluation, tuple[Tensor, ...], BatchProduct]:
+        tape, evaluation = self._recorded(batch)
+        if not curvature.is_hessian:
+            output_of(evaluation)
+        pairs = zip(tape.gradient, self.params, strict=True)
+        gradient = tuple(torch.zeros_like(p) if g is None else g for g, p in pairs)
+        return evaluation, gradient, by_tape(tape, evaluation, batch)
+
+    def _recorded(self, batch: Batch) -> tuple[Tape, Evaluation]:
+        """A forward pass on a tape."""
         found: list[Evaluation] = []
         moved: list[Callable[[], None]] = []
 
@@ -225,11 +301,7 @@ class Objective(ABC):
         moved[0]()
         if custom := custom_functions(found[0].loss):
             raise UntapedError(f"{custom[0].__name__} has a derivative of its own")
-        if not curvature.is_hessian:
-            output_of(found[0])
-        pairs = zip(tape.gradient, self.params, strict=True)
-        gradient = tuple(torch.zeros_like(p) if g is None else g for g, p in pairs)
-        return found[0], gradient, by_tape(tape, found[0], batch)
+        return tape, found[0]
 
 
 class ClosureObjective(Objective):

@@ -124,6 +124,7 @@ class SurfaceOptimizer(RecordedOptimizer):
         self.refresh_every = refresh_every
         self.seed = seed
         self._attached: list[nn.Parameter] = []
+        self._is_restored = False
 
     @abstractmethod
     def _advance(self, walk: Walk) -> Outcome:
@@ -215,6 +216,7 @@ class SurfaceOptimizer(RecordedOptimizer):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Takes back what `state_dict()` gave; see torch."""
         super().load_state_dict(state_dict)
+        self._is_restored = True
         self._attached = self._trainable()
         self.metric.attach(self._attached)
         if self.state and self.memory.get("metric"):
@@ -223,6 +225,17 @@ class SurfaceOptimizer(RecordedOptimizer):
             self.memory["refreshed"] = NEVER
 
     # -- how it is done ---------------------------------------------------------------------
+
+    def _measure_by(self, metric: Metric) -> None:
+        """Takes a metric that `bind` found, with what a checkpoint kept of the one before it."""
+        self.metric = metric
+        self._attached = []
+        kept = self.memory.get("metric") if self.state and self._is_restored else None
+        if kept:
+            self._attached = self._trainable()
+            metric.attach(self._attached)
+            metric.load_state_dict(kept)
+        self._is_restored = False
 
     def _prepare(self, params: list[nn.Parameter]) -> None:
         refuse_mixture(params)

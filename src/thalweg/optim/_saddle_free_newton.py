@@ -219,8 +219,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
         assert self._bound is not None
         bound = self._bound.model
         if self._takes_kfac and not (isinstance(self.metric, KFAC) and self.metric.model is bound):
-            self.metric = KFAC(bound)
-            self._attached = []
+            self._measure_by(KFAC(bound))
         return self
 
     @property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from math import isfinite
+from math import inf, isfinite
 from typing import Any
 
 import torch
@@ -15,16 +15,42 @@ from thalweg._errors import OptimizerError
 from thalweg._problem import Problem
 from thalweg.optim._kfac import KFAC
 from thalweg.optim._metric import Metric
-from thalweg.optim._objective import Objective, ProblemObjective
+from thalweg.optim._objective import Along, Objective, ProblemObjective
 from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
-from thalweg.optim._walk import Proposal, Walk
-from thalweg.surface import GGN, Curvature
+from thalweg.optim._walk import FORWARD, Attempt, Walk
+from thalweg.surface import Curvature
 
 CURVATURE_SAMPLES = 128
-"""Samples of a batch on which the curvature along the directions is read."""
+"""Samples of a batch on which the curvature along the directions is read, and the step judged."""
 
-FACTOR = 1.5
-"""By which λ moves where the ratio is above ¾ or below ¼."""
+METRIC_SAMPLES = 512
+"""Samples of a batch from which the metric is read."""
+
+YOUNG = (1, 2, 4, 7, 11)
+"""Steps before which the metric is read besides: at first the network moves fast."""
+
+FACTOR = 0.85
+"""By which λ falls where the ratio is above ¾; it rises by as much where it is below ¼."""
+
+SETBACK = FACTOR**-6
+"""By which λ rises where the loss is not finite."""
+
+HARM = 1.0
+"""λ rises too where the last step raised the loss of the next batch by so many times what it had
+promised: a little of that is the noise of batches.
+"""
+
+RUIN = 1.0
+"""A step is taken back where it raised the loss of the next batch by more than so many times."""
+
+LEAST, MOST = 1e-6, 1e9
+"""Between which λ stays, in units of the mean curvature."""
+
+FLOOR = 3e-3
+"""Least damping of the metric, in the same units: below, noise in what hardly bends takes over."""
+
+TANGENT = 2 / 3
+"""The cost of a direction in gradients: two products of matrices a layer, of a gradient's three."""
 
 
 def two_direction_step(
@@ -57,41 +83,53 @@ def two_direction_step(
 class StochasticNewton(SurfaceOptimizer):
     """Saddle-free Newton for minibatches: descent of the GGN model along two directions.
 
-    The directions are Δ = −M⁻¹∇L, with M the K-FAC metric averaged over batches, and the last step
-    δ; their lengths are those of the lowest point of
+    The directions are Δ = −(M + γ²)⁻¹∇L, with M the K-FAC metric averaged over batches, and the
+    last step δ; their lengths are those of the lowest point of
 
-        gᵀs + ½ sᵀ(C + λM)s,    s = αΔ + μδ,
+        gᵀs + ½ sᵀ(C + λ)s,    s = αΔ + μδ,
 
-    where C is the exact GGN on up to 128 samples of the batch. The GGN has no negative curvature to
-    be drawn to, and α and μ stand in for a learning rate and a momentum, which nobody has to set.
-    λ moves by the ratio of actual to predicted decrease; a step after which the loss is
-    not finite is taken back.
+    where C is the exact GGN on up to 128 samples of the batch, read from the tangents JΔ and Jδ
+    alone. The GGN has no negative curvature to be drawn to, and α and μ stand in for a learning
+    rate and a momentum, which nobody has to set. λ starts high, since far from a minimum small
+    directions of the metric are noise, and moves by the ratio of actual to predicted decrease on
+    those samples; γ² = max(λ, 0.003 c̄) with c̄ the mean curvature. Since small batches go down
+    whatever becomes of all others, λ rises as well where gᵀδ − ½δᵀCδ of the next batch says that
+    the step before did more harm than it had promised good. A step after which the loss is not
+    finite, or that more than doubled the loss of the next batch, is taken back.
 
     Args:
         params: parameters, or groups of them with an `lr` of their own.
         lr: factor on the step, 1 for the method as published.
-        damping: λ at first.
+        damping: λ at first, as a multiple of the mean curvature c̄ = tr M / n, so that it has no
+            unit.
         metric: M; K-FAC of the model that is bound, averaged with `decay`, when left out.
         decay: of the average over readings of the metric.
         maximize: climb instead.
         refresh_every: steps between two readings of the metric.
         seed: of what is drawn at random.
 
+    The record's decreases and ratio are those on the samples on which the curvature is read: all
+    of the batch up to 128. Batches that grow, by some 0.3 % a step, take it farther than equal
+    ones: what is left at the end is their noise.
+
     Raises:
         OptimizerError: in `step`, if the loss comes as a closure, which does not tell the output.
 
-    Cost: a gradient, two products with the GGN on 128 samples, and a forward pass; the metric's
-    reading.
+    Cost: a gradient; on 128 samples two forward passes and two tangents of ⅔ gradient each; every
+    `refresh_every` steps the metric's reading on 512 samples and a Cholesky factor of each side of
+    each layer. Memory: two vectors, and the factors with their inverses.
 
-    Source: Martens and Grosse 2015; metric and damping are those of `KFAC`, and the curvature is
-    read on part of the batch.
+    Source: Martens and Grosse 2015, "Optimizing neural networks with Kronecker-factored approximate
+    curvature", §6.3 for the factored damping, §6.4, §6.5 for λ, §7 for the momentum. Ours: γ is
+    bound to λ in the place of a greedy search, which prefers short steps of steepest descent; the
+    unit of both; the ratio at every step, on part of the batch; what the next batch says.
 
     Example:
         >>> import torch
         >>> x = torch.linspace(-1, 1, 64)[:, None]
         >>> model = torch.nn.Linear(1, 1)
         >>> opt = StochasticNewton(model.parameters())
-        >>> for rows in torch.arange(64).split(16) * 4:
+        >>> for rows in torch.arange(64).split(16) * 20:
         ...     batch = x[rows], 3 * x[rows]
         ...     loss = opt.bind(model, torch.nn.functional.mse_loss, batch).step()
         >>> bool(loss < 1e-2)
@@ -103,15 +141,15 @@ class StochasticNewton(SurfaceOptimizer):
         params: Iterable[Any],
         lr: float = 1.0,
         *,
-        damping: float = 1.0,
+        damping: float = 1000.0,
         metric: Metric | None = None,
-        decay: float = 0.9,
+        decay: float = 0.65,
         maximize: bool = False,
-        refresh_every: int = 20,
+        refresh_every: int = 8,
         seed: int = 0,
     ) -> None:
         if not damping > 0:
-            raise OptimizerError(f"damping={damping}; give a number above 0, such as 1")
+            raise OptimizerError(f"damping={damping}; give a number above 0, such as 1000")
         super().__init__(
             params,
             lr=lr,
@@ -139,12 +177,27 @@ class StochasticNewton(SurfaceOptimizer):
         assert self._bound is not None
         bound = self._bound.model
         if self._takes_kfac and not (isinstance(self.metric, KFAC) and self.metric.model is bound):
-            self.metric = KFAC(bound, decay=self.decay)
-            self._attached = []
+            self._measure_by(KFAC(bound, decay=self.decay))
         return self
 
+    def refresh_metric(self, walk: Walk) -> None:
+        """Reads the metric anew, on part of the batch.
+
+        Cost: that of the metric, counted in the record.
+        """
+        walk.retreat()
+        part, share = self._part(walk, METRIC_SAMPLES)
+        with part.leaving_no_trace():
+            self.metric.refresh(part, self.generator(1))
+        walk.gradients_spent += share * self.metric.gradients_per_refresh
+        unit = self.metric.mean
+        shift = max(self.memory["damping"], FLOOR) * unit
+        self.memory.update(refreshed=self.memory["step"], unit=unit, shift=shift)
+
+    # -- one step ---------------------------------------------------------------------------
+
     def _begin(self) -> None:
-        self.memory["damping"] = self.damping
+        self.memory.update(damping=self.damping, unit=1.0, shift=1.0, promised=0.0, loss=inf)
         self.remember("previous", self.remembered("previous"))
 
     def _curvature_of_step(self, objective: Objective) -> Curvature | None:
@@ -156,69 +209,127 @@ class StochasticNewton(SurfaceOptimizer):
         return None
 
     def _is_metric_due(self) -> bool:
-        # The first readings are of few samples and of a network that moves fast.
-        is_young = self.memory["step"] in (1, 3, 7, 13)
-        return is_young or super()._is_metric_due()
+        return self.memory["step"] in YOUNG or super()._is_metric_due()
 
     def _advance(self, walk: Walk) -> Outcome:
         if walk.gradient_norm == 0:
             return Outcome(None, False, "the gradient is zero")
-        damping = self.memory["damping"]
+        if (undone := self._undone(walk)) is not None:
+            return undone
+        self.memory["loss"] = walk.value
         directions = self._directions(walk)
-        images = self._images(walk, directions)
-        white = [self.metric.unwhitened(d) for d in directions]
-        gram = torch.stack([d @ image for d in directions for image in images]).double().cpu()
-        lengths = torch.stack([a @ b for a in white for b in white]).double().cpu()
-        k = len(directions)
-        curved, measured = gram.view(k, k), lengths.view(k, k)
-        curved = (curved + curved.T) / 2
-        slopes = torch.stack([d @ walk.gradient for d in directions]).double().cpu()
-        y = two_direction_step(curved + damping * measured, slopes)
-        step = sum(float(c) * d for c, d in zip(y, directions, strict=True))
-        assert isinstance(step, Tensor)
-        bend = float(y @ (curved + damping * measured) @ y)
-        attempt = walk.attempt(Proposal(step, float(slopes @ y), bend))
-        seen = {"damping": damping, "subspace_size": k, "highest_curvature": float(curved[0, 0])}
+        part, share = self._part(walk, CURVATURE_SAMPLES)
+        seen = self._along(walk, part, share, directions)
+        damping = self.memory["damping"] * self.memory["unit"]
+        lengths = _products(directions, directions)
+        slopes = _products(directions, [walk.gradient])[:, 0]
+        y = two_direction_step(seen.gram + damping * lengths, slopes)
+        direction = sum(float(c) * d for c, d in zip(y, directions, strict=True))
+        assert isinstance(direction, Tensor)
+        walk.judge_by(part, seen.value, share)
+        attempt = self._attempt(walk, part, share, direction, seen, y)
+        outcome = {
+            "damping": damping,
+            "subspace_size": len(directions),
+            "highest_curvature": float(seen.gram[0, 0] / lengths[0, 0]),
+        }
         if not isfinite(attempt.loss):
-            self.memory["damping"] = damping * FACTOR**4
-            self.remember("previous", torch.zeros_like(step))
-            return Outcome(attempt, False, "the loss after the step is not finite", **seen)
-        self.memory["damping"] = _moved(damping, walk.ratio(attempt))
+            self._damp(SETBACK)
+            self.remember("previous", torch.zeros_like(direction))
+            return Outcome(attempt, False, "the loss after the step is not finite", **outcome)
+        predicted = attempt.second - damping * float(attempt.step @ attempt.step) / 2
+        ratio = walk.ratio(attempt, predicted)
+        if ratio < 0.25 or _rise(seen, slopes) > HARM * self.memory["promised"]:
+            self._damp(1 / FACTOR)
+        elif ratio > 0.75:
+            self._damp(FACTOR)
+        self.memory["promised"] = attempt.second
         self.remember("previous", attempt.step)
-        return Outcome(attempt, True, "", **seen)
+        return Outcome(attempt, True, "", **outcome)
+
+    def _undone(self, walk: Walk) -> Outcome | None:
+        """The last step taken back, where a batch it was not made for says that it was ruin."""
+        last, previous = self.memory["loss"], self.remembered("previous")
+        if not walk.value > last + RUIN * abs(last) or not bool(previous.any()):
+            return None
+        attempt = walk.tried(-previous, -float(walk.gradient @ previous), 0.0)
+        if not walk.value - attempt.loss > RUIN * abs(attempt.loss):
+            walk.retreat()
+            return None
+        self._damp(SETBACK)
+        self.remember("previous", torch.zeros_like(previous))
+        reason = "the last step is taken back, which more than doubled the loss of this batch"
+        return Outcome(attempt, True, reason, damping=self.memory["damping"] * self.memory["unit"])
 
     def _directions(self, walk: Walk) -> list[Float[Tensor, " n"]]:
-        newest = -self.metric.whitened(self.metric.whitened(walk.gradient))
+        newest = -self.metric.solved(walk.gradient, self.memory["shift"])
         previous = self.remembered("previous")
         return [newest, previous] if bool(previous.any()) else [newest]
 
-    def _images(
-        self, walk: Walk, directions: list[Float[Tensor, " n"]]
-    ) -> list[Float[Tensor, " n"]]:
-        """C d of each direction, from some samples of every batch."""
+    def _part(self, walk: Walk, most: int) -> tuple[ProblemObjective, float]:
+        """The loss of some samples of every batch, and their share of all."""
         assert isinstance(walk.objective, ProblemObjective)
-        problem = walk.objective.problem
-        some = [_some(batch, self.generator()) for batch in problem.batches]
-        part = ProblemObjective(problem.with_data(some), walk.objective.params, self._sign())
+        whole = walk.objective
+        some = [_some(batch, most, self.generator(2)) for batch in whole.problem.batches]
+        share = sum(map(num_samples, some)) / max(sum(map(num_samples, whole.problem.batches)), 1)
+        part = ProblemObjective(
+            whole.problem.with_data(some), whole.params, self._sign(), is_taped=whole.is_taped
+        )
+        return part, share
+
+    def _along(
+        self,
+        walk: Walk,
+        part: ProblemObjective,
+        share: float,
+        directions: list[Float[Tensor, " n"]],
+    ) -> Along:
+        """The loss of some samples along the directions."""
         with part.leaving_no_trace():
-            product = part.local(GGN).product
-            assert product is not None
-            images = [product(d) for d in directions]
-        share = sum(map(num_samples, some)) / max(problem.num_samples, 1)
-        walk.num_products += len(images)
-        walk.gradients_spent += share * (1 + GGN.cost * len(images))
-        return images
+            seen = part.along(directions)
+        walk.objective.is_taped = part.is_taped
+        walk.num_products += len(directions)
+        walk.gradients_spent += share * (FORWARD + TANGENT * len(directions))
+        return seen
+
+    def _attempt(
+        self,
+        walk: Walk,
+        part: ProblemObjective,
+        share: float,
+        direction: Float[Tensor, " n"],
+        seen: Along,
+        y: Float[Tensor, " k"],
+    ) -> Attempt:
+        """The step tried, with what the model of some samples says of it."""
+        step = walk.rates * direction
+        if isinstance(walk.rates, Tensor):
+            # Rates that differ between groups lead out of the plane that was seen.
+            seen, y = self._along(walk, part, share, [step]), y.new_ones(1)
+        else:
+            y = walk.rates * y
+        return walk.tried(step, float(seen.slopes @ y), float(y @ seen.gram @ y))
+
+    def _damp(self, factor: float) -> None:
+        self.memory["damping"] = min(max(self.memory["damping"] * factor, LEAST), MOST)
 
 
-def _some(batch: Any, generator: torch.Generator) -> Any:
+def _rise(seen: Along, slopes: Float[Tensor, " k"]) -> float:
+    """By how much the last step δ went up on a batch that it was not made for: gᵀδ − ½ δᵀCδ.
+
+    Its own batch cannot tell: few samples go down all the way while the loss of all others rises.
+    """
+    return float(slopes[1] - seen.gram[1, 1] / 2) if len(slopes) > 1 else 0.0
+
+
+def _products(one: list[Float[Tensor, " n"]], other: list[Float[Tensor, " n"]]) -> Tensor:
+    """All scalar products, in float64."""
+    return torch.stack([torch.stack([a @ b for b in other]) for a in one]).double().cpu()
+
+
+def _some(batch: Any, most: int, generator: torch.Generator) -> Any:
     size = num_samples(batch)
-    if size <= CURVATURE_SAMPLES:
+    if size <= most:
         return batch
-    chosen = torch.randperm(size, generator=generator)[:CURVATURE_SAMPLES]
+    chosen = torch.randperm(size, generator=generator)[:most]
     return take(batch, chosen.to(tensors_in(batch)[0].device))
-
-
-def _moved(damping: float, ratio: float) -> float:
-    if ratio > 0.75:
-        return max(damping / FACTOR, 1e-6)
-    return min(damping * FACTOR, 1e6) if ratio < 0.25 else damping

@@ -89,9 +89,11 @@ class Walk:
         self.num_products = 0
         self.gradients_spent = 1.0
         self._is_away = False
+        self._judge, self._share = objective, 1.0
         try:
             local = objective.local(curvature)
             self.value, self.gradient, self._product = local.value, local.gradient, local.product
+            self._before = self.value
             self.gradient_norm = float(torch.linalg.vector_norm(self.gradient))
             refuse_nonfinite(self.value, self.gradient_norm)
             if self.gradient_norm == 0:
@@ -120,6 +122,16 @@ class Walk:
         self.gradients_spent += self.curvature.cost
         return self._product(v)
 
+    def judge_by(self, part: Objective, before: float, share: float) -> None:
+        """Reads the loss where attempts lead on part of the data alone from now on.
+
+        Args:
+            part: the loss of that part.
+            before: its value at θ.
+            share: of all samples, for the count of work.
+        """
+        self._judge, self._before, self._share = part, before, share
+
     def attempt(self, proposal: Proposal) -> Attempt:
         """Moves the parameters to θ + lr ∘ d and reads the loss there.
 
@@ -132,6 +144,21 @@ class Walk:
             bend = 0.0 if self._product is None else float(step @ self.product(step))
         else:
             slope, bend = self.rates * slope, self.rates**2 * bend
+        return self.tried(step, slope, bend, is_escape=proposal.is_escape)
+
+    def tried(
+        self, step: Float[Tensor, " n"], slope: float, bend: float, *, is_escape: bool = False
+    ) -> Attempt:
+        """Moves the parameters to θ + s and reads the loss there.
+
+        Args:
+            step: s (n,), the learning rate in it.
+            slope: gᵀs.
+            bend: sᵀCs.
+            is_escape: of the proposal.
+
+        Cost: a forward pass.
+        """
         end = self.start + step
         self._is_away = True
         self._move(end)
@@ -141,8 +168,8 @@ class Walk:
             -slope,
             -slope - bend / 2,
             loss,
-            self.value - loss,
-            proposal.is_escape,
+            self._before - loss,
+            is_escape,
             is_lost=torch.equal(end, self.start),
         )
 
@@ -165,9 +192,9 @@ class Walk:
         """
         again = self._value()
         tolerance = torch.finfo(self.start.dtype).eps ** 0.5
-        if not abs(again - self.value) <= tolerance * max(abs(again), abs(self.value)):
+        if not abs(again - self._before) <= tolerance * max(abs(again), abs(self._before)):
             raise RandomModelError(
-                f"the loss was {self.value:.6g} and then {again:.6g} at the same parameters; a "
+                f"the loss was {self._before:.6g} and then {again:.6g} at the same parameters; a "
                 f"step compares losses, so hold the batch still while it runs (draw it before the "
                 f"closure, not inside) and switch dropout off (model.eval(), or p=0)"
             )
@@ -175,7 +202,7 @@ class Walk:
     @property
     def noise(self) -> float:
         """How far two losses here may differ by rounding alone."""
-        return 8 * torch.finfo(self.start.dtype).eps * abs(self.value)
+        return 8 * torch.finfo(self.start.dtype).eps * abs(self._before)
 
     def is_noise(self, attempt: Attempt, predicted: float | None = None) -> bool:
         """Whether what an attempt did and what was predicted both drown in rounding.
@@ -206,8 +233,8 @@ class Walk:
         return attempt.actual / predicted if predicted > 0 else -inf
 
     def _value(self) -> float:
-        self.gradients_spent += FORWARD
-        value = self.objective.value()
+        self.gradients_spent += self._share * FORWARD
+        value = self._judge.value()
         return value if isfinite(value) else nan
 
     def _move(self, vector: Float[Tensor, " n"]) -> None:

@@ -14,18 +14,21 @@ class Clock:
 
     Args:
         device: whose queued work belongs to the time; it is waited for before a pause.
+        is_of_processor: whether `seconds` are the processor's, which other work on the machine
+            leaves nearly alone.
     """
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device, *, is_of_processor: bool = False) -> None:
         self._device = device
+        self._is_of_processor = is_of_processor
         self._wall, self._processor = perf_counter(), process_time()
         self._is_paused = False
         self._read = (0.0, 0.0)
 
     @property
     def seconds(self) -> float:
-        """Wall time."""
-        return self._now()[0]
+        """Wall time, unless it is of the processor."""
+        return self._now()[1 if self._is_of_processor else 0]
 
     @property
     def processor_seconds(self) -> float:

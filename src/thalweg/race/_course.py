@@ -52,6 +52,7 @@ class Terms:
         resolution: see `RESOLUTION`.
         max_steps: after which a run ends at the latest; None for the budget alone.
         checkpoints: costs at which a run is read besides, ascending.
+        is_processor_time: whether seconds are the processor's, in the place of wall time.
     """
 
     budget: Budget
@@ -62,6 +63,7 @@ class Terms:
     resolution: float = RESOLUTION
     max_steps: int | None = None
     checkpoints: tuple[float, ...] = ()
+    is_processor_time: bool = False
 
 
 class Course:
@@ -106,7 +108,7 @@ class Course:
             endless = problem.minibatches(terms.batch_size, self._generator)
             self._stream = without_leftover(endless, problem.model)
             self._is_whole = False
-        self._clock = Clock(self.params[0].device)
+        self._clock = self._fresh_clock()
 
     # -- the data of a step -----------------------------------------------------------------
 
@@ -202,8 +204,12 @@ class Course:
 
     def begin(self) -> None:
         """Starts the clock, with the model as it is."""
-        self._clock = Clock(self.params[0].device)
+        self._clock = self._fresh_clock()
         self._read()
+
+    def _fresh_clock(self) -> Clock:
+        device, is_of_processor = self.params[0].device, self.terms.is_processor_time
+        return Clock(device, is_of_processor=is_of_processor)
 
     def steps(self, growth: float = 1.0) -> Iterator[int]:
         """The steps, by number, until the budget is spent. The body takes one step.

@@ -120,7 +120,28 @@ class Tape:
 
         return product
 
+    def along(self, S: Sequence[Tensors]) -> tuple[Tensor, Tensor]:
+        """Sᵀ∇L (k,) and SᵀJᵀ(∇²_z L)JS (k, k) of k directions, by their tangents alone.
+
+        Nothing runs backwards through the network: with t = J s they are z̄ᵀt and tᵀ(∇²_z L)t.
+
+        Args:
+            S: the directions, each one tensor a leaf.
+        """
+        output, network, tail = self._output_slot(), self._network, self._tail
+        z = tail.adjoints[output]
+        with torch.no_grad():
+            tangents = [network.pushed(self._seeded(dict(enumerate(s))))[output] for s in S]
+            curved = [tail.turned(self._seeded({output: t}))[output] for t in tangents]
+            slopes = [self._dot(z, t) for t in tangents]
+            gram = [[self._dot(t, Ct) for Ct in curved] for t in tangents]
+            return torch.stack(slopes), torch.stack([torch.stack(row) for row in gram])
+
     # -- how it is computed -----------------------------------------------------------------
+
+    def _dot(self, one: Tensor | None, other: Tensor | None) -> Tensor:
+        """A scalar product of what slots hold."""
+        return self._one.new_zeros(()) if one is None or other is None else (one * other).sum()
 
     @cached_property
     def _whole(self) -> _Bent:

@@ -45,7 +45,7 @@ OWN: dict[str, Contender] = {
     "stochastic-newton": SurfaceContender(
         "thalweg.optim.StochasticNewton",
         optim.StochasticNewton,
-        grid("damping", (1.0, 0.1, 10.0, 0.01, 100.0, 1e-3), batch_growth=1.003),
+        grid("damping", (1e3, 1e2, 1e4, 10.0, 1e5, 1.0), batch_growth=1.003),
         note="Minibatches grow by 0.3 % a step.",
     ),
     "gradient-descent": _measured(optim.GradientDescent, "GradientDescent"),
