@@ -20,7 +20,8 @@ import torch
 from benchmarks.networks import NETWORKS, build
 from benchmarks.race.tasks import TASKS
 from thalweg import Problem
-from thalweg.optim import ProblemObjective, SaddleFreeNewton, _saddle_free_newton, residual_space
+from thalweg.optim import ProblemObjective, SaddleFreeNewton, _saddle_free_newton
+from thalweg.optim._residual_space import residual_space
 
 
 class Clock:

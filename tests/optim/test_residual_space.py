@@ -13,13 +13,11 @@ from thalweg import Problem, Surface
 from thalweg.optim import (
     ClosureObjective,
     ProblemObjective,
-    ResidualSpace,
     SaddleFreeNewton,
     Walk,
-    has_residuals,
-    residual_space,
-    residual_step,
 )
+from thalweg.optim._residual_space import ResidualSpace, has_residuals, residual_space
+from thalweg.optim._residual_step import residual_step
 from thalweg.problems import stiff_regression
 from thalweg.surface import GGN, HESSIAN
 

@@ -18,13 +18,6 @@ from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjecti
 from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
 from thalweg.optim._record import StepRecord
 from thalweg.optim._recorded_optimizer import RecordedOptimizer
-from thalweg.optim._residual_space import (
-    ResidualSpace,
-    has_residuals,
-    residual_space,
-    residuals_of,
-)
-from thalweg.optim._residual_step import ResidualStep, residual_step
 from thalweg.optim._saddle_free_newton import SaddleFreeNewton, saddle_free_step
 from thalweg.optim._secular import cubic_step, trust_region_step
 from thalweg.optim._stochastic_newton import StochasticNewton, two_direction_step
@@ -58,8 +51,6 @@ __all__ = [
     "ProblemObjective",
     "Proposal",
     "RecordedOptimizer",
-    "ResidualSpace",
-    "ResidualStep",
     "SaddleFreeNewton",
     "Space",
     "SteihaugWay",
@@ -74,16 +65,12 @@ __all__ = [
     "adam_step",
     "cubic_step",
     "gradient_descent_step",
-    "has_residuals",
     "heavy_ball_step",
     "krylov_space",
     "levenberg_marquardt_step",
     "nesterov_step",
     "newton_cg_direction",
     "newton_step",
-    "residual_space",
-    "residual_step",
-    "residuals_of",
     "saddle_free_step",
     "steihaug_way",
     "trust_region_step",
