@@ -304,7 +304,8 @@ class _Heat:
                 runs = tuple(run for run, _ in pairs)
                 trained = pairs[0][1].problem
                 gain = self.gain(remedy, runs, trained, num_compared / share)
-                if not gain.is_proved and (longer := self.longer(remedy, runs)):
+                has_risk = share < 1 and not gain.is_proved
+                if has_risk and (longer := self.longer(remedy, runs)):
                     # Neither has begun to learn, whichever is ahead: they say nothing so far.
                     runs = self.lengthened([trial for _, trial in pairs], runs, longer)
                     gain = self.gain(remedy, runs, trained, num_compared / (1 - share))

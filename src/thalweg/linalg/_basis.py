@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 # Rows of a block: many short vectors go into one product, long ones would only waste memory.
-_MAX_ROWS, _MIN_ROWS, _BLOCK_NUMBERS = 32, 2, 2**18
+_MAX_ROWS, _MIN_ROWS, _BLOCK_NUMBERS = 32, 2, 2**15
 _ENOUGH = 0.7
 
 
