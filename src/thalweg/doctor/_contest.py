@@ -123,7 +123,7 @@ def _held(heat: _Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
             continue
         tried.append(heat.proved(remedy, None, len(direct)))
         if tried[-1].is_proved:
-            proved = heat.rivalled(remedy, tried[-1])
+            proved = heat.rivalled(remedy, tried[-1], len(direct))
             tried = [*proved, *tried[:-1]]
             rest = [r for r in remedies if r.name not in {t.name for t in tried}]
             outcome = f"not tried: {remedy.name} is proved, and takes away what was found"
@@ -367,13 +367,15 @@ class _Heat:
         self.spend(sum(run.cost for run in (*longer, *self.control)) - before)
         return longer
 
-    def rivalled(self, remedy: Remedy, proved: TriedRemedy) -> tuple[TriedRemedy, ...]:
+    def rivalled(
+        self, remedy: Remedy, proved: TriedRemedy, num_compared: int
+    ) -> tuple[TriedRemedy, ...]:
         """A remedy that is proved and its rivals, the best first; as many as there is time for.
 
         They meet the control on the same seeds, in the order given, and each only where the one
-        before it is proved: so each may be tested at the full level (fixed-sequence procedure,
-        Maurer, Hothorn, Lehmacher 1995). What was proved first stays ahead of one that does not
-        end clearly lower.
+        before it is proved: so each may be tested at the level of that one (fixed-sequence
+        procedure, Maurer, Hothorn, Lehmacher 1995). What was proved first stays ahead of one that
+        does not end clearly lower.
         """
         ranked = [proved]
         number = len(proved.runs)
@@ -381,7 +383,7 @@ class _Heat:
         for rival in remedy.rivals:
             if not (self.has_time and self.affords(number)):
                 break
-            tried = self.proved(rival, None, 1, number)
+            tried = self.proved(rival, None, num_compared, number)
             if not tried.is_proved:
                 return (*ranked, tried)
             _, mean = self.levels[rival.name]

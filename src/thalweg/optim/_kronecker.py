@@ -42,13 +42,11 @@ class Root:
 
     def from_left(self, W: Float[Tensor, "g s m"], is_inverse: bool) -> Float[Tensor, "g s m"]:
         """M^{±½} W."""
-        root = self.inverse if is_inverse else self.power
-        return root[..., None] * W if root.ndim == 2 else root @ W
+        return from_left(self.inverse if is_inverse else self.power, W)
 
     def from_right(self, W: Float[Tensor, "g r s"], is_inverse: bool) -> Float[Tensor, "g r s"]:
         """W M^{±½}."""
-        root = self.inverse if is_inverse else self.power
-        return W * root[:, None] if root.ndim == 2 else W @ root
+        return from_right(W, self.inverse if is_inverse else self.power)
 
 
 @dataclass(frozen=True)
@@ -134,8 +132,17 @@ class KroneckerInverse:
         Args:
             W: a weight matrix for each group.
         """
-        W = self.rows[..., None] * W if self.rows.ndim == 2 else self.rows @ W
-        return W * self.columns[:, None] if self.columns.ndim == 2 else W @ self.columns
+        return from_right(from_left(self.rows, W), self.columns)
+
+
+def from_left(M: Tensor, W: Float[Tensor, "g r s"]) -> Float[Tensor, "g r s"]:
+    """M W of (g, r, r), or of its diagonal (g, r)."""
+    return M[..., None] * W if M.ndim == 2 else M @ W
+
+
+def from_right(W: Float[Tensor, "g r s"], M: Tensor) -> Float[Tensor, "g r s"]:
+    """W M of (g, s, s), or of its diagonal (g, s)."""
+    return W * M[:, None] if M.ndim == 2 else W @ M
 
 
 def mean_diagonal(factor: Tensor) -> Float[Tensor, " g"]:
