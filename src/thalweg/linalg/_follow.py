@@ -120,7 +120,7 @@ def follow(
 
 
 def _moved(second: float, former: float | None, theta: float) -> float:
-    """The second eigenvalue, moved on as the largest has moved, where both were and are positive."""
+    """The second eigenvalue, moved on as the largest has, where all are positive."""
     if former is None or not (second > 0 and former > 0 and theta > 0):
         return second
     return second * (theta / former)
