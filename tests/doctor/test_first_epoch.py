@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
-from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.datasets import load_diabetes
 from torch import nn
 
-from networks import adam, clusters, curve, dense, examined, sgd
+from networks import adam, clusters, curve, dense, examined, scaled, seeded, sgd
 from thalweg import Problem
 from thalweg.doctor import Ailment
 from thalweg.doctor._coasting import coasted
@@ -112,24 +111,41 @@ def far_off(target):
     y = (y - y.mean()) / y.std()
     y = 100 * y + 500 if target else y
     return Problem(
-        dense(8, 24, 1), F.mse_loss, (x[80:], y[80:]), test=(x[:80], y[:80]), optimizer=adam(5e-3),
-        batch_size=16, epochs=15,
+        dense(8, 24, 1), F.mse_loss, (x[80:], y[80:]), test=(x[:80], y[:80]), optimizer=adam(5e-4),
+        batch_size=16, epochs=30,
     )  # fmt: skip
 
 
 def test_targets_far_off_are_confirmed_by_the_pace_without_them():
-    """An epoch at that rate learns little either way, but with them it would take 500 of them."""
-    problem = far_off(target=True)
-    ailment, after = first(problem)
+    """The first look learns little either way, but with them it would take a thousand as long."""
+    ailment, after = first(far_off(target=True))
     assert ailment is Ailment.TARGET_SCALE
-    assert after <= -(-problem.num_samples // 16)
+    assert after < 20
     assert first(far_off(target=False)) is None
 
 
-def test_a_loss_that_falls_fast_has_no_rate_that_is_too_small():
-    """It starts far above a blind answer, and the epoch learns less than nothing."""
-    problem = far_off(target=False)
-    nn.init.constant_(problem.model[-1].bias, 4.0)
-    assert first(problem) is None
-    slow = replace(problem, optimizer=partial(torch.optim.Adam, lr=1e-6))
-    assert first(slow)[0] is Ailment.LR_TOO_SMALL
+def large(seed, lr=5e-4):
+    """Weights too large by three at both ends: it starts far above a blind answer, and learns."""
+    x, y = (torch.tensor(t).float() for t in load_diabetes(return_X_y=True))
+    x, y = (x - x.mean(0)) / x.std(0), ((y - y.mean()) / y.std())[:, None]
+    model = seeded(
+        lambda: nn.Sequential(
+            nn.Linear(10, 32), nn.ELU(), nn.Linear(32, 32), nn.ELU(), nn.Linear(32, 1)
+        ),
+        seed,
+    )
+    scaled(model[0], 3.0)
+    scaled(model[-1], 3.0)
+    return Problem(
+        model, F.mse_loss, (x[:330], y[:330]), test=(x[330:], y[330:]), optimizer=adam(lr),
+        batch_size=16, epochs=15,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("seed", [1, 4, 5])
+def test_a_loss_that_falls_fast_has_no_rate_that_is_too_small(seed, monkeypatch):
+    """After an epoch it has learned less than nothing, and a hundred times the rate far more."""
+    assert first(large(seed)) is None
+    assert first(large(seed, lr=1e-6))[0] is Ailment.LR_TOO_SMALL
+    monkeypatch.setattr("thalweg.doctor._readings.Readings.times_left", -1.0)
+    assert first(large(seed))[0] is Ailment.LR_TOO_SMALL

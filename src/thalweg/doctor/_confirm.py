@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import inf, isfinite
+from math import inf, isfinite, nan
 from statistics import fmean
 
 import torch
@@ -106,9 +106,8 @@ class Confirmation:
 
     def _quickens(self, mended: Mended) -> bool:
         """Whether it will get somewhere with the remedy, and will not without."""
-        left = self.readings.times_left
-        own = self.readings.halfway_in
-        return mended.halfway_in <= left < own and own > QUICKENS * mended.halfway_in
+        most = min(self.readings.times_left, self.readings.halfway_in / QUICKENS)
+        return needs_pace(self.readings) and mended.halfway_in <= most
 
 
 @dataclass(frozen=True)
@@ -124,9 +123,15 @@ class Mended:
     halfway_in: float = inf
 
 
+def needs_pace(readings: Readings) -> bool:
+    """Whether the training as it is will not get halfway, so that a remedy's pace may tell."""
+    return readings.halfway_in > readings.times_left
+
+
 def _price(readings: Readings, training: Problem) -> float:
     size = readings.plan.batch_size
-    return (readings.num_seen + 2 * settling(size) / 3) * size / max(training.num_samples, 1)
+    num_forward = settling(size) * (2 if needs_pace(readings) else 1)
+    return (readings.num_seen + num_forward / 3) * size / max(training.num_samples, 1)
 
 
 def mended_by(
@@ -137,7 +142,9 @@ def mended_by(
         mended = remedy.apply(training.copied(), torch.Generator().manual_seed(seed))
         size = mended.batch_size or readings.plan.batch_size
         num_steps = max(1, round(num_steps * readings.plan.batch_size / size))
-        before = fmean(minibatch_losses(mended.in_eval_mode(), size))
+        before = nan
+        if needs_pace(readings):
+            before = fmean(minibatch_losses(mended.in_eval_mode(), size))
         watched = watch(
             mended,
             batch_size=size,
