@@ -25,6 +25,7 @@ UNITS = {
     tracking.QUANTITY: "× plain step",
     tracking.SPARSE: "× plain step",
     memory.QUANTITY: "vectors",
+    memory.BY_HAND: "vectors",
 }
 
 

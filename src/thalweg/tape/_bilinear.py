@@ -28,17 +28,13 @@ class MatrixProduct(Rule):
         self._c = call.args[0].shape if offset and call.is_active(0) else None
         # The transpose of a weight matrix: its adjoint is laid out like the weight itself.
         self._is_flipped = self._B.mT.is_contiguous() and not self._B.is_contiguous()
-        self._At = self._A.mT
         self._anchored: Tensor | None = None
-        self._anchored_t: Tensor | None = None
-        self._num_products = 0
+        self._At: Tensor | None = None
+        self._Yt: Tensor | None = None
         self.is_linear = not (self._has_A and self._has_B)
 
     def push(self, tangents: Tangents) -> Tensor:
         """Ȧ B + A Ḃ + ċ."""
-        self._num_products += 1
-        if self._num_products == 2:
-            self._turn()
         c, A, B = self._named(tangents)
         if A is None and B is None:
             assert c is not None
@@ -55,32 +51,31 @@ class MatrixProduct(Rule):
         return self._listed(
             None if self._c is None else summed_to(adjoint, self._c),
             product(adjoint, self._B.mT) if self._has_A else None,
-            product(self._At, adjoint) if self._has_B else None,
+            product(self._turned_A(), adjoint) if self._has_B else None,
         )
 
     def anchor(self, adjoint: Any) -> None:
-        """Keeps Ȳ."""
-        self._anchored = adjoint
-        self._anchored_t = adjoint.mT
+        """Keeps Ȳ, where a product reads it."""
+        if not self.is_linear:
+            self._anchored = adjoint
 
     def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """The adjoints' derivative, see above."""
         _, A, B = self._named(tangents)
-        anchored = self._anchored if not self.is_linear else None
         left: Tensor | None = None
         if self._has_A:
             left = _plus(None, turned, self._B.mT)
-            left = _plus(left, anchored, None if B is None else B.mT)
+            left = _plus(left, self._anchored, None if B is None else B.mT)
         right = self._right(A, turned) if self._has_B else None
         offset = None if self._c is None or turned is None else summed_to(turned, self._c)
         return self._listed(offset, left, right)
 
     def _right(self, A: Tensor | None, turned: Tensor | None) -> Tensor | None:
         """Aᵀ Ȳ' + Ȧᵀ Ȳ, each where it is there."""
-        first = None if turned is None else product(self._At, turned)
-        if A is None or self._anchored_t is None or self.is_linear:
+        first = None if turned is None else product(self._turned_A(), turned)
+        if A is None or self._anchored is None:
             return first
-        second = product(self._anchored_t, A)  # the transpose
+        second = product(self._turned_anchored(self._anchored), A)  # the transpose
         if first is None:
             return second.mT
         # The sum lies in memory like the weights that it belongs to.
@@ -92,17 +87,24 @@ class MatrixProduct(Rule):
         offset = self._c is None or self._c == self._B.shape[-1:]
         if self._A.ndim != 2 or not offset or any(is_weight is False for is_weight in kinds[::2]):
             return None
-        if kinds[1] or self._anchored is None:
+        if kinds[1] or (self._anchored is None and not self.is_linear):
             return None
-        self._turn()
-        return LinearLayerBlock(self._A, self._B, self._At, self._anchored, self._anchored_t, kinds)
+        Y = self._anchored
+        Yt = None if Y is None else self._turned_anchored(Y)
+        return LinearLayerBlock(self._A, self._B, self._turned_A(), Y, Yt, kinds)
 
-    def _turn(self) -> None:
-        """Lays out what stands on the left in all products of a run; a single one is no run."""
-        if self._has_B:
-            self._At = laid_out(self._At, self._B.shape[-1])
-        if self._anchored_t is not None and not self.is_linear:
-            self._anchored_t = laid_out(self._anchored_t, self._A.shape[-1])
+    # What stands on the left of products is laid out for them at the first one, and kept: that is
+    # the copy which oneDNN would make then, and again for each product after it.
+
+    def _turned_A(self) -> Tensor:
+        if self._At is None:
+            self._At = laid_out(self._A.mT, self._B.shape[-1])
+        return self._At
+
+    def _turned_anchored(self, Y: Tensor) -> Tensor:
+        if self._Yt is None:
+            self._Yt = laid_out(Y.mT, self._A.shape[-1])
+        return self._Yt
 
     def _named(self, tangents: tuple[T, ...]) -> tuple[T | None, T | None, T | None]:
         rest = iter(tangents)
@@ -127,7 +129,7 @@ class LinearLayerBlock(BlockRule):
         A: Tensor,
         W: Tensor,
         At: Tensor,
-        Y: Tensor,
+        Y: Tensor | None,
         Yt: Tensor | None,
         kinds: tuple[bool | None, bool | None, bool | None],
     ) -> None:
@@ -164,9 +166,10 @@ class LinearLayerBlock(BlockRule):
             m, k, p = A.shape
             # Ẇᵀ of all k beside each other: (q, k p).
             wide = W.permute(2, 0, 1).reshape(-1, k * p)
+            assert self._Y is not None
+            assert self._Yt is not None
             bent = product(self._Y, wide).view(m, k, p)
             left = bent if left is None else left.add_(bent)
-            assert self._Yt is not None
             leant = product(self._Yt, A.reshape(m, k * p)).view(-1, k, p).permute(1, 2, 0)
             right = leant if right is None else right.add_(leant)
         offset = turned.sum(0) if self._has_c and turned is not None else None

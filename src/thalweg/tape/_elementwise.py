@@ -49,9 +49,9 @@ class Elementwise(Rule):
         return (self._slope * adjoint,)
 
     def anchor(self, adjoint: Any) -> None:
-        """φ'' ȳ."""
+        """φ'' ȳ, which takes the place of φ''."""
         if self._curve is not None:
-            self._bend = self._curve * adjoint
+            self._bend, self._curve = self._curve * adjoint, None
 
     def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """φ' ȳ' + φ'' ȳ ẋ."""
@@ -126,9 +126,9 @@ class Separable(Rule):
         return (adjoint * self._slope,)
 
     def anchor(self, adjoint: Any) -> None:
-        """ȳ φ''."""
+        """ȳ φ'', which takes the place of φ''."""
         if self._curve is not None:
-            self._bend = adjoint * self._curve
+            self._bend, self._curve = adjoint * self._curve, None
 
     def repull(self, tangents: Tangents, turned: Any) -> Adjoints:
         """ȳ' φ' + ȳ φ'' ẋ."""

@@ -11,6 +11,8 @@ from torch import Tensor
 
 # Below so many multiplications the setting up of an oneDNN product costs more than it saves.
 _LEAST_MULTIPLICATIONS = 2**19
+# A sum of so few products is soon formed: then it decides that MKL adds it in place.
+_FEW_SUMMED = 16
 # A gain that is worth other last digits.
 _WORTHWHILE = 1.25
 
@@ -24,7 +26,7 @@ def add_product(total: Tensor, A: Tensor, B: Tensor) -> Tensor:
     """Total += A B, in place."""
     if A.ndim != 2:
         return total.baddbmm_(A, B)
-    if _suits_onednn(A, B.shape[-1]):
+    if A.shape[1] > _FEW_SUMMED and _suits_onednn(A, B.shape[-1]):
         return total.add_(_by_onednn(A, B))
     return total.addmm_(A, B)
 

@@ -207,6 +207,14 @@ class _Node:
         found = tuple(None if slot is None else slots[slot] for slot in self.outputs)
         return None if all(value is None for value in found) else found
 
+    def take(self, slots: Slots) -> Any:
+        """Reads them for the last time."""
+        found = self.read(slots)
+        for slot in self.outputs:
+            if slot is not None:
+                slots[slot] = None
+        return found
+
     def tangents(self, slots: Slots) -> Tensors:
         """What the slots of its inputs hold."""
         return tuple(slots[slot] for slot in self.inputs)  # type: ignore[misc]
@@ -248,31 +256,40 @@ class _Path:
         return slots
 
     def pulled(self, slots: Slots) -> Slots:
-        """Runs adjoints backwards."""
+        """Runs adjoints backwards, each freed once it was read."""
         for node in reversed(self.nodes):
-            if (adjoint := node.read(slots)) is not None:
+            if (adjoint := node.take(slots)) is not None:
                 node.add(slots, node.rule.pull(adjoint))
         return slots
 
 
 class _Bent:
-    """A path around the adjoints of one point: multiplies by a second derivative."""
+    """A path around the adjoints of one point: multiplies by a second derivative.
+
+    Of the adjoints, only those where the path begins are kept, and what the rules keep of others.
+    """
 
     def __init__(self, path: _Path, adjoints: Slots) -> None:
         self._path = path
+        self._backwards: list[_Node] = []
         for node in reversed(path.nodes):
-            if (adjoint := node.read(adjoints)) is not None:
+            if (adjoint := node.take(adjoints)) is not None:
                 node.rule.anchor(adjoint)
                 node.add(adjoints, node.rule.pull(adjoint))
-        self._backwards = [n for n in reversed(path.nodes) if n.read(adjoints) is not None]
+                self._backwards.append(node)
         self.adjoints = adjoints
 
     def turned(self, tangents: Slots) -> Slots:
-        """The derivative of all adjoints along tangents."""
+        """The derivative of the adjoints where the path begins, along tangents.
+
+        On the way back a tangent or adjoint is freed with the operation that made it: whatever
+        else reads it came before.
+        """
         self._path.pushed(tangents)
         slots: Slots = [None] * len(tangents)
         for node in self._backwards:
-            turned, rule = node.read(slots), node.rule
+            turned, rule = node.take(slots), node.rule
+            node.take(tangents)
             if rule.is_linear:
                 if turned is not None:
                     node.add(slots, rule.pull(turned))
@@ -304,7 +321,8 @@ class _Bent:
                 node.write(tangents, rules[id(node)].push(node.tangents(tangents)))
             slots: Slots = [None] * len(tangents)
             for node in backwards:
-                rule, adjoint = rules[id(node)], node.read(slots)
+                rule, adjoint = rules[id(node)], node.take(slots)
+                node.take(tangents)
                 if not node.rule.is_linear:
                     node.add(slots, rule.repull(node.tangents(tangents), adjoint))
                 elif adjoint is not None:
