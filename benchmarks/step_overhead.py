@@ -46,7 +46,7 @@ class Clock:
 def shares(problem: Problem, steps: int) -> tuple[float, float]:
     """Seconds of all steps, and the share of it that was spent outside of the model."""
     clock = Clock()
-    value, local = ProblemObjective.value, ProblemObjective.local
+    value, local, slope = ProblemObjective.value, ProblemObjective.local, ProblemObjective.slope
     optimizer = SaddleFreeNewton(problem.model.parameters()).bind(problem)
 
     def local_timed(self: ProblemObjective, *args: Any) -> Any:
@@ -57,6 +57,7 @@ def shares(problem: Problem, steps: int) -> tuple[float, float]:
     _saddle_free_newton.residual_space = clock.around(residual_space)
     ProblemObjective.value = clock.around(value)  # type: ignore[method-assign]
     ProblemObjective.local = clock.around(local_timed)  # type: ignore[method-assign]
+    ProblemObjective.slope = clock.around(slope)  # type: ignore[method-assign]
     try:
         optimizer.step()  # the first one warms up
         clock.seconds, start = 0.0, thread_time()
@@ -65,6 +66,7 @@ def shares(problem: Problem, steps: int) -> tuple[float, float]:
         whole = thread_time() - start
     finally:
         ProblemObjective.value, ProblemObjective.local = value, local  # type: ignore[method-assign]
+        ProblemObjective.slope = slope  # type: ignore[method-assign]
         _saddle_free_newton.residual_space = residual_space
     return whole, 1 - clock.seconds / whole
 

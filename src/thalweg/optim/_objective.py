@@ -85,7 +85,7 @@ class Objective(ABC):
         """The loss of a batch with its graph, and what the model returned."""
 
     def read(self, batch: Batch) -> Evaluation:
-        """The same where no derivative follows; the output may come in a wider dtype."""
+        """The same where no second derivative follows; the output may come in a wider dtype."""
         return self.forward(batch)
 
     @abstractmethod
@@ -142,16 +142,48 @@ class Objective(ABC):
         def own() -> tuple[list[float], list[float]]:
             passes = [(self.read(batch), batch) for batch in self.batches]
             self.last = [evaluation for evaluation, _ in passes]
-            if self.versions() != self._versions:
-                raise OptimizerError(
-                    "the batch was written into while the step ran, which compares losses on one "
-                    "batch: let the loader make new tensors instead of filling the old ones, and "
-                    "the model leave its inputs as they are"
-                )
+            self._refuse_written()
             return [self.count(*p) for p in passes], [self.loss_of(*p) for p in passes]
 
         with differentiating(), torch.no_grad(), self.leaving_no_trace():
             return self._total(self.ranks.gather(own))[0]
+
+    def slope(self) -> tuple[float, Float[Tensor, " n"]]:
+        """L as `value` reads it, and ∇L, at the parameters as they are now. Cost: a gradient."""
+        gradients: list[tuple[Tensor, ...]] = []
+
+        def own() -> tuple[list[float], list[float]]:
+            counts, losses = [], []
+            for batch in self.batches:
+                evaluation = self.read(batch)
+                gradients.append(_gradient(evaluation.loss, self.params))
+                counts.append(self.count(evaluation, batch))
+                losses.append(self.loss_of(evaluation, batch))
+            self._refuse_written()
+            return counts, losses
+
+        with differentiating(), explaining(), self.leaving_no_trace():
+            value, _, slope = self._summed(own, gradients)
+        return value, slope
+
+    def _summed(
+        self,
+        own: Callable[[], tuple[list[float], list[float]]],
+        gradients: Sequence[tuple[Tensor, ...]],
+    ) -> tuple[float, tuple[float, ...], Float[Tensor, " n"]]:
+        """L, the factors of this process's batches, and ∇L, once each process has read its own."""
+        value, weights = self._total(self.ranks.gather(own))
+        zero = torch.cat([torch.zeros_like(p).reshape(-1) for p in self.params])
+        slope = self.ranks.sum(lambda: _weighed(weights, gradients, zero), zero)
+        return value, weights, slope
+
+    def _refuse_written(self) -> None:
+        if self.versions() != self._versions:
+            raise OptimizerError(
+                "the batch was written into while the step ran, which compares losses on one "
+                "batch: let the loader make new tensors instead of filling the old ones, and "
+                "the model leave its inputs as they are"
+            )
 
     def local(self, curvature: Curvature | None = None) -> Local:
         """Value, gradient and products. Cost: a gradient, and on a tape the time of one more.
@@ -175,9 +207,7 @@ class Objective(ABC):
             return counts, losses
 
         with differentiating(), explaining():
-            value, weights = self._total(self.ranks.gather(own))
-            zero = torch.cat([torch.zeros_like(p).reshape(-1) for p in self.params])
-            slope = self.ranks.sum(lambda: _weighed(weights, gradients, zero), zero)
+            value, weights, slope = self._summed(own, gradients)
 
         def multiply(v: Tensor) -> Tensor:
             parts = split(v, self.params)
@@ -412,7 +442,8 @@ class ProblemObjective(Objective):
 
         def run(*args: Any, **kwargs: Any) -> Any:
             output = self._model(*args, **kwargs)
-            return _widened(output) if isinstance(output, Tensor) else output
+            is_real = isinstance(output, Tensor) and output.is_floating_point()
+            return output.double() if is_real else output
 
         return self._signed(self.problem.evaluate(run, batch))
 

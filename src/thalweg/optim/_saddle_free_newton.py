@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from math import isfinite, nan, sqrt
+from math import inf, isfinite, nan, sqrt
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from thalweg.optim._objective import Objective, ProblemObjective
 from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
 from thalweg.optim._residual_space import has_residuals, residual_space
 from thalweg.optim._residual_step import residual_step
+from thalweg.optim._secant import secant_corrections
 from thalweg.optim._subspace import Subspace, krylov_space
 from thalweg.optim._tuning import Tuning
 from thalweg.optim._walk import Attempt, Walk
@@ -55,6 +56,9 @@ TRUSTED = 0.25
 """Below this share of the predicted decrease a metric is none."""
 
 MAX_TRIES = 12
+
+MAX_WAIT = 32
+"""Steps without corrections at most, after some that did not pay; twice as many each time."""
 
 MAX_NOISY = 8
 """Steps in a row whose decrease drowns in rounding and that are taken nevertheless."""
@@ -138,8 +142,10 @@ class SaddleFreeNewton(SurfaceOptimizer):
     λ rises by 5 until the loss falls, and falls by 5 where it fell as predicted; each try costs a
     forward pass and no product. A step that does better than predicted is doubled as long as that
     pays. Where a step gains next to nothing and a direction of negative curvature is
-    known, a line search leaves along it. Which curvature (exact Hessian or GGN), which metric
-    (K-FAC or none) and how many directions is found on the way, by progress per cost: `Tuning`.
+    known, a line search leaves along it. Where a step landed, up to 20 corrections lead on by
+    gradients alone, as long as each takes a tenth of the loss: `secant_corrections`. Which
+    curvature (exact Hessian or GGN), which metric (K-FAC or none) and how many directions is found
+    on the way, by progress per cost: `Tuning`.
 
     Of a loss that is a mean of few squares the GGN is seen in all directions at once, from the
     residuals: `residual_step`.
@@ -159,9 +165,10 @@ class SaddleFreeNewton(SurfaceOptimizer):
         NonFiniteError: in `step`, if loss or gradient are not finite where it starts.
         RandomModelError: in `step`, if the loss differs between two calls at one place.
 
-    Cost: a gradient, 3 to 40 products (4 to begin with), and some two forward passes a step; as
-    many vectors of memory as products. From residuals: a gradient, the Jacobian, a factorisation of
-    its kernel, and some four forward passes.
+    Cost: a gradient, 3 to 40 products (4 to begin with), some two forward passes, and up to 40
+    gradients while these pay, a step; a vector of memory for each product, two for each of these
+    gradients. From residuals: a gradient, the Jacobian, a factorisation of its kernel, and some
+    four forward passes.
 
     Not for minibatches, whose noise a Krylov space fits: `StochasticNewton` is.
 
@@ -250,6 +257,8 @@ class SaddleFreeNewton(SurfaceOptimizer):
             share=nan,
             noisy=0,
             is_stale=0,
+            wait=0,
+            pause=0,
         )
         self.remember("previous", self.remembered("previous"))
 
@@ -293,13 +302,16 @@ class SaddleFreeNewton(SurfaceOptimizer):
         best = search.best
         if (escape := self._escaped(walk, space, best)) is not None:
             best = escape
+        elif best is not None:
+            best = self._corrected(walk, space, search)
         following = nan if best is None else search.following
         self.memory["dampings"][way] = following
         largest = float(space.values.abs().max())
         self.memory["share"] = following / largest if largest else nan
-        self.memory["is_stale"] = int(best is None or walk.ratio(best) < 0.1)
+        ratio = -inf if search.best is None else walk.ratio(search.best)
+        self.memory["is_stale"] = int(ratio < 0.1)
         after = walk.value if best is None else best.loss
-        is_sound = best is not None and (walk.ratio(best) > TRUSTED or not self._view.is_measured)
+        is_sound = best is not None and (ratio > TRUSTED or not self._view.is_measured)
         self._tuning.learn(walk.value, after, walk.gradients_spent, is_sound=is_sound)
         if best is None:
             self.remember("previous", torch.zeros_like(walk.start))
@@ -420,6 +432,22 @@ class SaddleFreeNewton(SurfaceOptimizer):
             if not pays:
                 break
         return best
+
+    def _corrected(self, walk: Walk, space: Subspace, search: Search) -> Attempt:
+        """The step with what `secant_corrections` add, which are left off for a while if little."""
+        assert search.best is not None
+        memory, best = self.memory, search.best
+        # A rate is the user's word on the length; where all directions are known λ is the method's.
+        is_free = self._is_uniform() and space.size < len(walk.start)
+        if not is_free or walk.is_noise(best) or not best.actual > 0:
+            return best
+        if memory["pause"] > 0:
+            memory["pause"] -= 1
+            return best
+        found = secant_corrections(walk, space, best, search.damping)
+        memory["wait"] = 0 if found.is_worth else min(max(1, 2 * memory["wait"]), MAX_WAIT)
+        memory["pause"] = memory["wait"]
+        return found.attempt
 
     def _is_accepted(self, walk: Walk, attempt: Attempt) -> bool:
         if not isfinite(attempt.loss) or attempt.is_lost:

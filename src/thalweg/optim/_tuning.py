@@ -101,7 +101,7 @@ class Tuning:
         """
         state = self._state
         state["steps"] += 1
-        state["gain"] += _progress(before, after)
+        state["gain"] += progress(before, after)
         state["cost"] += cost
         rate = state["gain"] / state["cost"] if is_sound else -inf
         others = [w["rate"] for k, w in self._ways.items() if k != str(self.way)]
@@ -145,7 +145,17 @@ class Tuning:
         return UNTRIED if isnan(rate) else rate
 
 
-def _progress(before: float, after: float) -> float:
+def progress(before: float, after: float) -> float:
+    """By how much the logarithm of a loss fell; of one that may be negative, by what share of it.
+
+    Args:
+        before: the loss.
+        after: the same later.
+
+    Example:
+        >>> progress(1.0, 0.5), progress(-1.0, -1.5)
+        (0.6931471805599453, 0.5)
+    """
     if before > 0 and after > 0:
         return log(before / after)
     return (before - after) / abs(before) if before else float(before - after > 0)

@@ -163,15 +163,43 @@ class Walk:
         self._is_away = True
         self._move(end)
         loss = self._value()
-        return Attempt(
-            step,
-            -slope,
-            -slope - bend / 2,
-            loss,
-            self._before - loss,
-            is_escape,
-            is_lost=torch.equal(end, self.start),
-        )
+        is_lost = torch.equal(end, self.start)
+        return self.known(step, loss, slope, bend, is_escape=is_escape, is_lost=is_lost)
+
+    def known(
+        self,
+        step: Float[Tensor, " n"],
+        loss: float,
+        slope: float,
+        bend: float,
+        *,
+        is_escape: bool = False,
+        is_lost: bool = False,
+    ) -> Attempt:
+        """The attempt at a place whose loss is known already.
+
+        Args:
+            step: s (n,).
+            loss: L(θ + s).
+            slope: gᵀs.
+            bend: sᵀCs.
+            is_escape: of the attempt.
+            is_lost: of the attempt.
+        """
+        actual = self._before - loss
+        return Attempt(step, -slope, -slope - bend / 2, loss, actual, is_escape, is_lost)
+
+    def sloped(self, step: Float[Tensor, " n"]) -> tuple[float, Float[Tensor, " n"]]:
+        """Moves the parameters to θ + s and reads loss and gradient there. Cost: a gradient.
+
+        Args:
+            step: s (n,).
+        """
+        self._is_away = True
+        self._move(self.start + step)
+        self.gradients_spent += 1.0
+        value, gradient = self.objective.slope()
+        return value if isfinite(value) else nan, gradient
 
     def settle(self, attempt: Attempt) -> None:
         """Moves the parameters to where an attempt was. Cost: nothing."""
