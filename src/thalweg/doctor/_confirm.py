@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from math import isfinite
+from dataclasses import dataclass
+from math import inf, isfinite, nan
+from statistics import fmean
 
 import torch
 
@@ -10,13 +12,19 @@ from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg.doctor._constant import best_constant
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._readings import Readings
-from thalweg.doctor._watch import attained, settled, settling, watch
+from thalweg.doctor._levels import HALF
+from thalweg.doctor._readings import Readings, times_to
+from thalweg.doctor._watch import attained, minibatch_losses, settled, settling, watch
+from thalweg.doctor.findings._settings import is_carried_off
 from thalweg.doctor.remedies import ANSWERS, Remedy
 
 MENDS = 0.15
 """The remedy learns this share of the attainable more in the very steps that were watched, and
 twice as much at least."""
+
+QUICKENS = 5.0
+"""Or at its pace it gets halfway within the training, and the training as it is would take so many
+times as long and does not."""
 
 NUM_SUSPECTS, NUM_REMEDIES = 2, 2
 """Findings that are confirmed, and remedies of each that are tried for it, at most."""
@@ -44,7 +52,7 @@ FAR_PAST = 2.0
 """Times past its rule, from which on such a finding explains why nothing is learned."""
 
 
-class Suspicion:
+class Confirmation:
     """Confirms what an epoch makes one suspect: its remedy mends it in the steps that were watched.
 
     One seed, the data order and the steps of the watched training. A training that broke off
@@ -73,6 +81,8 @@ class Suspicion:
         self.explains |= finding.ailment in IN_THE_RECIPE and is_far
         if self.readings.watched.failure or finding.ailment in BY_THEMSELVES:
             return True
+        if finding.ailment is Ailment.MOMENTUM and is_carried_off(self.readings):
+            return True
         self._num_suspects += 1
         if self._num_suspects > NUM_SUSPECTS:
             return False
@@ -84,27 +94,57 @@ class Suspicion:
                 return False
             self.spent += price
             steps = self.readings.num_seen
-            learned = learned_with(remedy, self.readings, self.training, self.seed, steps)
+            mended = mended_by(remedy, self.readings, self.training, self.seed, steps)
             own = max(self.readings.learned, 0.0)
-            if learned - own > MENDS and learned > 2 * own:
+            if mended.learned - own > MENDS and mended.learned > 2 * own:
+                self.remedy = remedy
+                return True
+            if self._quickens(mended):
                 self.remedy = remedy
                 return True
         return False
 
+    def _quickens(self, mended: Mended) -> bool:
+        """Whether it will get somewhere with the remedy, and will not without."""
+        most = min(self.readings.times_left, self.readings.halfway_in / QUICKENS)
+        return needs_pace(self.readings) and mended.halfway_in <= most
+
+
+@dataclass(frozen=True)
+class Mended:
+    """The watched steps with a remedy.
+
+    Args:
+        learned: share of the attainable.
+        halfway_in: times as many steps that it takes from there to half of it, at that pace.
+    """
+
+    learned: float
+    halfway_in: float = inf
+
+
+def needs_pace(readings: Readings) -> bool:
+    """Whether the training as it is will not get halfway, so that a remedy's pace may tell."""
+    return readings.halfway_in > readings.times_left
+
 
 def _price(readings: Readings, training: Problem) -> float:
     size = readings.plan.batch_size
-    return (readings.num_seen + settling(size) / 3) * size / max(training.num_samples, 1)
+    num_forward = settling(size) * (2 if needs_pace(readings) else 1)
+    return (readings.num_seen + num_forward / 3) * size / max(training.num_samples, 1)
 
 
-def learned_with(
+def mended_by(
     remedy: Remedy, readings: Readings, training: Problem, seed: int, num_steps: int
-) -> float:
-    """The share of the attainable that is learned in so many steps' samples with a remedy."""
+) -> Mended:
+    """What so many steps' samples do with a remedy."""
     try:
         mended = remedy.apply(training.copied(), torch.Generator().manual_seed(seed))
         size = mended.batch_size or readings.plan.batch_size
         num_steps = max(1, round(num_steps * readings.plan.batch_size / size))
+        before = nan
+        if needs_pace(readings):
+            before = fmean(minibatch_losses(mended.in_eval_mode(), size))
         watched = watch(
             mended,
             batch_size=size,
@@ -119,9 +159,13 @@ def learned_with(
         above = readings.start if above is None else above
         reach = readings.levels.explained * (above - floor)
         if watched.failure or not reach > 0:
-            return 0.0
-        learned = (above - attained(watched, settled(watched, size))) / reach
+            return Mended(0.0)
+        after = settled(watched, size)
+        learned = (above - attained(watched, after)) / reach
     except (ThalwegError, RuntimeError, ValueError, KeyError, AttributeError, TypeError):
         # A remedy rebuilds somebody's network by rule, which may not fit.
-        return 0.0
-    return learned if isfinite(learned) else 0.0
+        return Mended(0.0)
+    if not isfinite(learned):
+        return Mended(0.0)
+    half = above - HALF * reach
+    return Mended(learned, times_to(half, before, after))

@@ -21,7 +21,7 @@ from thalweg._score import constant_loss, shuffled_loss
 from thalweg._training import parameters_of, split
 from thalweg.doctor._card import card_of
 from thalweg.doctor._changed_data import is_finite, with_rows
-from thalweg.doctor._confirm import Suspicion
+from thalweg.doctor._confirm import Confirmation
 from thalweg.doctor._contest import LOOKS, NUM_FINALISTS, contest
 from thalweg.doctor._control import Control
 from thalweg.doctor._examination import Examination, TriedRemedy
@@ -286,13 +286,13 @@ def _watched(
         if observed is not None:
             early = replace(readings, observed=observed)
             most = inf if budget.is_seconds else CONFIRMED * budget.amount
-            suspicion = Suspicion(early, case.training, case.seed, most)
-            findings = suspected(early, suspicion.confirms)
+            confirmation = Confirmation(early, case.training, case.seed, most)
+            findings = suspected(early, confirmation.confirms)
             gradients.append(fraction * (observed.watched.num_steps - begun + early.probe.cost))
-            gradients.append(suspicion.spent + early.cost)
+            gradients.append(confirmation.spent + early.cost)
             if findings is not None:
-                return early, findings, suspicion.remedy
-            begun, is_explained = observed.watched.num_steps, suspicion.explains
+                return early, findings, confirmation.remedy
+            begun, is_explained = observed.watched.num_steps, confirmation.explains
     with ledger.measuring("one training, watched", 0.15) as gradients:
         observed = watching.whole(is_explained)
         forward = settling(watching.size) / 3

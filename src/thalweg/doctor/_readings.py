@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from math import inf, isfinite, log, nan
-from statistics import stdev
+from statistics import fmean, stdev
 
 import torch
 from scipy.stats import linregress
@@ -15,6 +15,7 @@ from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._score import Score
 from thalweg.curvature import CriticalPoint
+from thalweg.doctor._coasting import coasted
 from thalweg.doctor._dropping import dropped_in_evaluation
 from thalweg.doctor._head import Head
 from thalweg.doctor._levels import EARLY, HALF, HELPFUL, MOST, Levels
@@ -116,17 +117,39 @@ class Readings:
         return dropped_in_evaluation(self.problem)
 
     @cached_property
+    def _losses_before(self) -> tuple[float, ...]:
+        """Of some minibatches, in evaluation mode, before any training; empty if they have none."""
+        try:
+            problem = self.watched.problem.with_model(self.problem.model).in_eval_mode()
+            return tuple(minibatch_losses(problem, self.plan.batch_size))
+        except ThalwegError:
+            return ()
+
+    @property
     def spread(self) -> float:
         """Standard deviation of a minibatch's loss by which samples it holds, before any training.
 
         Cost: a forward pass of 20 minibatches, or of so many as hold 512 samples.
         """
-        try:
-            problem = self.problem.in_eval_mode()
-            losses = minibatch_losses(problem, self.plan.batch_size)
-        except ThalwegError:
-            return 0.0
-        return stdev(losses) if all(map(isfinite, losses)) else 0.0
+        losses = self._losses_before
+        return stdev(losses) if all(map(isfinite, losses)) and len(losses) > 1 else 0.0
+
+    @property
+    def halfway_in(self) -> float:
+        """Times as many steps as were watched, from there to half of the attainable, at that pace.
+
+        Both ends of it are read on the same minibatches, in evaluation mode, so that it is not lost
+        in their noise. 0 where it is there, inf where it gets no closer or that is not known. Cost:
+        that of `spread`.
+        """
+        losses = self._losses_before
+        before = fmean(losses) if losses else nan
+        return times_to(self.levels.at(HALF, self.start), before, self.settled)
+
+    @property
+    def times_left(self) -> float:
+        """Times as many steps as were watched that the training still has."""
+        return self.total_steps / max(self.num_seen, 1) - 1
 
     @property
     def end(self) -> float:
@@ -189,9 +212,8 @@ class Readings:
         after = 1.0 if "signal_after" in vars(self) else 0.0
         read = min(1.0, READ_IN_TIME / self.problem.num_samples)
         size = self.plan.batch_size
-        forward = (
-            settling(size) * size / self.problem.num_samples / 3 if "spread" in vars(self) else 0
-        )
+        num_forward = ("_losses_before" in vars(self)) + ("coasted" in vars(self))
+        forward = num_forward * settling(size) * size / self.problem.num_samples / 3
         return after + forward + (2 * read if vars(self).get("in_time") else 0.0)
 
     @cached_property
@@ -271,6 +293,15 @@ class Readings:
         return self.watched.end <= self.levels.at(EARLY if self.is_early else MOST, self.start)
 
     @cached_property
+    def coasted(self) -> float | None:
+        """The loss where momentum alone carries it in the steps that are left; None without any.
+
+        Cost: a forward pass of 20 minibatches, or of so many as hold 512 samples.
+        """
+        left = max(self.total_steps - self.num_seen, 0)
+        return coasted(self.watched, left, self.plan.batch_size)
+
+    @cached_property
     def slower(self) -> float:
         """Share of the attainable that a tenth of the learning rate gains, or less if need be."""
         gain = self.gain(0.1)
@@ -325,6 +356,14 @@ class Readings:
             return 0.0
         # A training that is worse than a blind answer is no further from it than its start was.
         return (min(own, max(above, self.start)) - other) / reach
+
+
+def times_to(level: float, before: float, after: float) -> float:
+    """How often the loss must fall as it fell until it is at a level; inf where it never is."""
+    if after <= level:
+        return 0.0
+    # Comparisons with nan are false.
+    return (after - level) / (before - after) if isfinite(after) and before > after else inf
 
 
 READ_IN_TIME = 128

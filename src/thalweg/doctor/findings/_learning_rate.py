@@ -31,7 +31,7 @@ GAINS_EARLY = 0.3
 
 MOVES = 0.5
 """After an epoch, a rate is too small only if the whole training will move the parameters by less
-than this share of their size, however straight they go."""
+than this share of their size, however straight they go, and at this pace will not get halfway."""
 
 RESTS, GAINS_AT_REST = 0.02, 0.05
 """Where it will move them by so little, any learning at another rate tells enough."""
@@ -147,7 +147,10 @@ def lr_too_small(readings: Readings) -> Finding | None:
         return None
     least = GAINS_EARLY if readings.moves > RESTS else GAINS_AT_REST
     if readings.is_early and (
-        _overshoots(readings, OVERSHOOT) or readings.moves > MOVES or readings.faster < least
+        _overshoots(readings, OVERSHOOT)
+        or readings.moves > MOVES
+        or readings.halfway_in <= readings.times_left
+        or readings.faster < least
     ):
         return None
     stability = _stability(readings)

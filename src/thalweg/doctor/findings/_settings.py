@@ -13,33 +13,79 @@ HEAVY = 0.98
 HORIZON = 0.1
 """Share of all steps that the average may run over."""
 
+LONG = 2.0
+"""Times past that, what momentum would do by itself is looked at after an epoch."""
+
+CARRIED_OFF = 40.0
+"""It carries the training off where the loss without any further gradient would be so many times
+that of a blind answer and of the start."""
+
 OUTWEIGHED = 10.0
 """ε decides the step if it is this many times √v̂ in the median entry."""
 
 
 def momentum(readings: Readings) -> Finding | None:
     """The average over past gradients is longer than what the training can wait for."""
-    group = readings.optimizer.param_groups[0]
-    beta = float(group["betas"][0]) if "betas" in group else float(group.get("momentum", 0) or 0)
-    horizon = 1 / max(1 - beta, 1e-9)
-    past = horizon / (HORIZON * readings.total_steps)
+    beta = _heaviest(readings)
+    horizon, past = 1 / max(1 - beta, 1e-9), _past(readings)
     # Without Adam's correction the step grows for so long: that it has learned by now is no sign.
-    grows_to_the_end = "momentum" in group and horizon > readings.total_steps
-    if beta < HEAVY or past < 1 or (readings.trains_well and not grows_to_the_end):
+    is_plain = "momentum" in readings.optimizer.param_groups[0]
+    grows_to_the_end = is_plain and horizon > readings.total_steps
+    if beta < HEAVY or past < 1:
         return None
+    is_off = is_carried_off(readings)
+    if readings.trains_well and not (grows_to_the_end or is_off):
+        return None
+    evidence = {
+        "momentum": beta,
+        "steps that it averages over": horizon,
+        "steps of the training": float(readings.total_steps),
+        "training loss at the end": readings.end,
+    }
+    carried = ""
+    if is_off and readings.coasted is not None:
+        evidence["loss if no gradient came any more"] = readings.coasted
+        carried = (
+            f" By step {readings.num_seen} it has gathered so much that it alone would carry the "
+            f"loss to {readings.coasted:.3g}."
+        )
     return Finding(
         Ailment.MOMENTUM,
         f"The momentum {beta:g} is too high: it averages over {horizon:.3g} steps of a training of "
-        f"{readings.total_steps}, so that the walk overshoots and swings back. Use 0.9.",
+        f"{readings.total_steps}, so that the walk overshoots and swings back.{carried} Use 0.9.",
         (),
-        {"momentum": beta, "steps that it averages over": horizon,
-         "steps of the training": float(readings.total_steps),
-         "training loss at the end": readings.end},
+        evidence,
         f"momentum (β₁ of Adam) is {HEAVY:g} or more and 1/(1 − β) above {HORIZON:.0%} of the "
-        f"steps of the training, and {NOT_WELL}; or SGD's average is longer than the training",
+        f"steps of the training, and {NOT_WELL}; or SGD's average is longer than the training; or "
+        f"1/(1 − β) is above {LONG * HORIZON:.0%} of the steps, and after an epoch momentum alone, "
+        f"without any further gradient, would carry the loss to more than {CARRIED_OFF:g} times "
+        f"that of a blind answer and of the start",
         past,
         readings.num_seen,
-    )  # fmt: skip
+    )
+
+
+def is_carried_off(readings: Readings) -> bool:
+    """Whether what an epoch has gathered would by itself throw the training far off.
+
+    It takes 1/(1 − β) steps to brake. Gradients must undo all of that, and overshoot in turn.
+    """
+    if not readings.is_early or _heaviest(readings) < HEAVY or _past(readings) < LONG:
+        return False
+    blind = readings.start if readings.blind_loss is None else readings.blind_loss
+    far = CARRIED_OFF * max(blind, readings.start)
+    return far > 0 and readings.coasted is not None and readings.coasted > far
+
+
+def _heaviest(readings: Readings) -> float:
+    """β of momentum, β₁ of Adam; 0 without."""
+    group = readings.optimizer.param_groups[0]
+    return float(group["betas"][0]) if "betas" in group else float(group.get("momentum", 0) or 0)
+
+
+def _past(readings: Readings) -> float:
+    """How many times 1/(1 − β) is past the share of the steps that it may run over."""
+    return 1 / max(1 - _heaviest(readings), 1e-9) / (HORIZON * readings.total_steps)
 
 
 def epsilon(readings: Readings) -> Finding | None:
