@@ -19,7 +19,7 @@ from thalweg._problem import Evaluation, Problem
 from thalweg._ranks import ALONE, Alone
 from thalweg._reading import differentiating, multiplying, unwrapped
 from thalweg.surface import GGN, BatchProduct, Curvature, output_of
-from thalweg.tape import Tape
+from thalweg.tape import FastLinear, Tape
 
 
 @dataclass(frozen=True)
@@ -286,8 +286,9 @@ class Objective(ABC):
     ) -> tuple[Evaluation, tuple[Tensor, ...], BatchProduct]:
         """A batch with its gradient and its product: on a tape, or on a retained graph."""
         if curvature is None:
-            evaluation = self.forward(batch)
-            return evaluation, _gradient(evaluation.loss, self.params), _refused
+            with FastLinear():  # around the backward pass too, where checkpoints run again
+                evaluation = self.forward(batch)
+                return evaluation, _gradient(evaluation.loss, self.params), _refused
         if self.is_taped and curvature.by_tape is not None:
             back = self.way_back()
             try:

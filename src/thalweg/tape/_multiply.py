@@ -19,14 +19,14 @@ _WORTHWHILE = 1.25
 
 def product(A: Tensor, B: Tensor) -> Tensor:
     """A B, for matrices or stacks of them."""
-    return _by_onednn(A, B) if _suits_onednn(A, B.shape[-1]) else A @ B
+    return _by_onednn(A, B) if is_faster_by_onednn(A, B.shape[-1]) else A @ B
 
 
 def add_product(total: Tensor, A: Tensor, B: Tensor) -> Tensor:
     """Total += A B, in place."""
     if A.ndim != 2:
         return total.baddbmm_(A, B)
-    if A.shape[1] > _FEW_SUMMED and _suits_onednn(A, B.shape[-1]):
+    if A.shape[1] > _FEW_SUMMED and is_faster_by_onednn(A, B.shape[-1]):
         return total.add_(_by_onednn(A, B))
     return total.addmm_(A, B)
 
@@ -36,7 +36,7 @@ def laid_out(A: Tensor, num_columns: int) -> Tensor:
 
     oneDNN copies a transposed left factor each time; MKL does not mind.
     """
-    return A.contiguous() if _suits_onednn(A, num_columns) else A
+    return A.contiguous() if is_faster_by_onednn(A, num_columns) else A
 
 
 def library_of(like: Tensor) -> str:
@@ -85,7 +85,8 @@ def has_onednn() -> bool:
     return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-def _suits_onednn(A: Tensor, num_columns: int) -> bool:
+def is_faster_by_onednn(A: Tensor, num_columns: int) -> bool:
+    """Whether A times a matrix of so many columns is faster by oneDNN."""
     return (
         A.ndim == 2
         and A.dtype == torch.float32
