@@ -405,14 +405,14 @@ def test_of_a_large_batch_only_a_part_is_looked_at_twice():
 
 
 def test_minibatches_of_a_linear_regression_are_fitted_in_a_few_steps():
-    """From a damping of the size of the curvature; from the first one λ has to fall."""
+    """From a damping of the size of the curvature, and from the first one, which has to fall."""
     x = draw(256, 6)
     target = x @ draw(6, 2, seed=1)
-    for damping, steps in ((1.0, 24), (1000.0, 80)):
+    for settings in ({"damping": 1.0}, {}):
         model = nn.Linear(6, 2).double()
-        opt = StochasticNewton(model.parameters(), damping=damping)
+        opt = StochasticNewton(model.parameters(), **settings)
         generator = torch.Generator().manual_seed(0)
-        for _ in range(steps):
+        for _ in range(24):
             rows = torch.randperm(256, generator=generator)[:64]
             opt.bind(model, F.mse_loss, (x[rows], target[rows])).step()
         assert float(F.mse_loss(model(x), target).detach()) < 1e-6

@@ -32,6 +32,15 @@ YOUNG = (1, 2, 4, 7, 11)
 FACTOR = 0.85
 """By which λ falls where the ratio is above ¾; it rises by as much where it is below ¼."""
 
+TRUSTED = 0.003
+"""Where the decrease is so close to what gᵀs + ½ sᵀCs predicts, λ falls by |ratio − 1| / 0.003.
+
+Far from a minimum only steps that are too short to matter are predicted so well.
+"""
+
+FASTEST = 1 / 3
+"""By which it falls at most."""
+
 SETBACK = FACTOR**-6
 """By which λ rises where the loss is not finite."""
 
@@ -92,10 +101,11 @@ class StochasticNewton(SurfaceOptimizer):
     alone. The GGN has no negative curvature to be drawn to, and α and μ stand in for a learning
     rate and a momentum, which nobody has to set. λ starts high, since far from a minimum small
     directions of the metric are noise, and moves by the ratio of actual to predicted decrease on
-    those samples; γ² = max(λ, 0.003 c̄) with c̄ the mean curvature. Since small batches go down
-    whatever becomes of all others, λ rises as well where gᵀδ − ½δᵀCδ of the next batch says that
-    the step before did more harm than it had promised good. A step after which the loss is not
-    finite, or that more than doubled the loss of the next batch, is taken back.
+    those samples, faster where the model is exact; γ² = max(λ, 0.003 c̄) with c̄ the mean
+    curvature. Since small batches go down whatever becomes of all others, λ rises as well where
+    gᵀδ − ½δᵀCδ of the next batch says that the step before did more harm than it had promised
+    good. A step after which the loss is not finite, or that more than doubled the loss of the next
+    batch, is taken back.
 
     Args:
         params: parameters, or groups of them with an `lr` of their own.
@@ -243,7 +253,7 @@ class StochasticNewton(SurfaceOptimizer):
         if ratio < 0.25 or _rise(seen, slopes) > HARM * self.memory["promised"]:
             self._damp(1 / FACTOR)
         elif ratio > 0.75:
-            self._damp(FACTOR)
+            self._damp(min(max(abs(attempt.ratio - 1) / TRUSTED, FASTEST), FACTOR))
         self.memory["promised"] = attempt.second
         self.remember("previous", attempt.step)
         return Outcome(attempt, True, "", **outcome)
