@@ -72,7 +72,7 @@ class Confirmation:
         self.spent = 0.0
         self.remedy: Remedy | None = None
         self.explains = False
-        self._num_suspects = 0
+        self.unconfirmed: list[Finding] = []
 
     def confirms(self, finding: Finding) -> bool:
         """Whether it is confirmed; its remedy is kept, where it was one that did so."""
@@ -83,8 +83,14 @@ class Confirmation:
             return True
         if finding.ailment is Ailment.MOMENTUM and is_carried_off(self.readings):
             return True
-        self._num_suspects += 1
-        if self._num_suspects > NUM_SUSPECTS:
+        if self._is_mended(finding):
+            return True
+        self.unconfirmed.append(finding)
+        return False
+
+    def _is_mended(self, finding: Finding) -> bool:
+        """Whether a remedy of it mends the training in the steps that were watched."""
+        if len(self.unconfirmed) >= NUM_SUSPECTS:
             return False
         proposed = [proposal(self.readings) for proposal in ANSWERS[finding.ailment]]
         remedies = [each for each in proposed if isinstance(each, Remedy)]

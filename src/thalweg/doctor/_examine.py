@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from math import inf, nan
@@ -36,6 +36,7 @@ from thalweg.doctor._planning import (
     shortened,
 )
 from thalweg.doctor._readings import Readings
+from thalweg.doctor._suspicion import settled_with, suspicions_of
 from thalweg.doctor._trial import Plan, made_optimizer
 from thalweg.doctor._watch import settling
 from thalweg.doctor.findings import find, suspected
@@ -157,7 +158,7 @@ def examine(
     findings: tuple[Finding, ...] | None = None
     suspect: Remedy | None = None
     if not is_certain:
-        readings, findings, suspect = _watched(case, readings, watching)
+        readings, findings, suspect = _watched(case, readings, watching, partial(_tell, ledger))
     if surface is not None:
         readings = replace(readings, card=card_of(surface, made, seed, ledger))
     findings = _judged(case, readings, findings)
@@ -170,6 +171,7 @@ def examine(
     readings, tried = _tried(case, readings, remedies, plan, shows_late)
     if tried and remedies[0].is_direct:
         findings, tried = _looked_again(case, readings, findings, remedies[0], tried)
+    findings, suspicions = settled_with(findings, ledger.suspicions)
     ledger.progress("done", 1.0)
     examination = Examination(
         title=problem.name or type(problem.model).__name__,
@@ -177,6 +179,7 @@ def examine(
         num_samples=problem.num_samples,
         loss=readings.passed.value,
         findings=findings,
+        suspicions=suspicions,
         remedies=tried,
         control=readings.control,
         signal=readings.signal,
@@ -273,11 +276,15 @@ def _passed(case: _Case, readable: Problem, readings: Readings) -> Readings:
 
 
 def _watched(
-    case: _Case, readings: Readings, watching: Watching
+    case: _Case,
+    readings: Readings,
+    watching: Watching,
+    tell: Callable[[Readings, Sequence[Finding]], None] = lambda early, unconfirmed: None,
 ) -> tuple[Readings, tuple[Finding, ...] | None, Remedy | None]:
     """What the watched training showed; findings and remedy that its first epoch confirmed, if any.
 
     Where something was confirmed its fate is sealed, and the training is not watched to the end.
+    Otherwise what an epoch makes one suspect is told before it goes on.
     """
     ledger, budget = case.ledger, case.ledger.budget
     begun, fraction, is_explained = readings.watched.num_steps, watching.fraction, False
@@ -292,12 +299,19 @@ def _watched(
             gradients.append(confirmation.spent + early.cost)
             if findings is not None:
                 return early, findings, confirmation.remedy
+            tell(early, confirmation.unconfirmed)
             begun, is_explained = observed.watched.num_steps, confirmation.explains
     with ledger.measuring("one training, watched", 0.15) as gradients:
         observed = watching.whole(is_explained)
         forward = settling(watching.size) / 3
         gradients.append(fraction * (observed.watched.num_steps - begun + forward))
     return replace(readings, observed=observed), None, None
+
+
+def _tell(ledger: Ledger, early: Readings, unconfirmed: Sequence[Finding]) -> None:
+    """Names what an epoch makes one suspect."""
+    for suspicion in suspicions_of(early, unconfirmed):
+        ledger.suspect(suspicion, 0.13)
 
 
 def _judged(

@@ -56,9 +56,7 @@ class Levels:
     attainable: Attainable | None
 
     def at(self, share: float, start: float) -> float:
-        """The loss at which that share of the attainable is learned, from the start if not "
-        "known.
-        """
+        """The loss at which that share of the attainable is learned; of the start if not known."""
         above = start if self.blind is None else self.blind
         return above - share * self.explained * max(above - self.floor, 0.0)
 
