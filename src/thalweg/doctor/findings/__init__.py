@@ -12,7 +12,12 @@ from thalweg.doctor.findings._conditioning import ill_conditioned
 from thalweg.doctor.findings._data import data_not_finite
 from thalweg.doctor.findings._gradients import exploding, vanishing
 from thalweg.doctor.findings._held_out import unlike_held_out
-from thalweg.doctor.findings._inputs import constant_features, input_scale, outliers
+from thalweg.doctor.findings._inputs import (
+    arrive_large,
+    constant_features,
+    input_scale,
+    outliers,
+)
 from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large, lr_too_small
 from thalweg.doctor.findings._modes import batch_of_one, too_much_dropout, wrong_mode
 from thalweg.doctor.findings._no_signal import no_signal, perhaps_no_signal
@@ -54,6 +59,12 @@ CAUSES: tuple[Rule, ...] = (
 )
 """What explains itself: in the data, the step, the settings, the network, in this order."""
 
+_BESIDE: tuple[Rule, ...] = (outliers, input_scale, constant_features)
+"""What the data show beside such a cause, though the training was not watched for it."""
+
+FAR_PAST = 2.0
+"""Times past its rule, from which on that is told."""
+
 _DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small, vanishing_in_time)
 """What is asked where nothing else is known: it takes other trainings, or rules them out."""
 
@@ -80,7 +91,8 @@ __all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find", "suspected", "suspi
 def find(readings: Readings) -> tuple[Finding, ...]:
     """All findings of all rules, in the order of telling; none that is declared on purpose.
 
-    After first steps that were enough, only of the rules that they are enough for.
+    After first steps that were enough, only of the rules that they are enough for, and of what the
+    inputs show that reaches the first activation.
     """
     if readings.observed is None or readings.observed.stage is not Stage.FIRST_STEPS:
         if readings.observed is None or readings.probe.most == inf:
@@ -94,7 +106,11 @@ def find(readings: Readings) -> tuple[Finding, ...]:
         causes = tuple(finding for rule in CAUSES for finding in found.get(rule, ()))
         return (*causes, *_told(SYMPTOMS, readings))
     causes = _told(CERTAIN, readings)
-    return (*causes, *(_told((not_finite,), readings) if causes else ()))
+    if not causes:
+        return ()
+    beside = _told(_BESIDE, readings) if arrive_large(readings) else ()
+    beside = tuple(finding for finding in beside if finding.margin >= FAR_PAST)
+    return (*causes, *beside, *_told((not_finite,), readings))
 
 
 def suspected(
