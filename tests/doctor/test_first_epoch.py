@@ -94,7 +94,8 @@ def first(problem, budget=1.3):
 
 @pytest.fixture(autouse=True)
 def _no_contest(monkeypatch):
-    monkeypatch.setattr("thalweg.doctor._examine.contest", lambda *_: ())
+    for place in ("_trying", "_another_look"):
+        monkeypatch.setattr(f"thalweg.doctor.{place}.contest", lambda *_: ())
 
 
 def test_momentum_that_carries_a_training_off_is_found_while_it_still_learns():

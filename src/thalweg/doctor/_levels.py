@@ -25,6 +25,9 @@ HALF = 0.5
 EARLY = 0.4
 """After a single epoch, it trains from this share on, for all that can be told."""
 
+NOTHING = 0.1
+"""Learning less than this share of the attainable is learning nothing."""
+
 HELPFUL = 0.2
 """Another learning rate helps if it gains this share of the attainable in the same steps."""
 

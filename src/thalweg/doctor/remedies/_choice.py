@@ -149,24 +149,28 @@ def remedies_for(
     findings = [f for f in findings if f.ailment not in SYMPTOMS] or findings
     proposals = [proposal for finding in findings for proposal in ANSWERS[finding.ailment]]
     remedies, others = _drawn(proposals, readings)
-    return (*_together(findings, readings, remedies), *remedies), others
+    both = _together(findings, readings, remedies)
+    if both is None:
+        return remedies, others
+    # What helps a little where neither cause is gone would end the search for the rest.
+    return (both, *(remedy for remedy in remedies if remedy.is_direct)), others
 
 
 def _together(
     findings: Sequence[Finding], readings: Readings, remedies: Sequence[Remedy]
-) -> tuple[Remedy, ...]:
+) -> Remedy | None:
     """What takes away a cause that shows at once, and the scale of the inputs beside it.
 
     They have nothing to do with one another, and neither mends the training alone.
     """
     beside = next((f for f in findings[1:] if f.ailment in OF_INPUTS), None)
     if beside is None or findings[0].ailment in OF_INPUTS or not remedies:
-        return ()
+        return None
     mended = ANSWERS[beside.ailment][0](readings)
     first = remedies[0]
     if not (isinstance(mended, Remedy) and first.is_direct) or first.name == mended.name:
-        return ()
-    return (joined(first, mended),)
+        return None
+    return joined(first, mended)
 
 
 def any_remedy(readings: Readings) -> tuple[Remedy, ...]:
