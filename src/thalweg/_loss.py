@@ -11,6 +11,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.weak import WeakTensorKeyDictionary
 
 from thalweg._errors import ProblemError
 
@@ -25,6 +26,9 @@ class Kind(Enum):
     BINARY_LOGITS = "binary cross-entropy, from logits"
     ELEMENTWISE = "elementwise"
 
+
+# What each target was last found right for; forgotten with the target.
+_LOOKED_AT = WeakTensorKeyDictionary()
 
 _KINDS: dict[Any, Kind] = {
     nn.CrossEntropyLoss: Kind.CLASSES,
@@ -86,6 +90,12 @@ class KnownLoss:
         """
         if not isinstance(target, Tensor) or not target.numel():
             return
+        # Once for each tensor until it is written to: on small networks it takes as long as a pass.
+        looked_at = None
+        if not target.is_inference():
+            looked_at = self.kind, self.ignore_index, output.shape, target._version
+            if _LOOKED_AT.get(target) == looked_at:
+                return
         if self.kind in (Kind.SQUARED, Kind.ELEMENTWISE):
             _refuse_broadcasting(output, target, where)
         if self.kind in (Kind.CLASSES, Kind.LOG_CLASSES) and not target.is_floating_point():
@@ -93,8 +103,11 @@ class KnownLoss:
             num_classes = output.shape[axis]
             if target.shape != (*output.shape[:axis], *output.shape[axis + 1 :]):
                 return  # the loss itself will refuse
-            counted = target[target != self.ignore_index]
             allowed, highest = f"0..{num_classes - 1}", num_classes - 1
+            lowest, most = target.aminmax()
+            if lowest >= 0 and most <= highest:
+                return  # asked first: picking out those that count takes longer
+            counted = target[target != self.ignore_index]
         elif self.kind in (Kind.BINARY, Kind.BINARY_LOGITS):
             counted, allowed, highest = target, "between 0 and 1", 1
         else:
@@ -105,6 +118,8 @@ class KnownLoss:
                 f"{tuple(output.shape)}, the targets run from {counted.min().item():g} to "
                 f"{counted.max().item():g}; mend the targets, or the width of the last layer"
             )
+        if looked_at is not None:
+            _LOOKED_AT[target] = looked_at
 
 
 def _class_axis(output: Tensor) -> int:

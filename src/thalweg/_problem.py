@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from fnmatch import fnmatchcase
 from functools import cached_property, partial
+from math import isfinite
 from typing import Any
 
 import torch
@@ -315,6 +316,8 @@ class Problem:
         """
         held = self._seen_through(self.shadow)
         vars(held)["shadow"] = self.shadow  # nobody else's: it needs no shadow of its own
+        if self.loss is not None:
+            vars(held)["_loss_function"] = self._loss_function
         if self.batches:
             vars(held)["part"] = self.part
         return held
@@ -490,7 +493,7 @@ class Problem:
             return functional_call(shadow, {**params, **buffers}, args, kwargs)
 
         evaluation = self.evaluate(run, batch, where)
-        if not torch.isfinite(evaluation.loss):
+        if not isfinite(evaluation.loss.detach().item()):
             call = call_of(batch, shadow)
             with torch.no_grad():
                 place = birthplace(shadow, params, batch, lambda: run(*call.args, **call.kwargs))
@@ -612,6 +615,8 @@ class Problem:
 
         def call(*args: Any) -> Any:
             tensors = (*owner.named_parameters(), *owner.named_buffers())
+            if not tensors:
+                return shadow(*args)
             return functional_call(shadow, {n: t.detach().clone() for n, t in tensors}, args)
 
         return call

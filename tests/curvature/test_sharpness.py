@@ -79,3 +79,18 @@ def test_one_parameter_has_one_eigenvalue(generator):
 def test_nonsense_is_refused(arguments, generator):
     with pytest.raises(ThalwegError, match="give a positive tolerance"):
         SharpnessTracker(SHELF["conv"]().problem, generator=generator, **arguments)
+
+
+def test_a_curvature_that_falls_as_a_whole_costs_one_product(generator):
+    scale = [1.0]
+    x, y = draw(40, 3, seed=0), draw_classes(2, 40, seed=1)
+    model = initialised(mlp_model(), 0)
+    problem = Problem(model, lambda z, t: scale[0] * F.cross_entropy(z, t), (x, y))
+    tracker = SharpnessTracker(problem, generator=generator, max_interval=1)
+    values = []
+    for step in range(6):
+        scale[0] = 0.5**step
+        found = tracker.read()
+        values.append(found.value * 2**step)
+        assert step == 0 or found.num_products == 1
+    assert values == pytest.approx([values[0]] * 6, rel=1e-2)

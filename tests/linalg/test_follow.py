@@ -65,3 +65,25 @@ def test_a_run_that_is_too_short_says_so():
 def test_nonsense_is_refused(vector, steps, said):
     with pytest.raises(OperatorError, match=said):
         follow(Diagonal(torch.ones(3)), vector, 0.0, max_steps=steps)
+
+
+def test_a_spectrum_that_shrank_as_a_whole_costs_one_product():
+    A = rotated(SPECTRA["outliers at both ends"])
+    values, vectors = torch.linalg.eigh(A)
+    former, second = float(values[-1]), float(values[-2])
+    start = nearly(vectors[:, -1], 0.01)
+    shrunk = MatrixOperator(0.3 * A)
+    found = follow(shrunk, start, second, former=former, tol=1e-3)
+    assert found.num_products == 1
+    assert 0.3 * former <= found.value + found.error
+    assert found.second == pytest.approx(second * found.value / former)
+    # By itself the former second lies above the largest of now, and nothing is gained by it.
+    assert second > 0.3 * former
+    assert follow(shrunk, start, second, tol=1e-3).num_products > 1
+
+
+@pytest.mark.parametrize("former", [-2.0, 0.0, None])
+def test_a_ratio_is_taken_of_positive_numbers_only(former):
+    op = Diagonal(torch.tensor([3.0, 1.0, -4.0], dtype=F64))
+    start = torch.tensor([1.0, 0.05, 0.0], dtype=F64)
+    assert follow(op, start, 1.0, former=former, max_steps=1).second == 1.0

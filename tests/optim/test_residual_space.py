@@ -16,6 +16,7 @@ from thalweg.optim import (
     SaddleFreeNewton,
     Walk,
 )
+from thalweg.optim._cholesky import cholesky
 from thalweg.optim._residual_space import ResidualSpace, has_residuals, residual_space
 from thalweg.optim._residual_step import residual_step
 from thalweg.problems import stiff_regression
@@ -280,3 +281,20 @@ def test_in_float32_it_goes_down_to_rounding():
     losses = [float(optimizer.step()) for _ in range(60)]
     assert losses[-1] < 1e-9
     assert all(bool(torch.isfinite(p).all()) for p in problem.model.parameters())
+
+
+@pytest.mark.parametrize("size", [1, 5, 64, 65, 200])
+def test_the_factor_in_blocks_is_that_of_the_whole(size):
+    generator = torch.Generator().manual_seed(size)
+    A = torch.randn(size, size, generator=generator, dtype=torch.float64)
+    A = A @ A.T + torch.eye(size)
+    L = cholesky(A).tril()
+    torch.testing.assert_close(L @ L.T, A)
+    torch.testing.assert_close(L, torch.linalg.cholesky(A))
+
+
+@pytest.mark.parametrize("place", [0, 70, 129])
+def test_there_is_no_factor_of_what_is_indefinite(place):
+    A = torch.eye(130, dtype=torch.float64)
+    A[place, place] = -1e-9
+    assert cholesky(A) is None

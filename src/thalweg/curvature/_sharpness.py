@@ -119,11 +119,14 @@ class SharpnessTracker:
 
     def _measured(self, op: SurfaceOperator, step: int) -> Sharpness:
         num_products = 0
+        # While a loss falls, its curvature falls as a whole.
+        former = self._history[-1][1] if self._history else None
         if not self._vectors or self._num_measured % AUDIT_EVERY == 0:
             k = min(2, op.size)
             # No more than `follow` needs to start from.
             top = extremes(op, k, generator=self._generator, tol=ROUGH).top
             start, self._second = top.vectors[:, 0], float(top.values[-1]) if k > 1 else -inf
+            former = None
             num_products = top.num_products
         else:
             last = self._vectors[-1][1]
@@ -131,7 +134,7 @@ class SharpnessTracker:
             if not self._is_drifting:
                 start, last = last, start
         # Half of the tolerance is for the extrapolation.
-        found = follow(op, start, self._second, tol=self._tol / 2)
+        found = follow(op, start, self._second, former=former, tol=self._tol / 2)
         # What moved the vector closer to where it was found is what the next guess relies on.
         if num_products == 0 and _distance(last, found.vector) < _distance(start, found.vector):
             self._is_drifting = not self._is_drifting

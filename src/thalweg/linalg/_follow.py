@@ -46,6 +46,7 @@ def follow(
     vector: Float[Tensor, "n"],
     second: float,
     *,
+    former: float | None = None,
     tol: float = 1e-2,
     max_steps: int = 30,
 ) -> Followed:
@@ -61,6 +62,9 @@ def follow(
         op: Symmetric n×n operator.
         vector: The start, of shape (n,); need not be of length 1.
         second: The second largest eigenvalue, as it was; −inf if unknown. [the operator's unit]
+        former: The largest, as it was then, where the spectrum may since have grown or shrunk as a
+            whole: their ratio is taken to have stayed. Left out: `second` itself is.
+            [the operator's unit]
         tol: Wanted error as a share of |θ|.
         max_steps: Most products.
 
@@ -82,7 +86,8 @@ def follow(
         (3.0, 1)
 
     Source: the bound is Kato's and Temple's, Parlett 1998, sec. 10.5. We differ: the second
-    eigenvalue is that of the former operator until a step has shown a larger Ritz value.
+    eigenvalue is that of the former operator, or its share of the largest, until a step has shown
+    a larger Ritz value.
     """
     if max_steps < 1:
         raise OperatorError(f"follow(op, max_steps={max_steps}): give at least one step.")
@@ -96,7 +101,7 @@ def follow(
         run.extend(1)
         ritz = ritz_pairs(run)
         theta, residual = float(ritz.values[-1]), float(ritz.residuals[-1])
-        below = max([second, *ritz.values[-2:-1].tolist()])
+        below = max([_moved(second, former, theta), *ritz.values[-2:-1].tolist()])
         is_apart = -math.inf < below < theta
         error = min(residual, residual**2 / (theta - below)) if is_apart else residual
         is_converged = error <= tol * abs(theta) or run.is_invariant
@@ -112,6 +117,13 @@ def follow(
         num_products=run.num_products,
         route=op.said,
     )
+
+
+def _moved(second: float, former: float | None, theta: float) -> float:
+    """The second eigenvalue, moved on as the largest has, where all are positive."""
+    if former is None or not (second > 0 and former > 0 and theta > 0):
+        return second
+    return second * (theta / former)
 
 
 def _next(run: LanczosRun, coefficients: np.ndarray) -> Float[Tensor, "n"]:

@@ -256,7 +256,8 @@ class KFAC(Metric):
         """Each block's parts put into a result that has the others already."""
         for block in self._blocks:
             weight, *bias = found(block)
-            result[block.weight] = weight
+            # Into a view of its shape: what is no vector would be copied into one before.
+            result[block.weight].view(weight.shape).copy_(weight)
             if block.bias is not None:
                 result[block.bias] = bias[0]
         return result

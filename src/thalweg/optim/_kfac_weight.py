@@ -124,8 +124,8 @@ class WeightBlock(Block):
 
     def _parted(self, found: Float[Tensor, "g r m"]) -> Sequence[Tensor]:
         if self.bias is None:
-            return (found.reshape(-1),)
-        return found[..., :-1].reshape(-1), found[..., -1].reshape(-1)
+            return (found,)
+        return found[..., :-1], found[..., -1].reshape(-1)
 
     def _side(self, size: int) -> tuple[int, ...]:
         return (self._groups, size, size) if size <= MAX_SIDE else (self._groups, size)

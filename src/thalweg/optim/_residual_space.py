@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import pairwise
 from math import inf, sqrt
 from typing import Any
 
@@ -16,6 +17,7 @@ from thalweg._batch import call_of
 from thalweg._loss import Kind, known_loss
 from thalweg._problem import Evaluation
 from thalweg._reading import differentiating, unwrapped
+from thalweg.optim._cholesky import cholesky
 from thalweg.optim._objective import Objective, ProblemObjective
 from thalweg.optim._walk import Proposal, Walk
 
@@ -96,11 +98,10 @@ class ResidualSpace:
         return found
 
     def factor(self, damping: float) -> Float[Tensor, "r r"] | None:
-        """The Cholesky factor of K + λ; None where rounding leaves that indefinite."""
+        """The lower Cholesky factor of K + λ; None where rounding leaves that indefinite."""
         damped = self.kernel.clone()
         damped.diagonal().add_(damping)
-        factor, failure = torch.linalg.cholesky_ex(damped)
-        return None if bool(failure) else factor
+        return cholesky(damped)
 
     def proposal(self, w: Float[Tensor, " r"], like: Tensor) -> Proposal:
         """The step Jᵀw, with slope ρᵀKw and bend ‖Kw‖²."""
@@ -110,11 +111,12 @@ class ResidualSpace:
 
     def extremes(self) -> tuple[float, float]:
         """The lowest and the highest Ritz value of K in the Krylov space of ρ."""
-        vectors = [self.residuals]
-        for _ in range(min(NUM_RITZ, self.size) - 1):
-            image = self.kernel @ vectors[-1]
-            vectors.append(image / torch.linalg.vector_norm(image).clamp_min(1e-300))
-        Q, _ = torch.linalg.qr(torch.stack(vectors, 1))
+        vectors = self.residuals.new_empty(min(NUM_RITZ, self.size), self.size)
+        vectors[0] = self.residuals
+        for before, vector in pairwise(vectors):
+            torch.mv(self.kernel, before, out=vector)
+            vector /= torch.linalg.vector_norm(vector).clamp_min(1e-300)
+        Q, _ = torch.linalg.qr(vectors.T)
         found = torch.linalg.eigvalsh(Q.T @ (self.kernel @ Q))
         return float(found[0]), float(found[-1])
 

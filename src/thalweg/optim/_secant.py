@@ -16,7 +16,7 @@ from thalweg.optim._walk import Attempt, Walk
 
 MAX_CORRECTIONS = 20
 
-PAYS = 0.1
+PAYS = 0.06
 """Progress of a gradient, in the logarithm of the loss, below which corrections are left off ..."""
 
 WINDOW = 3

@@ -205,7 +205,8 @@ def krylov_space(
     gradient = metric.whitened(walk.gradient)
     tiny = 64 * torch.finfo(gradient.dtype).eps
     starts = [gradient] if previous is None else [metric.unwhitened(previous), gradient]
-    matrix = torch.zeros(size, size, dtype=torch.float64)
+    # Row j holds the product of vector j along all that were there, as it was taken off twice.
+    taken = basis.new_zeros(2, size, size)
     count = 0
     for start in starts:
         if count < size and _appended(basis, count, start, tiny):
@@ -213,20 +214,16 @@ def krylov_space(
     done = 0
     while done < count:
         image = metric.whitened(walk.product(metric.whitened(basis[done])))
-        rest, coefficients = _orthogonalised(basis[:count], image)
-        matrix[:count, done] = coefficients
+        rest = _orthogonalised(basis[:count], image, taken[:, done, :count])
         # Only the chain that starts at the gradient is continued.
         if done == count - 1 and count < size:
-            length = torch.linalg.vector_norm(rest)
-            if length > tiny * torch.linalg.vector_norm(image):
-                basis[count] = rest / length
-                matrix[count, done] = float(length)
+            length = float(torch.linalg.vector_norm(rest))
+            if length > tiny * float(torch.linalg.vector_norm(image)):
+                torch.div(rest, length, out=basis[count])
                 count += 1
         done += 1
-    # Column j holds the products of vector j with all that were there; symmetric but for rounding.
-    square = matrix[:count, :count]
-    square = torch.triu(square) + torch.triu(square, 1).T
-    values, rotation = torch.linalg.eigh(square)
+    # Symmetric but for rounding: the lower triangle alone is read.
+    values, rotation = torch.linalg.eigh(taken[:, :count, :count].double().sum(0).cpu())
     if walk.curvature is not None and not walk.curvature.is_hessian:
         # The GGN has no negative eigenvalue: what is below zero is rounding of its products.
         values = values.clamp_min(0.0)
@@ -235,20 +232,24 @@ def krylov_space(
 
 
 def _appended(basis: Tensor, count: int, vector: Tensor, tiny: float) -> bool:
-    length = torch.linalg.vector_norm(vector)
+    length = float(torch.linalg.vector_norm(vector))
     if not length > 0:
         return False
-    rest, _ = _orthogonalised(basis[:count], vector / length)
-    left = torch.linalg.vector_norm(rest)
+    rest = vector / length
+    if count:
+        rest = _orthogonalised(basis[:count], rest, basis.new_empty(2, count))
+    left = float(torch.linalg.vector_norm(rest))
     if not left > tiny:
         return False
-    basis[count] = rest / left
+    torch.div(rest, left, out=basis[count])
     return True
 
 
-def _orthogonalised(basis: Tensor, vector: Tensor) -> tuple[Tensor, Tensor]:
-    """What is left of a vector outside the basis, and its coefficients within."""
-    first = basis @ vector
-    rest = vector - basis.T @ first
-    second = basis @ rest
-    return rest - basis.T @ second, (first.double() + second.double()).cpu()
+def _orthogonalised(
+    basis: Float[Tensor, "j n"], vector: Float[Tensor, " n"], taken: Float[Tensor, "2 j"]
+) -> Float[Tensor, " n"]:
+    """What is left of a vector outside the basis; what two turns take off goes to `taken`."""
+    for coefficients in taken:
+        torch.mv(basis, vector, out=coefficients)
+        vector = torch.addmv(vector, basis.T, coefficients, alpha=-1.0)
+    return vector
