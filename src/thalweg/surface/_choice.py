@@ -29,7 +29,7 @@ CLOSE = 0.8
 """A tape that takes more than this share of the time of the graph is measured again."""
 
 SHORT, MOST_REPEATS = 2e-2, 3
-"""Runs of fewer seconds are easily disturbed and cheap, and measured up to so often; others once."""
+"""Runs of fewer seconds are easily disturbed, and measured up to so often; others once."""
 
 
 @dataclass(frozen=True)
