@@ -33,8 +33,9 @@ def markdown(found: Sequence[Outcome], half: str, machine: str) -> str:
         "",
         "Written by `python -m benchmarks.faults`. Every case is a training that was checked to",
         "work, with one fault whose damage was checked: 5 points of a hundred at least, and more",
-        "than nothing by a paired t test. Odd seeds are sealed: no rule was tuned on them. Named is",
-        "what is found, or suspected before it can be confirmed; found is what the verdict says.",
+        "than nothing by a paired t test. Odd seeds are sealed: no rule was tuned on them.",
+        "Named is what is found, or suspected before it can be confirmed; found, what the verdict",
+        "says.",
         "",
         f"Half: {half}; {len(broken)} broken and {len(sound)} healthy trainings of the suite's "
         f"{len(KINDS)} × 30 and 200. {machine}.",
