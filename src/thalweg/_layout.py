@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cached_property
 from math import prod
 
 import torch
@@ -78,12 +79,12 @@ class Layout:
             device=first.device,
         )
 
-    @property
+    @cached_property
     def size(self) -> int:
         """n, the number of parameters."""
         return sum(self.sizes)
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[int, ...]:
         """The number of parameters under each name."""
         return tuple(prod(shape) for shape in self.shapes)

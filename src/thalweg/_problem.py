@@ -316,6 +316,8 @@ class Problem:
         """
         held = self._seen_through(self.shadow)
         vars(held)["shadow"] = self.shadow  # nobody else's: it needs no shadow of its own
+        if self.loss is not None:
+            vars(held)["_loss_function"] = self._loss_function
         if self.batches:
             vars(held)["part"] = self.part
         return held
