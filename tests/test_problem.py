@@ -799,3 +799,12 @@ def test_a_model_that_takes_no_part_is_checked_on_the_whole():
     assert len(problem.part[0]) == 320
     with pytest.raises(ProblemError, match="raised ValueError on batch 0: I take 319"):
         Problem(Fussy(319), F.mse_loss, (x, torch.randn(320, 2))).check()
+
+
+def test_a_target_that_was_written_to_is_looked_at_again():
+    x, y = torch.randn(6, 3), torch.arange(6) % 2
+    problem = Problem(nn.Linear(3, 2), nn.functional.cross_entropy, (x, y))
+    problem.forward(problem.parameters, (x, y))
+    y[3] = 7
+    with pytest.raises(ProblemError, match="target out of range"):
+        problem.forward(problem.parameters, (x, y))

@@ -62,7 +62,8 @@ def outcome(case: Case, budget: float = BUDGET, has_repair: bool = True) -> dict
         "task": case.recipe.task, "family": case.recipe.family,
         "twins_drawn": case.twins_drawn, "faults_drawn": case.faults_drawn,
         "twin_points": case.twin_points, "points": case.points,
-        "named": [], "found_after": None, "proved": None, "error": "",
+        "named": [], "found_after": None, "named_after": None, "suspected": [],
+        "proved": None, "error": "",
     }  # fmt: skip
     start = time.perf_counter()
     found = _examined(problem, budget * problem.epochs)
@@ -73,6 +74,7 @@ def outcome(case: Case, budget: float = BUDGET, has_repair: bool = True) -> dict
         told["error"] = found
     else:
         told["named"] = [finding.ailment.name for finding in found.findings]
+        told["suspected"] = [each.ailment.name for each in found.suspicions]
         told["sentences"] = [finding.sentence for finding in found.findings]
         told["cost"] = sum(m.gradients for m in found.measurements) / problem.epochs
         told["cost_until_found"] = told["cost"] - sum(
@@ -82,7 +84,11 @@ def outcome(case: Case, budget: float = BUDGET, has_repair: bool = True) -> dict
         if case.kind != HEALTHY:
             names = KINDS[case.kind].names
             right = [f for f in found.findings if f.ailment.name in names]
-            told["found_after"] = right[0].found_after if right else None
+            if right:
+                told["found_after"] = right[0].found_after
+                told["named_after"] = right[0].found_after
+            if right and right[0].suspected_after is not None:
+                told["named_after"] = right[0].suspected_after
             if found.proved:
                 told["proved"] = found.proved[0].name
     if case.kind != HEALTHY and has_repair:

@@ -13,17 +13,12 @@ from torch import nn
 from networks import BATCH, classify, dense, regress, sgd
 from thalweg import Pass
 from thalweg.doctor import Budget, Plan, Run, Score
-from thalweg.doctor._contest import (
-    LOOKS,
-    MIN_GAIN,
-    NUM_FINALISTS,
-    SCREENING,
-    contest,
-    paired_gain,
-)
+from thalweg.doctor._contest import contest
 from thalweg.doctor._control import Control
+from thalweg.doctor._heat import LOOKS, NUM_FINALISTS, SCREENING
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching
+from thalweg.doctor._paired import MIN_GAIN, paired_gain
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import made_optimizer, train
 from thalweg.doctor.remedies import Remedy

@@ -603,7 +603,8 @@ def _no_contest():
     """Findings come before remedies, which are tried elsewhere, as are shapes and types."""
     jaxtyping.config.update("jaxtyping_disable", True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("thalweg.doctor._examine.contest", lambda *_: ())
+        for place in ("_trying", "_another_look"):
+            patch.setattr(f"thalweg.doctor.{place}.contest", lambda *_: ())
         yield
     jaxtyping.config.update("jaxtyping_disable", False)
 

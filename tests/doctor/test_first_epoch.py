@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -10,11 +11,13 @@ import torch.nn.functional as F
 from sklearn.datasets import load_diabetes
 from torch import nn
 
+import thalweg
 from networks import adam, clusters, curve, dense, examined, scaled, seeded, sgd
 from thalweg import Problem
 from thalweg.doctor import Ailment
 from thalweg.doctor._coasting import coasted
 from thalweg.doctor._readings import times_to
+from thalweg.doctor._suspicion import probability
 from thalweg.doctor._watch import minibatch_losses, watch
 
 SIZE, NUM_STEPS = 8, 12
@@ -91,7 +94,8 @@ def first(problem, budget=1.3):
 
 @pytest.fixture(autouse=True)
 def _no_contest(monkeypatch):
-    monkeypatch.setattr("thalweg.doctor._examine.contest", lambda *_: ())
+    for place in ("_trying", "_another_look"):
+        monkeypatch.setattr(f"thalweg.doctor.{place}.contest", lambda *_: ())
 
 
 def test_momentum_that_carries_a_training_off_is_found_while_it_still_learns():
@@ -149,3 +153,63 @@ def test_a_loss_that_falls_fast_has_no_rate_that_is_too_small(seed, monkeypatch)
     assert first(large(seed, lr=1e-6))[0] is Ailment.LR_TOO_SMALL
     monkeypatch.setattr("thalweg.doctor._readings.Readings.times_left", -1.0)
     assert first(large(seed))[0] is Ailment.LR_TOO_SMALL
+
+
+def told(problem, budget=1.3):
+    stages: list[str] = []
+    found = thalweg.examine(
+        problem, budget=f"{budget * problem.epochs:g}g",
+        progress=lambda stage, share: stages.append(stage),
+    )  # fmt: skip
+    return found, stages
+
+
+def mixed(batch, seed):
+    x, y = batch
+    return x, y[torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))]
+
+
+def shuffled():
+    problem = classified(adam(5e-3))
+    return replace(problem, data=mixed(problem.data, 1), test=mixed(problem.test, 2))
+
+
+def test_labels_without_signal_are_suspected_in_the_first_epoch_and_found_later():
+    problem = shuffled()
+    found, stages = told(problem)
+    (suspicion,) = (s for s in found.suspicions if s.ailment is Ailment.NO_SIGNAL)
+    (finding,) = (f for f in found.findings if f.ailment is Ailment.NO_SIGNAL)
+    assert suspicion.is_confirmed
+    assert suspicion.named_after == finding.suspected_after <= -(-problem.num_samples // SIZE)
+    assert finding.suspected_after < finding.found_after
+    # It was told before the training was watched any further.
+    at = stages.index(f"after {suspicion.named_after} steps suspected, 91% likely: labels carry no "
+                      "signal")  # fmt: skip
+    assert stages.index("first epoch, and what it confirms") < at
+    assert at < stages.index("one training, watched")
+    text = found.page().text()
+    assert f"Suspected after {finding.suspected_after} steps, found after" in text
+
+
+def parity(num_bits=9, num_samples=600):
+    """The sign of a product, which neither neighbours nor a line read; a network does in time."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(num_samples, num_bits, generator=generator)
+    y = (x[:, 0] * x[:, 1] * x[:, 2] > 0).long()
+    return Problem(
+        dense(num_bits, 64, 64, 2), F.cross_entropy, (x[200:], y[200:]), test=(x[:200], y[:200]),
+        optimizer=adam(1e-2), batch_size=SIZE, epochs=30,
+    )  # fmt: skip
+
+
+def test_a_suspicion_that_the_training_clears_is_no_finding():
+    found, _ = told(parity())
+    assert [s.ailment for s in found.suspicions] == [Ailment.NO_SIGNAL]
+    assert not found.suspicions[0].is_confirmed
+    assert Ailment.NO_SIGNAL not in {f.ailment for f in found.findings}
+    assert "Suspected, and cleared" in found.page().text()
+
+
+def test_probabilities_follow_the_rule_of_succession():
+    assert probability(9, 9) == pytest.approx(10 / 11)
+    assert probability(0, 0) == 0.5

@@ -490,7 +490,7 @@ def test_a_remedy_that_does_not_fit_ends_as_a_sentence(monkeypatch):
         return tuple(r for r in remedies if r.name.startswith("batch norm")), left_out
 
     # Others would be proved first, and this one not tried.
-    monkeypatch.setattr("thalweg.doctor._examine.remedies_for", one_alone)
+    monkeypatch.setattr("thalweg.doctor._trying.remedies_for", one_alone)
     examination = examined(classify(scaled(seeded(Fussy), 100.0), sgd(0.1)))
     assert examination.findings[0].ailment is Ailment.SATURATED
     outcomes = {r.name.split(",")[0]: r for r in examination.remedies}

@@ -6,7 +6,7 @@ from thalweg._progress import Progress
 from thalweg._score import Score
 from thalweg.doctor._examination import Examination, Gain, Measurement, TriedRemedy
 from thalweg.doctor._examine import InterruptedExamination, examine
-from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._finding import Ailment, Finding, Suspicion
 from thalweg.doctor._trial import Plan, Run
 
 __all__ = [
@@ -22,6 +22,7 @@ __all__ = [
     "Progress",
     "Run",
     "Score",
+    "Suspicion",
     "TriedRemedy",
     "examine",
 ]

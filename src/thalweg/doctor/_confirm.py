@@ -72,7 +72,7 @@ class Confirmation:
         self.spent = 0.0
         self.remedy: Remedy | None = None
         self.explains = False
-        self._num_suspects = 0
+        self.unconfirmed: list[Finding] = []
 
     def confirms(self, finding: Finding) -> bool:
         """Whether it is confirmed; its remedy is kept, where it was one that did so."""
@@ -83,31 +83,52 @@ class Confirmation:
             return True
         if finding.ailment is Ailment.MOMENTUM and is_carried_off(self.readings):
             return True
-        self._num_suspects += 1
-        if self._num_suspects > NUM_SUSPECTS:
+        if self._is_mended(finding):
+            return True
+        self.unconfirmed.append(finding)
+        return False
+
+    def _is_mended(self, finding: Finding) -> bool:
+        """Whether a remedy of it mends the training in the steps that were watched."""
+        if len(self.unconfirmed) >= NUM_SUSPECTS:
             return False
         proposed = [proposal(self.readings) for proposal in ANSWERS[finding.ailment]]
         remedies = [each for each in proposed if isinstance(each, Remedy)]
-        price = _price(self.readings, self.training)
+        own = max(self.readings.learned, 0.0)
+        tried: list[tuple[Remedy, Mended]] = []
         for remedy in remedies[:NUM_REMEDIES]:
-            if self.spent + price > self.most:
-                return False
-            self.spent += price
-            steps = self.readings.num_seen
-            mended = mended_by(remedy, self.readings, self.training, self.seed, steps)
-            own = max(self.readings.learned, 0.0)
+            if not self._pays(self.readings.num_seen + self._forward):
+                break
+            mended = mended_by(remedy, self.readings, self.training, self.seed)
             if mended.learned - own > MENDS and mended.learned > 2 * own:
                 self.remedy = remedy
                 return True
-            if self._quickens(mended):
-                self.remedy = remedy
-                return True
-        return False
+            tried.append((remedy, mended))
+        # What mends it at once comes before what promises to.
+        self.remedy = next((each for each, mended in tried if self._quickens(each, mended)), None)
+        return self.remedy is not None
 
-    def _quickens(self, mended: Mended) -> bool:
-        """Whether it will get somewhere with the remedy, and will not without."""
-        most = min(self.readings.times_left, self.readings.halfway_in / QUICKENS)
-        return needs_pace(self.readings) and mended.halfway_in <= most
+    def _quickens(self, remedy: Remedy, mended: Mended) -> bool:
+        """Whether it will get halfway with the remedy, and will not without."""
+        left, own = self.readings.times_left, self.readings.halfway_in
+        if own <= left or not self._pays(self._forward):
+            return False
+        before = loss_before(remedy, self.readings, self.training, self.seed)
+        return times_to(mended.half, before, mended.after) <= min(left, own / QUICKENS)
+
+    @property
+    def _forward(self) -> float:
+        """Steps that a loss over some minibatches costs."""
+        return settling(self.readings.plan.batch_size) / 3
+
+    def _pays(self, num_steps: float) -> bool:
+        """Spends what so many steps cost, if there is so much."""
+        size = self.readings.plan.batch_size
+        price = num_steps * size / max(self.training.num_samples, 1)
+        if self.spent + price > self.most:
+            return False
+        self.spent += price
+        return True
 
 
 @dataclass(frozen=True)
@@ -116,39 +137,28 @@ class Mended:
 
     Args:
         learned: share of the attainable.
-        halfway_in: times as many steps that it takes from there to half of it, at that pace.
+        after: the loss then, in evaluation mode [loss].
+        half: the loss at half of the attainable [loss].
     """
 
     learned: float
-    halfway_in: float = inf
+    after: float = inf
+    half: float = 0.0
 
 
-def needs_pace(readings: Readings) -> bool:
-    """Whether the training as it is will not get halfway, so that a remedy's pace may tell."""
-    return readings.halfway_in > readings.times_left
+REFUSALS = (ThalwegError, RuntimeError, ValueError, KeyError, AttributeError, TypeError)
+"""A remedy rebuilds somebody's network by rule, which may not fit."""
 
 
-def _price(readings: Readings, training: Problem) -> float:
-    size = readings.plan.batch_size
-    num_forward = settling(size) * (2 if needs_pace(readings) else 1)
-    return (readings.num_seen + num_forward / 3) * size / max(training.num_samples, 1)
-
-
-def mended_by(
-    remedy: Remedy, readings: Readings, training: Problem, seed: int, num_steps: int
-) -> Mended:
-    """What so many steps' samples do with a remedy."""
+def mended_by(remedy: Remedy, readings: Readings, training: Problem, seed: int) -> Mended:
+    """What the watched steps' samples do with a remedy."""
     try:
         mended = remedy.apply(training.copied(), torch.Generator().manual_seed(seed))
         size = mended.batch_size or readings.plan.batch_size
-        num_steps = max(1, round(num_steps * readings.plan.batch_size / size))
-        before = nan
-        if needs_pace(readings):
-            before = fmean(minibatch_losses(mended.in_eval_mode(), size))
         watched = watch(
             mended,
             batch_size=size,
-            max_steps=num_steps,
+            max_steps=max(1, round(readings.num_seen * readings.plan.batch_size / size)),
             seed=seed,
             num_threads=readings.plan.num_threads,
         )
@@ -162,10 +172,16 @@ def mended_by(
             return Mended(0.0)
         after = settled(watched, size)
         learned = (above - attained(watched, after)) / reach
-    except (ThalwegError, RuntimeError, ValueError, KeyError, AttributeError, TypeError):
-        # A remedy rebuilds somebody's network by rule, which may not fit.
+    except REFUSALS:
         return Mended(0.0)
-    if not isfinite(learned):
-        return Mended(0.0)
-    half = above - HALF * reach
-    return Mended(learned, times_to(half, before, after))
+    return Mended(learned, after, above - HALF * reach) if isfinite(learned) else Mended(0.0)
+
+
+def loss_before(remedy: Remedy, readings: Readings, training: Problem, seed: int) -> float:
+    """The loss that a training with a remedy begins with, in evaluation mode; nan if not known."""
+    try:
+        mended = remedy.apply(training.copied(), torch.Generator().manual_seed(seed))
+        size = mended.batch_size or readings.plan.batch_size
+        return fmean(minibatch_losses(mended.in_eval_mode(), size))
+    except REFUSALS:
+        return nan

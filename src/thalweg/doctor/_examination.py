@@ -12,7 +12,7 @@ from thalweg._omission import Omission
 from thalweg._problem import Problem
 from thalweg._untold import UNTOLD
 from thalweg.curvature import CriticalPoint
-from thalweg.doctor._finding import Finding
+from thalweg.doctor._finding import Finding, Suspicion
 from thalweg.doctor._trial import Run
 from thalweg.report import Page, PagedResult
 from thalweg.signal import Signal
@@ -106,6 +106,8 @@ class Examination(PagedResult):
         budget: what could be spent.
         machine: versions, device, dtype and threads, in words.
         is_partial: whether Ctrl-C ended the trials.
+        suspicions: what was named after the first epoch, to be confirmed or cleared by the rest of
+            the training; empty where that epoch settled it.
     """
 
     schema = "thalweg/examination/1"
@@ -131,6 +133,7 @@ class Examination(PagedResult):
     budget: Budget
     machine: str
     is_partial: bool = False
+    suspicions: tuple[Suspicion, ...] = ()
 
     @property
     def is_healthy(self) -> bool:

@@ -57,6 +57,8 @@ class Finding:
         rule: when this counts as a finding.
         margin: how far past the rule, as a ratio (1 is just past it).
         found_after: steps of training that its evidence took; 0 where it shows before the first.
+        suspected_after: steps after which it was named as a suspicion, None where it was found
+            without one.
     """
 
     ailment: Ailment
@@ -66,3 +68,24 @@ class Finding:
     rule: str
     margin: float
     found_after: int = 0
+    suspected_after: int | None = None
+
+
+@dataclass(frozen=True)
+class Suspicion:
+    """What the first epoch makes one suspect, before it can be confirmed.
+
+    Args:
+        ailment: its kind.
+        sentence: what it is, in words.
+        named_after: steps of training after which it was named.
+        probability: that it is confirmed: by how often such suspicions were, over the seeded faults
+            and sound trainings that rules are tuned on.
+        is_confirmed: whether it became a finding.
+    """
+
+    ailment: Ailment
+    sentence: str
+    named_after: int
+    probability: float
+    is_confirmed: bool = False

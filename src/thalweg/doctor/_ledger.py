@@ -12,6 +12,7 @@ from thalweg._budget import Budget
 from thalweg._omission import Omission
 from thalweg._progress import Progress
 from thalweg.doctor._examination import Measurement
+from thalweg.doctor._finding import Suspicion
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Ledger:
     measurements: list[Measurement] = field(default_factory=list)
     omissions: list[Omission] = field(default_factory=list)
     assumptions: list[str] = field(default_factory=list)
+    suspicions: list[Suspicion] = field(default_factory=list)
     is_interrupted: bool = False
     _open: list[float] = field(default_factory=list)
 
@@ -79,3 +81,17 @@ class Ledger:
     def assume(self, sentence: str) -> None:
         """Notes what was taken for granted."""
         self.assumptions.append(sentence)
+
+    def suspect(self, suspicion: Suspicion, share: float) -> None:
+        """Tells a suspicion as soon as there is one.
+
+        Args:
+            suspicion: what is suspected.
+            share: of the whole examination that is behind.
+        """
+        self.suspicions.append(suspicion)
+        self.progress(
+            f"after {suspicion.named_after} steps suspected, {suspicion.probability:.0%} likely: "
+            f"{suspicion.ailment.value}",
+            share,
+        )

@@ -25,6 +25,9 @@ HALF = 0.5
 EARLY = 0.4
 """After a single epoch, it trains from this share on, for all that can be told."""
 
+NOTHING = 0.1
+"""Learning less than this share of the attainable is learning nothing."""
+
 HELPFUL = 0.2
 """Another learning rate helps if it gains this share of the attainable in the same steps."""
 
@@ -56,9 +59,7 @@ class Levels:
     attainable: Attainable | None
 
     def at(self, share: float, start: float) -> float:
-        """The loss at which that share of the attainable is learned, from the start if not "
-        "known.
-        """
+        """The loss at which that share of the attainable is learned; of the start if not known."""
         above = start if self.blind is None else self.blind
         return above - share * self.explained * max(above - self.floor, 0.0)
 

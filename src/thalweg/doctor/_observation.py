@@ -19,7 +19,7 @@ from thalweg._training import num_threads
 from thalweg.doctor._changed_data import is_finite, with_rows
 from thalweg.doctor._head import Head, head_of
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._levels import MOST, Levels, levels_of
+from thalweg.doctor._levels import MOST, NOTHING, Levels, levels_of
 from thalweg.doctor._probe import Probe
 from thalweg.doctor._sample import Sample
 from thalweg.doctor._trial import Plan
@@ -37,9 +37,6 @@ WATCHED_SHARE = 0.6
 SEALED_AFTER = 0.12
 """Of the steps that they mean to train for: by then, what has learned nothing for a reason that
 shows at the first point will not learn."""
-
-NOTHING = 0.1
-"""Learning less than this share of the attainable is learning nothing."""
 
 FOREVER, SURELY_FOREVER = 0.5, 0.2
 """Momentum that averages over this share of their steps, or more, goes wrong within that share."""

@@ -21,6 +21,7 @@ def page_of(examination: Examination) -> Page:
     sections = [
         *(_finding_section(finding, examination) for finding in examination.findings),
         _remedy_section(examination),
+        _cleared_section(examination),
         _signal_section(examination),
         _surface_section(examination),
         _cost_section(examination),
@@ -82,7 +83,11 @@ def _finding_section(finding: Finding, examination: Examination) -> Section:
     }
     picture = pictures.get(finding.ailment, lambda: curves_figure(examination, ()))()
     facts = _evidence_facts(finding)
-    rule = Text(f"Rule: {finding.rule}. Here it is met {finding.margin:.3g} times over.")
+    named = ""
+    if finding.suspected_after is not None:
+        named = f" Suspected after {finding.suspected_after} steps, found after "
+        named += f"{finding.found_after}."
+    rule = Text(f"Rule: {finding.rule}. Here it is met {finding.margin:.3g} times over.{named}")
     title = finding.ailment.value.capitalize()
     return Section(title, finding.sentence, (picture, facts, rule), Tone.BAD)
 
@@ -160,6 +165,22 @@ def _gain(remedy: TriedRemedy) -> str:
     if not isfinite(remedy.gain.mean):
         return "trains where it broke down" if remedy.is_proved else "breaks down"
     return f"{remedy.gain.mean:.3g} (≥ {remedy.gain.low:.3g})"
+
+
+def _cleared_section(examination: Examination) -> Section | None:
+    """What was suspected after an epoch, and is none of the findings."""
+    cleared = [each for each in examination.suspicions if not each.is_confirmed]
+    if not cleared:
+        return None
+    rows = [
+        (each.ailment.value, f"{each.named_after}", f"{each.probability:.0%}", each.sentence)
+        for each in cleared
+    ]
+    return Section(
+        "Suspected, and cleared",
+        "What the first epoch made one suspect, and the rest of the training did not confirm.",
+        (Table(("what", "after steps", "probability", "why"), tuple(rows), ""),),
+    )
 
 
 def _signal_section(examination: Examination) -> Section | None:

@@ -15,7 +15,7 @@ from thalweg._errors import BudgetError
 from thalweg._problem import Problem
 from thalweg._sampling import drawn
 from thalweg._training import num_threads, split
-from thalweg.doctor._contest import NUM_FINALISTS, SCREENING
+from thalweg.doctor._heat import NUM_FINALISTS, SCREENING
 from thalweg.doctor._trial import Plan, train
 from thalweg.doctor.remedies import Remedy
 

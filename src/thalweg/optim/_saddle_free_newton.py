@@ -143,7 +143,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
     forward pass and no product. A step that does better than predicted is doubled as long as that
     pays. Where a step gains next to nothing and a direction of negative curvature is
     known, a line search leaves along it. Where a step landed, up to 20 corrections lead on by
-    gradients alone, as long as each takes a tenth of the loss: `secant_corrections`. Which
+    gradients alone, as long as each takes 6 % of the loss: `secant_corrections`. Which
     curvature (exact Hessian or GGN), which metric (K-FAC or none) and how many directions is found
     on the way, by progress per cost: `Tuning`.
 

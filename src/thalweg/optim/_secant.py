@@ -112,7 +112,7 @@ def secant_corrections(walk: Walk, space: Subspace, attempt: Attempt, damping: f
     """Goes on from where a step landed: s ← s − B ∇L(θ + s), B mended by every gradient met.
 
     A gradient costs less than a product, and far less than a subspace: where the curvature hardly
-    turns along the way one subspace serves many of them. They go on as long as they take a tenth of
+    turns along the way one subspace serves many of them. They go on as long as they take 6 % of
     the loss a gradient.
 
     Args:

@@ -18,8 +18,9 @@ UNTRIED = 1e-300
 NONE = -1
 """The number of no way."""
 
-MIN_WAIT, MAX_WAIT = 2, 64
-"""Windows until a way that lost is tried again; twice as many each time that it loses."""
+MIN_WAIT, MAX_WAIT = 2, 4
+"""Windows until a way that lost is tried again; twice as many each time that it loses. What is the
+best way changes within ten windows, and a way that loses is left after a step."""
 
 
 class Tuning:

@@ -25,8 +25,11 @@ from thalweg.tape import library_of
 MIN_PROBED_BYTES = 2**19
 """Below this the passes of a problem are too short to time, and a kept graph is as good as any."""
 
-CLOSE, MOST_REPEATS = 0.8, 3
-"""A tape that takes more than this share of the time of the graph is measured again, so often."""
+CLOSE = 0.8
+"""A tape that takes more than this share of the time of the graph is measured again."""
+
+SHORT, MOST_REPEATS = 2e-2, 3
+"""Runs of fewer seconds are easily disturbed, and measured up to so often; others once."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def choose(task: Task) -> Route:
     ratio = of_tape / of_graph
     # One run of each tells where the tape is the faster one by far. Otherwise of several the
     # shortest: whatever disturbs a run makes it longer, and a process new to tapes is disturbed.
-    for _ in range(MOST_REPEATS):
+    for _ in range(MOST_REPEATS if of_graph < SHORT else 1):
         if ratio <= CLOSE:
             break
         of_tape, of_graph = min(of_tape, _timed(tape, v)[1]), min(of_graph, _timed(graph, v)[1])

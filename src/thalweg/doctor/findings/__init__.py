@@ -12,16 +12,21 @@ from thalweg.doctor.findings._conditioning import ill_conditioned
 from thalweg.doctor.findings._data import data_not_finite
 from thalweg.doctor.findings._gradients import exploding, vanishing
 from thalweg.doctor.findings._held_out import unlike_held_out
-from thalweg.doctor.findings._inputs import constant_features, input_scale, outliers
+from thalweg.doctor.findings._inputs import (
+    arrive_large,
+    constant_features,
+    input_scale,
+    outliers,
+)
 from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large, lr_too_small
 from thalweg.doctor.findings._modes import batch_of_one, too_much_dropout, wrong_mode
-from thalweg.doctor.findings._no_signal import no_signal
+from thalweg.doctor.findings._no_signal import no_signal, perhaps_no_signal
 from thalweg.doctor.findings._noise import noise
 from thalweg.doctor.findings._not_finite import not_finite
 from thalweg.doctor.findings._output_loss import output_loss
 from thalweg.doctor.findings._parameters import cannot_learn
 from thalweg.doctor.findings._reduction import wrong_reduction
-from thalweg.doctor.findings._settings import epsilon, momentum
+from thalweg.doctor.findings._settings import epsilon, momentum, perhaps_momentum
 from thalweg.doctor.findings._step import accumulated, clipping, weight_decay
 from thalweg.doctor.findings._stuck import gradient_flat, stuck
 from thalweg.doctor.findings._symmetric import symmetric
@@ -54,10 +59,25 @@ CAUSES: tuple[Rule, ...] = (
 )
 """What explains itself: in the data, the step, the settings, the network, in this order."""
 
+_BESIDE: tuple[Rule, ...] = (outliers, input_scale, constant_features)
+"""What the data show beside such a cause, though the training was not watched for it."""
+
+FAR_PAST = 2.0
+"""Times past its rule, from which on that is told."""
+
 _DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small, vanishing_in_time)
 """What is asked where nothing else is known: it takes other trainings, or rules them out."""
 
 _EARLY = tuple(rule for rule in CAUSES if rule not in (*_DEAR, no_signal, unlike_held_out))
+
+_SUSPICIOUS: tuple[Rule, ...] = (
+    *(symmetric, outliers, input_scale, constant_features, target_scale),
+    *(wrong_reduction, too_much_dropout, weight_decay, clipping, momentum, epsilon, bottleneck),
+)
+"""What lies in the data, the recipe or the network, whatever becomes of the training."""
+
+_PERHAPS: tuple[Rule, ...] = (perhaps_no_signal, perhaps_momentum)
+"""What an epoch makes one suspect by evidence of its own."""
 
 SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 """What has a cause, named or not."""
@@ -65,13 +85,14 @@ SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 RULES = (*CAUSES, *SYMPTOMS)
 """In the order of telling: causes before symptoms."""
 
-__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find", "suspected"]
+__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find", "suspected", "suspicious"]
 
 
 def find(readings: Readings) -> tuple[Finding, ...]:
     """All findings of all rules, in the order of telling; none that is declared on purpose.
 
-    After first steps that were enough, only of the rules that they are enough for.
+    After first steps that were enough, only of the rules that they are enough for, and of what the
+    inputs show that reaches the first activation.
     """
     if readings.observed is None or readings.observed.stage is not Stage.FIRST_STEPS:
         if readings.observed is None or readings.probe.most == inf:
@@ -85,7 +106,11 @@ def find(readings: Readings) -> tuple[Finding, ...]:
         causes = tuple(finding for rule in CAUSES for finding in found.get(rule, ()))
         return (*causes, *_told(SYMPTOMS, readings))
     causes = _told(CERTAIN, readings)
-    return (*causes, *(_told((not_finite,), readings) if causes else ()))
+    if not causes:
+        return ()
+    beside = _told(_BESIDE, readings) if arrive_large(readings) else ()
+    beside = tuple(finding for finding in beside if finding.margin >= FAR_PAST)
+    return (*causes, *beside, *_told((not_finite,), readings))
 
 
 def suspected(
@@ -112,6 +137,17 @@ def suspected(
             others = _told(_EARLY[_EARLY.index(rule) + 1 :], readings)
             return (finding, *found.values(), *others, *broken)
     return None
+
+
+def suspicious(readings: Readings) -> tuple[Finding, ...]:
+    """What would be found if the training ended after an epoch with what it has learned by then.
+
+    Nothing of it is confirmed: a sound training has not learned all by then, either.
+    """
+    assert readings.observed is not None, "an epoch was watched"
+    whole = replace(readings.observed, stage=Stage.WHOLE)
+    as_if_whole = replace(readings, observed=whole, is_frugal=True)
+    return (*_told(_SUSPICIOUS, as_if_whole), *_told(_PERHAPS, readings))
 
 
 def _told(rules: tuple[Rule, ...], readings: Readings) -> tuple[Finding, ...]:

@@ -36,9 +36,7 @@ CONSTANT_SHARE = 0.5
 
 
 def input_scale(readings: Readings) -> Finding | None:
-    """Features much larger or smaller than one, or than one another, that the network cannot "
-    "take.
-    """
+    """Features much larger or smaller than one, or than one another, that no layer is made for."""
     sample = readings.sample
     if readings.trains_well or not _is_table(sample) or outlying(sample)[0].any():
         return None
@@ -79,6 +77,15 @@ def input_scale(readings: Readings) -> Finding | None:
         past[kind],
         readings.num_seen,
     )
+
+
+def arrive_large(readings: Readings) -> bool:
+    """Whether what is large in the inputs is so at the first activation, too: nothing scales it.
+
+    Read from the pass, before any training.
+    """
+    rows = readings.signal.rows
+    return bool(rows) and rows[0].scale > LARGE and not readings.sample.bad_inputs
 
 
 def outliers(readings: Readings) -> Finding | None:

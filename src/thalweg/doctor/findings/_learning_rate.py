@@ -6,7 +6,7 @@ from math import inf, isfinite
 
 from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._levels import HELPFUL
+from thalweg.doctor._levels import HELPFUL, NOTHING
 from thalweg.doctor._readings import UNTRAINED, Readings
 from thalweg.doctor.findings._units import are_driven_off
 
@@ -22,9 +22,6 @@ THROWN = 2.0
 
 LUCK = 4.0
 """Standard deviations of a minibatch's loss that are no chance."""
-
-NOTHING = 0.1
-"""Learning less than this share of the attainable is learning nothing."""
 
 GAINS_EARLY = 0.3
 """After an epoch, another learning rate must learn this share of the attainable more in it."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from thalweg._batch import call_of
 from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._levels import HELPFUL
 from thalweg.doctor._readings import Readings
 
 CHANCE = 4.5
@@ -18,21 +19,19 @@ OWN = 3.0
 
 
 def no_signal(readings: Readings) -> Finding | None:
-    """No learner does better than chance on samples that it has not seen: not this network "
-    "either.
-    """
+    """No learner does better than chance on unseen samples, and this network does not either."""
     found, held_out = readings.levels.attainable, readings.held_out
     if found is None or found.z >= CHANCE or readings.sample.bad_inputs:
         return None
     own = own_z(readings)
     if own is None or own >= OWN:
         return None
-    assert held_out is not None
     evidence = {
         "standard errors by which simple learners agree with the labels": found.z,
         "standard errors that the network is better than chance": own,
-        "held-out loss": held_out.loss,
     }
+    if held_out is not None:
+        evidence["held-out loss"] = held_out.loss
     if readings.levels.blind is not None:
         evidence["loss of the best constant answer"] = readings.levels.blind
     return Finding(
@@ -45,6 +44,31 @@ def no_signal(readings: Readings) -> Finding | None:
         f"leave-one-out, the answers of nearest neighbours and of ridge regression agree with the "
         f"labels by less than {CHANCE:g} standard errors, and the network is less than {OWN:g} "
         f"better than a constant answer on held-out data",
+        CHANCE / max(found.z, 0.5),
+        readings.num_seen,
+    )
+
+
+def perhaps_no_signal(readings: Readings) -> Finding | None:
+    """Simple learners do no better than chance, and the network has not learned anything so far.
+
+    That is a reason to suspect the labels, and no more: a network may find what they do not.
+    """
+    found = readings.levels.attainable
+    if found is None or found.z >= CHANCE or readings.sample.bad_inputs:
+        return None
+    if readings.learned * readings.levels.explained >= HELPFUL:
+        return None
+    return Finding(
+        Ailment.NO_SIGNAL,
+        f"The labels may carry no signal: neither nearest neighbours nor a linear model does "
+        f"better than chance on samples that it has not seen, and in {readings.num_seen} steps the "
+        f"network has learned next to nothing.",
+        (),
+        {"standard errors by which simple learners agree with the labels": found.z},
+        f"leave-one-out, the answers of nearest neighbours and of ridge regression agree with the "
+        f"labels by less than {CHANCE:g} standard errors, and the training loss is less than "
+        f"{HELPFUL:.0%} below that of a constant answer",
         CHANCE / max(found.z, 0.5),
         readings.num_seen,
     )

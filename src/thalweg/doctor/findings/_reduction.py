@@ -28,7 +28,9 @@ def wrong_reduction(readings: Readings) -> Finding | None:
         return None
     size = readings.plan.batch_size
     # The step is that many times too large or small; a tenth or ten times of it must do better.
-    gain = readings.faster if exponent < 0 else 1.0 if is_thrown(readings) else readings.slower
+    # Where that is not paid for, it is a suspicion.
+    is_known = readings.is_frugal or (exponent > 0 and is_thrown(readings))
+    gain = 1.0 if is_known else readings.faster if exponent < 0 else readings.slower
     if gain < HELPFUL:
         return None
     how = (

@@ -20,6 +20,9 @@ CARRIED_OFF = 40.0
 """It carries the training off where the loss without any further gradient would be so many times
 that of a blind answer and of the start."""
 
+SWINGS = 5.0
+"""From so many times on that is suspected: some trainings come back from there in time."""
+
 OUTWEIGHED = 10.0
 """ε decides the step if it is this many times √v̂ in the median entry."""
 
@@ -36,6 +39,17 @@ def momentum(readings: Readings) -> Finding | None:
     is_off = is_carried_off(readings)
     if readings.trains_well and not (grows_to_the_end or is_off):
         return None
+    return _too_high(readings, beta, is_off)
+
+
+def perhaps_momentum(readings: Readings) -> Finding | None:
+    """After an epoch momentum alone would carry it off, though not so far that it is certain."""
+    is_off = is_carried_off(readings, SWINGS)
+    return _too_high(readings, _heaviest(readings), is_off) if is_off else None
+
+
+def _too_high(readings: Readings, beta: float, is_off: bool) -> Finding:
+    horizon, past = 1 / max(1 - beta, 1e-9), _past(readings)
     evidence = {
         "momentum": beta,
         "steps that it averages over": horizon,
@@ -65,7 +79,7 @@ def momentum(readings: Readings) -> Finding | None:
     )
 
 
-def is_carried_off(readings: Readings) -> bool:
+def is_carried_off(readings: Readings, times: float = CARRIED_OFF) -> bool:
     """Whether what an epoch has gathered would by itself throw the training far off.
 
     It takes 1/(1 − β) steps to brake. Gradients must undo all of that, and overshoot in turn.
@@ -73,7 +87,7 @@ def is_carried_off(readings: Readings) -> bool:
     if not readings.is_early or _heaviest(readings) < HEAVY or _past(readings) < LONG:
         return False
     blind = readings.start if readings.blind_loss is None else readings.blind_loss
-    far = CARRIED_OFF * max(blind, readings.start)
+    far = times * max(blind, readings.start)
     return far > 0 and readings.coasted is not None and readings.coasted > far
 
 

@@ -32,7 +32,7 @@ from thalweg.doctor.remedies._output import (
 from thalweg.doctor.remedies._parameters import given, unfrozen
 from thalweg.doctor.remedies._range_test import NAME, lr_of_range_test
 from thalweg.doctor.remedies._recurrent import orthogonal_in_time
-from thalweg.doctor.remedies._remedy import NotApplicable, Proposal, Remedy
+from thalweg.doctor.remedies._remedy import NotApplicable, Proposal, Remedy, joined
 from thalweg.doctor.remedies._reset import reset
 from thalweg.doctor.remedies._residual import residual
 from thalweg.doctor.remedies._schedule import cosine
@@ -132,6 +132,9 @@ SYMPTOMS = frozenset(
 )
 """Answered only where no cause was found."""
 
+OF_INPUTS = frozenset({Ailment.OUTLIERS, Ailment.INPUT_SCALE, Ailment.CONSTANT_FEATURES})
+"""Mended in the data, whatever else is."""
+
 ANY: tuple[Proposal, ...] = tuple(dict.fromkeys(p for each in ANSWERS.values() for p in each))
 """Every remedy there is: what a repair by chance draws from."""
 
@@ -145,7 +148,29 @@ def remedies_for(
     """
     findings = [f for f in findings if f.ailment not in SYMPTOMS] or findings
     proposals = [proposal for finding in findings for proposal in ANSWERS[finding.ailment]]
-    return _drawn(proposals, readings)
+    remedies, others = _drawn(proposals, readings)
+    both = _together(findings, readings, remedies)
+    if both is None:
+        return remedies, others
+    # What helps a little where neither cause is gone would end the search for the rest.
+    return (both, *(remedy for remedy in remedies if remedy.is_direct)), others
+
+
+def _together(
+    findings: Sequence[Finding], readings: Readings, remedies: Sequence[Remedy]
+) -> Remedy | None:
+    """What takes away a cause that shows at once, and the scale of the inputs beside it.
+
+    They have nothing to do with one another, and neither mends the training alone.
+    """
+    beside = next((f for f in findings[1:] if f.ailment in OF_INPUTS), None)
+    if beside is None or findings[0].ailment in OF_INPUTS or not remedies:
+        return None
+    mended = ANSWERS[beside.ailment][0](readings)
+    first = remedies[0]
+    if not (isinstance(mended, Remedy) and first.is_direct) or first.name == mended.name:
+        return None
+    return joined(first, mended)
 
 
 def any_remedy(readings: Readings) -> tuple[Remedy, ...]:

@@ -1,0 +1,82 @@
+"""Another look: what else ails a training, with the cause that was found taken away."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from thalweg._errors import ThalwegError
+from thalweg.doctor._case import Case
+from thalweg.doctor._contest import contest
+from thalweg.doctor._examination import TriedRemedy
+from thalweg.doctor._finding import Finding
+from thalweg.doctor._looks import first_read, judged, watched, with_pass
+from thalweg.doctor._observation import Watching, readable_form
+from thalweg.doctor._readings import Readings
+from thalweg.doctor._trying import answers
+from thalweg.doctor.remedies import Remedy, joined
+
+ANOTHER_LOOK = 0.4
+"""Of the budget, that must be left for another look, at what else ails a training."""
+
+
+def looked_again(
+    case: Case,
+    readings: Readings,
+    findings: tuple[Finding, ...],
+    remedy: Remedy | None,
+    tried: tuple[TriedRemedy, ...],
+) -> tuple[tuple[Finding, ...], tuple[TriedRemedy, ...]]:
+    """What else ails the training, where taking away the cause is not proved to help alone.
+
+    It is examined with that taken away, and what helps then is tried together with it, against the
+    training as it is; so on with the next, while nothing is proved and the budget lasts.
+    """
+    ledger = case.ledger
+    told = ledger.progress
+    while (
+        remedy is not None
+        and not any(each.is_proved for each in tried)
+        and not ledger.is_interrupted
+        and ledger.share_left >= ANOTHER_LOOK
+    ):
+        ledger.progress = lambda stage, _: told(f"another look: {stage}", 0.9)
+        try:
+            found, remedies = _without(remedy, case, readings)
+        except ThalwegError as error:
+            ledger.omit(f"another look, with {remedy.name}", str(error))
+            break
+        finally:
+            ledger.progress = told
+        known = {finding.ailment for finding in findings}
+        findings = (*findings, *(each for each in found if each.ailment not in known))
+        joint = tuple(joined(remedy, each) for each in remedies)
+        remedy = joint[0] if joint else None
+        if joint:
+            with ledger.measuring("remedies together", 0.9):
+                more = contest(joint, case.training, readings, ledger, (0.9, 1.0), 1)
+            tried = tuple(sorted((*tried, *more), key=lambda each: not each.is_proved))
+    return findings, tried
+
+
+def _without(
+    remedy: Remedy, case: Case, readings: Readings
+) -> tuple[tuple[Finding, ...], tuple[Remedy, ...]]:
+    """What is found with a remedy in place, and what may help then.
+
+    Raises:
+        ThalwegError: if it cannot be run so.
+    """
+    generator = torch.Generator().manual_seed(case.seed)
+    problem = remedy.apply(case.problem.copied(), generator)
+    training = remedy.apply(case.training.copied(), generator)
+    readable, _ = readable_form(problem)
+    case = replace(case, problem=problem, readable=readable, training=training)
+    watching = Watching(problem, training, readings.plan, case.seed, case.ledger)
+    seen = first_read(case, readings.plan, watching)
+    if readable is not None:
+        seen = with_pass(case, readable, seen)
+    seen, findings, suspect = watched(case, seen, watching)
+    findings = judged(case, seen, findings)
+    return findings, answers(case, seen, findings, suspect)

@@ -1,0 +1,119 @@
+"""Looks at a case: its data and first steps, the pass, a watched training, and what rules say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import inf, nan
+
+import torch
+
+from thalweg._problem import Problem
+from thalweg._score import constant_loss, shuffled_loss
+from thalweg.doctor._case import Case
+from thalweg.doctor._confirm import Confirmation
+from thalweg.doctor._finding import Finding
+from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._observation import Watching
+from thalweg.doctor._readings import Readings
+from thalweg.doctor._trial import Plan
+from thalweg.doctor._watch import settling
+from thalweg.doctor.findings import find, suspected
+from thalweg.doctor.remedies import Remedy
+from thalweg.passes import Pass
+from thalweg.signal import Signal
+
+READ_SHARE, LEAST_READ = 0.04, 128
+"""Of a budget in gradients for the pass, and samples that it reads at least."""
+
+CONFIRMED = 0.15
+"""Of a budget in gradients, for what confirms a suspicion of the first epoch."""
+
+
+def first_read(case: Case, plan: Plan, watching: Watching) -> Readings:
+    """What the data and the first steps of a training show."""
+    with case.ledger.measuring("one training, its first steps", 0.02) as gradients:
+        before = watching.first_steps()
+        gradients.append(case.fraction * before.watched.num_steps)
+    unread = Pass(nan, (), (), case.problem.num_samples)
+    return Readings(
+        case.problem, unread, Signal.of(unread), None, case.optimizer, (), plan, None, None, before
+    )
+
+
+def with_pass(case: Case, readable: Problem, readings: Readings) -> Readings:
+    """With the pass, the signal through depth, and the losses of answers that know nothing."""
+    with case.ledger.measuring("pass, and signal through depth", 0.05) as gradients:
+        part = _affordable(readable, case.seed, case.ledger)
+        passed = Pass.of(part)
+        readings = replace(
+            readings,
+            passed=passed,
+            signal=Signal.of(passed),
+            constant_loss=constant_loss(case.problem),
+            shuffled_loss=shuffled_loss(part, torch.Generator().manual_seed(case.seed)),
+        )
+        gradients.append((4 / 3) * part.num_samples / case.problem.num_samples)
+    return readings
+
+
+def _affordable(problem: Problem, seed: int, ledger: Ledger) -> Problem:
+    """The problem, or as many of its samples as a small budget in gradients lets a pass read."""
+    budget = ledger.budget
+    if budget.is_seconds or problem.epochs is None:
+        return problem
+    most = max(LEAST_READ, int(READ_SHARE * budget.amount * problem.num_samples))
+    if most >= problem.num_samples:
+        return problem
+    part = problem.subsampled(most, torch.Generator().manual_seed(seed))
+    ledger.omit(
+        "the pass on all data",
+        f"it was read on {part.num_samples:,} of {problem.num_samples:,} samples, to fit {budget}",
+    )
+    return part
+
+
+def watched(
+    case: Case,
+    readings: Readings,
+    watching: Watching,
+    tell: Callable[[Readings, Sequence[Finding]], None] = lambda early, unconfirmed: None,
+) -> tuple[Readings, tuple[Finding, ...] | None, Remedy | None]:
+    """What the watched training showed; findings and remedy that its first epoch confirmed, if any.
+
+    Where something was confirmed its fate is sealed, and the training is not watched to the end.
+    Otherwise what an epoch makes one suspect is told before it goes on.
+    """
+    ledger, budget = case.ledger, case.ledger.budget
+    begun, fraction, is_explained = readings.watched.num_steps, watching.fraction, False
+    with ledger.measuring("first epoch, and what it confirms", 0.1) as gradients:
+        observed = watching.first_epoch()
+        if observed is not None:
+            early = replace(readings, observed=observed)
+            most = inf if budget.is_seconds else CONFIRMED * budget.amount
+            confirmation = Confirmation(early, case.training, case.seed, most)
+            findings = suspected(early, confirmation.confirms)
+            gradients.append(fraction * (observed.watched.num_steps - begun + early.probe.cost))
+            gradients.append(confirmation.spent + early.cost)
+            if findings is not None:
+                return early, findings, confirmation.remedy
+            tell(early, confirmation.unconfirmed)
+            begun, is_explained = observed.watched.num_steps, confirmation.explains
+    with ledger.measuring("one training, watched", 0.15) as gradients:
+        observed = watching.whole(is_explained)
+        forward = settling(watching.size) / 3
+        gradients.append(fraction * (observed.watched.num_steps - begun + forward))
+    return replace(readings, observed=observed), None, None
+
+
+def judged(
+    case: Case, readings: Readings, confirmed: tuple[Finding, ...] | None
+) -> tuple[Finding, ...]:
+    """What was confirmed already, else what the rules find in all that was read."""
+    with case.ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
+        if confirmed is not None:
+            return confirmed
+        probed = readings.probe.cost
+        findings = find(readings)
+        gradients.append(case.fraction * (readings.probe.cost - probed) + readings.cost)
+    return findings

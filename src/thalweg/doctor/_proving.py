@@ -1,0 +1,183 @@
+"""Proving: full runs of a remedy against the control, looked at twice, and its rivals'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import inf, isfinite
+from statistics import fmean
+
+from thalweg._loss import Kind, known_loss
+from thalweg._problem import Problem
+from thalweg._recipe import steps_in_epoch
+from thalweg.doctor._constant import best_constant
+from thalweg.doctor._examination import Gain, TriedRemedy
+from thalweg.doctor._heat import LOOKS, Heat, failed
+from thalweg.doctor._levels import NOTHING
+from thalweg.doctor._paired import fits_less, in_units, paired_gain
+from thalweg.doctor._trial import Run, Trial
+from thalweg.doctor.remedies import Remedy
+
+CLEARLY = 0.05
+"""Of its loss, that a rival of a proved remedy must end below it to be named before it."""
+
+LONGER = 1.5
+"""Runs are gone on with only where they become so many times longer."""
+
+
+def prove(
+    heat: Heat,
+    remedy: Remedy,
+    screening: Run | None,
+    num_compared: int,
+    num_pairs: int | None = None,
+) -> TriedRemedy:
+    """The full runs of a remedy against the control.
+
+    They are looked at once, where there are to be `num_pairs`, or else as `LOOKS` says.
+    """
+    pairs: list[tuple[Run, Trial]] = []
+    gain, runs = Gain(-inf, -inf, False), tuple[Run, ...]()
+    try:
+        for number, share in heat.looks() if num_pairs is None else ((num_pairs, 1.0),):
+            while len(heat.control) < number and heat.more is not None:
+                heat.control.append(heat.more.another())
+                heat.spend(heat.control[-1].cost)
+            for each in heat.control[len(pairs) : number]:
+                if len(pairs) >= LOOKS[0][0] and not heat.affords(1):
+                    # A control that ran to its end, unlike those before it, took what was left.
+                    break
+                pairs.append(heat.run("proving", remedy, heat.plan, each.seed))
+            runs = tuple(run for run, _ in pairs)
+            trained = pairs[0][1].problem
+            gain = _gain(heat, remedy, runs, trained, num_compared / share)
+            has_risk = share < 1 and not gain.is_proved
+            if has_risk and (longer := _longer(heat, remedy, runs)):
+                # Neither has begun to learn, whichever is ahead: they say nothing so far.
+                runs = _lengthened(heat, [trial for _, trial in pairs], runs, longer)
+                gain = _gain(heat, remedy, runs, trained, num_compared / (1 - share))
+                break
+            if gain.is_proved or gain.mean <= 0:
+                # A loss is no proof, and giving up early proves nothing.
+                break
+    except Exception as error:
+        return failed(remedy, screening, error)
+    outcome = "proved to help" if gain.is_proved else "not proved to help"
+    if gain.is_proved and not remedy.changes_loss and fits_less(runs, heat.control):
+        gain = replace(gain, is_proved=False)
+        outcome = "lowers the held-out loss only by fitting the training data less: no remedy"
+    tried = TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome, remedy.apply)
+    heat.settled.append(tried)
+    return tried
+
+
+def meet_rivals(
+    heat: Heat, remedy: Remedy, proved: TriedRemedy, num_compared: int
+) -> tuple[TriedRemedy, ...]:
+    """A remedy that is proved and its rivals, the best first; as many as there is time for.
+
+    They meet the control on the same seeds, in the order given, and each only where the one
+    before it is proved: so each may be tested at the level of that one (fixed-sequence
+    procedure, Maurer, Hothorn, Lehmacher 1995). What was proved first stays ahead of one that
+    does not end clearly lower.
+    """
+    ranked = [proved]
+    number = len(proved.runs)
+    _, first = heat.levels[remedy.name]
+    for rival in remedy.rivals:
+        if not (heat.has_time and heat.affords(number)):
+            break
+        tried = prove(heat, rival, None, num_compared, number)
+        if not tried.is_proved:
+            return (*ranked, tried)
+        _, mean = heat.levels[rival.name]
+        leads = mean < first - CLEARLY * abs(first)
+        ranked.insert(0 if leads else len(ranked), tried)
+        first = mean if leads else first
+    return tuple(ranked)
+
+
+def _longer(heat: Heat, remedy: Remedy, runs: Sequence[Run]) -> int:
+    """Steps that all pairs of the first look can be gone on to, where none has learned yet.
+
+    0 where one has, or where they would hardly become longer.
+    """
+    number = len(runs)
+    if heat.more is None or number != LOOKS[0][0] or number != len(heat.control):
+        return 0
+    if remedy.name not in heat.levels or not _learned_nothing(heat, remedy, runs):
+        return 0
+    size, total = heat.plan.batch_size, heat.readings.problem.num_samples
+    scored = 2 * number * runs[0].num_scored / 3
+    steps = (heat.ledger.gradients_left * total - scored) / (2 * number * size)
+    longest = heat.plan.num_steps + int(max(steps, 0.0))
+    if heat.training.epochs is not None:
+        whole = heat.training.epochs * steps_in_epoch(heat.training, size)
+        longest = min(longest, whole)
+    return longest if longest >= LONGER * heat.plan.num_steps else 0
+
+
+def _learned_nothing(heat: Heat, remedy: Remedy, runs: Sequence[Run]) -> bool:
+    """Whether neither side is better than a blind answer, nor the remedied thrown off."""
+    observed, blind = heat.readings.observed, heat.readings.blind_loss
+    if observed is None or blind is None or any(run.failure for run in runs):
+        return False
+    control = [run.final_loss for run in heat.control[: len(runs)]]
+    little = NOTHING * observed.levels.explained * (blind - observed.levels.floor)
+    unit = blind if remedy.changes_loss else 1.0
+    before, after = (unit * level for level in heat.levels[remedy.name])
+    rests = blind - little <= after <= max(before, blind) + little
+    return rests and fmean(control) >= blind - little
+
+
+def _lengthened(
+    heat: Heat, trials: Sequence[Trial], runs: Sequence[Run], num_steps: int
+) -> tuple[Run, ...]:
+    """A remedy's runs gone on with, and the control's, to so many steps in all."""
+    assert heat.more is not None
+    before = sum(run.cost for run in (*runs, *heat.control))
+    factor = num_steps / heat.plan.num_steps
+    heat.more.lengthen(num_steps)
+    heat.control, heat.plan = list(heat.more.runs), heat.more.plan
+    longer = tuple(trial.until(round(factor * trial.plan.num_steps)) for trial in trials)
+    heat.spend(sum(run.cost for run in (*longer, *heat.control)) - before)
+    return longer
+
+
+def _gain(
+    heat: Heat, remedy: Remedy, runs: Sequence[Run], remedied: Problem, num_compared: float
+) -> Gain:
+    """What the remedy gains over the control's first runs, as many as there are of its own."""
+    control: Sequence[Run] = heat.control[: len(runs)]
+    blind = heat.readings.blind_loss
+    if remedy.changes_loss or not all(isfinite(run.before.loss) for run in control):
+        if (both := _in_units(heat, runs, remedied)) is None:
+            return Gain(-inf, -inf, False)
+        (control, runs), blind = both, 1.0
+    befores = fmean(run.before.loss for run in runs)
+    heat.levels[remedy.name] = (befores, fmean(run.final_loss for run in runs))
+    return paired_gain(control, runs, blind, num_compared)
+
+
+def _in_units(
+    heat: Heat, runs: Sequence[Run], remedied: Problem
+) -> tuple[Sequence[Run], Sequence[Run]] | None:
+    """Control and remedied where losses are in different units: over a constant answer's.
+
+    The best constant answer is meant; None where the remedied problem has none.
+    """
+    held_out, reduction = heat.plan.held_out, heat.plan.reduction
+    unit = best_constant(remedied, remedied.test_batches or held_out, reduction)
+    if unit is None:
+        return None
+    own = best_constant(heat.training, held_out, reduction)
+    known = known_loss(heat.training.loss)
+    is_likelihood = known is not None and known.kind is Kind.LOG_CLASSES
+    # Where the control has no unit it could not be scored either, and counts as blind. So does
+    # one below zero where a loss is a likelihood of classes: such outputs are none that it
+    # takes, and it falls without end.
+    control = [
+        in_units(run, None if is_likelihood and run.final_loss < 0 else own)
+        for run in heat.control[: len(runs)]
+    ]
+    return control, [in_units(run, unit) for run in runs]

@@ -1,0 +1,126 @@
+"""Trying: which remedies answer the findings, and what becomes of them beside the control."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+from thalweg._batch import num_samples
+from thalweg._problem import Problem
+from thalweg.doctor._case import Case
+from thalweg.doctor._contest import contest
+from thalweg.doctor._control import Control
+from thalweg.doctor._examination import TriedRemedy
+from thalweg.doctor._finding import Finding
+from thalweg.doctor._heat import LOOKS, NUM_FINALISTS
+from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._planning import NUM_RUNS, NUM_SEEDS, fitted, shortened
+from thalweg.doctor._readings import Readings
+from thalweg.doctor._trial import Plan
+from thalweg.doctor.remedies import Remedy, remedies_for
+
+TOLERATED_EXCESS = 1.5
+"""Trials that look to take this many times the time that is left are shortened."""
+
+PROVING = 0.4
+"""Of a budget in gradients, that is left for proofs where remedies look for their settings."""
+
+CUT_SHORT = 0.3
+"""Of a whole run's cost, for planning, is that of a training that breaks off."""
+
+
+def answers(
+    case: Case, readings: Readings, findings: tuple[Finding, ...], suspect: Remedy | None
+) -> tuple[Remedy, ...]:
+    """The remedies that the findings name, what promises most first; others are noted as left out.
+
+    Args:
+        case: the examination.
+        readings: everything that was measured.
+        findings: what ails the training.
+        suspect: the remedy that mended it within its first epoch, if any.
+    """
+    ledger = case.ledger
+    if not ledger.budget.is_seconds:
+        spare = ledger.gradients_left - PROVING * ledger.budget.amount
+        readings = replace(readings, affordable=max(spare, 0.0) / case.fraction)
+    with ledger.measuring("what may help", 0.38) as gradients:
+        remedies, not_applicable = remedies_for(findings, readings)
+        if suspect is not None:
+            # What mended it within an epoch is proved first, and alone where that succeeds.
+            rest = [remedy for remedy in remedies if remedy.name != suspect.name]
+            remedies = (replace(suspect, is_direct=True), *rest)
+        gradients.append(sum(remedy.num_samples for remedy in remedies) / case.problem.num_samples)
+    for remedy in not_applicable:
+        ledger.omit(f"remedy: {remedy.name}", remedy.reason)
+    return remedies
+
+
+def tried_on(
+    case: Case,
+    readings: Readings,
+    remedies: tuple[Remedy, ...],
+    plan: Plan,
+    shows_late: bool,
+) -> tuple[Readings, tuple[TriedRemedy, ...]]:
+    """With the plan that the trials held to and the training as it is; what remedies did for it.
+
+    Args:
+        case: the examination.
+        readings: everything that was measured.
+        remedies: what to try, what promises most first.
+        plan: made before anything was known.
+        shows_late: whether short trials would show nothing. Then they are looked at once, late: two
+            long pairs tell more than four short ones.
+    """
+    problem, training, seed, ledger = case.problem, case.training, case.seed, case.ledger
+    is_tight = not ledger.budget.is_seconds and problem.epochs is not None
+    looks = LOOKS[:1] if shows_late else LOOKS
+    fit = partial(
+        fitted,
+        plan,
+        ledger.gradients_left,
+        case.fraction,
+        num_epochs=problem.epochs,
+        scoring=sum(map(num_samples, plan.held_out)) / problem.num_samples / 3,
+        control=CUT_SHORT if readings.watched.failure else 1.0,
+        pairs=looks[-1][0] if is_tight else NUM_SEEDS,
+    )
+    plan, most = fit(remedies)
+    if remedies and (most < NUM_FINALISTS or (is_tight and shows_late)):
+        # Too little is left to compare: what promises most is proved first.
+        remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
+        plan, most = fit(remedies)
+    may_raise = case.readable is None or readings.watched.error is not None
+    number = looks[0][0] if is_tight else NUM_SEEDS
+    control = _control(Control(training, plan, seed, may_raise), number, problem, ledger)
+    readings = replace(readings, plan=control.plan, control=tuple(control.runs))
+    with ledger.measuring("remedies", 0.5):
+        tried: tuple[TriedRemedy, ...] = ()
+        if remedies and not ledger.is_interrupted:
+            more = control if is_tight and len(looks) > 1 else None
+            tried = contest(remedies, training, readings, ledger, (0.5, 1.0), most, more)
+    return replace(readings, plan=control.plan, control=tuple(control.runs)), tried
+
+
+def _control(control: Control, number: int, problem: Problem, ledger: Ledger) -> Control:
+    """With so many runs of the network as it is.
+
+    Where the first takes far longer than planned, the plan is shortened and the run repeated.
+    """
+    with ledger.measuring(f"training as it is, {number} seeds", 0.4) as gradients:
+        first = control.another()
+        excess = NUM_RUNS * first.seconds / max(ledger.seconds_left, 1e-3)
+        shorter = shortened(control.plan, excess)
+        if excess > TOLERATED_EXCESS and shorter != control.plan:
+            gradients.append(first.cost / problem.num_samples)
+            control = Control(control.training, shorter, control.seed, control.may_raise)
+            control.another()
+        try:
+            for k in range(1, number):
+                ledger.progress("training as it is", 0.4 + 0.1 * k / number)
+                control.another()
+        except KeyboardInterrupt:
+            ledger.is_interrupted = True
+        gradients.append(control.cost / problem.num_samples)
+    return control
