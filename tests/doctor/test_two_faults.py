@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_breast_cancer
+from sklearn.datasets import load_breast_cancer, load_digits
 from torch import nn
 
 import thalweg
@@ -61,3 +61,22 @@ def test_raw_inputs_are_named_beside_a_doubled_sigmoid_and_mended_with_it():
 )
 def test_inputs_that_the_network_scales_itself_are_not_named_beside_it(problem):
     assert named(thalweg.examine(problem(), budget="26g")) == [Ailment.OUTPUT_LOSS]
+
+
+def test_another_look_takes_what_is_left_of_the_budget_at_most():
+    """At batches of one a step is short and an epoch long: what it reads costs a large share."""
+    x, y = (torch.as_tensor(each) for each in load_digits(return_X_y=True))
+    x = x.float().reshape(-1, 1, 8, 8) / 16
+    layers = (nn.Conv2d, 1, 8, 3), (nn.BatchNorm2d, 8), (nn.Conv2d, 8, 16, 3), (nn.BatchNorm2d, 16)
+    model = seeded(
+        lambda: nn.Sequential(
+            *(kind(*sizes) for kind, *sizes in layers), nn.Flatten(), nn.Linear(256, 10)
+        )
+    )
+    problem = Problem(
+        model, F.cross_entropy, (x[:400], y[:400]), test=(x[1347:], y[1347:]),
+        optimizer=lambda params: torch.optim.SGD(params, lr=0.05), batch_size=1, epochs=6,
+    )  # fmt: skip
+    found = thalweg.examine(problem, budget="7.8g")
+    assert named(found) == [Ailment.BATCH_OF_ONE]
+    assert sum(m.gradients for m in found.measurements) <= 7.8

@@ -11,14 +11,19 @@ from thalweg.doctor._case import Case
 from thalweg.doctor._contest import contest
 from thalweg.doctor._examination import TriedRemedy
 from thalweg.doctor._finding import Finding
+from thalweg.doctor._heat import LOOKS
+from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._looks import first_read, judged, watched, with_pass
 from thalweg.doctor._observation import Watching, readable_form
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trying import answers
 from thalweg.doctor.remedies import Remedy, joined
 
-ANOTHER_LOOK = 0.4
-"""Of the budget, that must be left for another look, at what else ails a training."""
+ANOTHER_LOOK = 0.37
+"""Of the budget, that must be left for another look, at what else ails a training ..."""
+
+READING = 0.75
+"""... beyond the gradients over all data that its data, its pass and a few steps cost."""
 
 
 def looked_again(
@@ -39,7 +44,7 @@ def looked_again(
         remedy is not None
         and not any(each.is_proved for each in tried)
         and not ledger.is_interrupted
-        and ledger.share_left >= ANOTHER_LOOK
+        and _has_means(ledger)
     ):
         ledger.progress = lambda stage, _: told(f"another look: {stage}", 0.9)
         try:
@@ -53,11 +58,23 @@ def looked_again(
         findings = (*findings, *(each for each in found if each.ailment not in known))
         joint = tuple(joined(remedy, each) for each in remedies)
         remedy = joint[0] if joint else None
-        if joint:
+        if remedy is not None:
+            price = LOOKS[0][0] * readings.plan.price(case.training) / case.problem.num_samples
+            if ledger.gradients_left < price:
+                ledger.omit(
+                    f"trial: {remedy.name}", f"what was left of {ledger.budget} is too little"
+                )
+                break
             with ledger.measuring("remedies together", 0.9):
                 more = contest(joint, case.training, readings, ledger, (0.9, 1.0), 1)
             tried = tuple(sorted((*tried, *more), key=lambda each: not each.is_proved))
     return findings, tried
+
+
+def _has_means(ledger: Ledger) -> bool:
+    """Whether enough is left of the budget."""
+    left = min(ledger.seconds_left, ledger.gradients_left - READING)
+    return left >= ANOTHER_LOOK * ledger.budget.amount
 
 
 def _without(
@@ -72,9 +89,12 @@ def _without(
     problem = remedy.apply(case.problem.copied(), generator)
     training = remedy.apply(case.training.copied(), generator)
     readable, _ = readable_form(problem)
+    plan = readings.plan
+    if problem.batch_size != case.problem.batch_size:
+        plan = plan.in_batches_of(problem.batch_size)
     case = replace(case, problem=problem, readable=readable, training=training)
-    watching = Watching(problem, training, readings.plan, case.seed, case.ledger)
-    seen = first_read(case, readings.plan, watching)
+    watching = Watching(problem, training, plan, case.seed, case.ledger)
+    seen = first_read(case, plan, watching)
     if readable is not None:
         seen = with_pass(case, readable, seen)
     seen, findings, suspect = watched(case, seen, watching)

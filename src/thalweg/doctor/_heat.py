@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 
-from thalweg._batch import num_samples
 from thalweg._problem import Problem
 from thalweg._training import described
 from thalweg.doctor._control import Control
@@ -76,21 +73,14 @@ class Heat:
     def affords(self, number: int) -> bool:
         """Whether so many pairs of a finalist fit, with what control runs they need beyond."""
         further = max(0, number - len(self.control))
-        price = number * self.price + further * self.control[-1].cost
+        price = number * self.plan.price(self.training) + further * self.control[-1].cost
         return self.ledger.gradients_left >= price / self.readings.problem.num_samples
 
     def can_screen(self, length: Plan) -> bool:
         """Whether a short run fits beside the proof of one remedy."""
         share = LOOKS[-1][0] + length.num_steps / self.plan.num_steps
-        price = share * self.price / self.readings.problem.num_samples
+        price = share * self.plan.price(self.training) / self.readings.problem.num_samples
         return self.ledger.gradients_left >= price
-
-    @property
-    def price(self) -> float:
-        """Gradients of a sample, of a full run that does not break off, scored at both ends."""
-        held_out = self.training.test_batches or self.plan.held_out
-        steps = self.plan.num_steps * self.plan.batch_size
-        return steps + 2 * sum(map(num_samples, held_out)) / 3
 
     def run(self, what: str, remedy: Remedy, length: Plan, seed: int) -> tuple[Run, Trial]:
         """One training with a remedy, and the trial, to be gone on with."""
@@ -100,7 +90,8 @@ class Heat:
         self.done += length.num_steps / self.plan.num_steps
         generator = torch.Generator().manual_seed(seed)
         problem = remedy.apply(self.training.copied(), generator)
-        length = self.resized(length, problem)
+        if problem.batch_size != self.training.batch_size:
+            length = length.in_batches_of(problem.batch_size)
         trial = Trial(problem, length, seed)
         run = trial.until(length.num_steps)
         self.spend(run.cost)
@@ -109,14 +100,6 @@ class Heat:
     def spend(self, cost: float) -> None:
         """Counts gradients of a sample."""
         self.ledger.spend(cost / self.readings.problem.num_samples)
-
-    def resized(self, length: Plan, problem: Problem) -> Plan:
-        """The plan with a remedy's batch size: as many samples in all, in other minibatches."""
-        size = problem.batch_size
-        if size is None or size == self.training.batch_size:
-            return length
-        num_steps = max(1, round(length.num_steps * length.batch_size / size))
-        return replace(length, batch_size=size, num_steps=num_steps)
 
 
 def untried(remedy: Remedy, screening: Run | None, outcome: str) -> TriedRemedy:

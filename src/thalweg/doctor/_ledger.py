@@ -50,11 +50,6 @@ class Ledger:
         spent = sum(each.gradients for each in self.measurements) + sum(self._open)
         return self.budget.amount - spent
 
-    @property
-    def share_left(self) -> float:
-        """Of the budget, as a share of it."""
-        return min(self.seconds_left, self.gradients_left) / self.budget.amount
-
     def spend(self, gradients: float) -> None:
         """Counts gradients over all data towards what is being measured."""
         self._open.append(gradients)

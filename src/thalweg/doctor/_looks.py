@@ -26,8 +26,10 @@ from thalweg.signal import Signal
 READ_SHARE, LEAST_READ = 0.04, 128
 """Of a budget in gradients for the pass, and samples that it reads at least."""
 
-CONFIRMED = 0.15
-"""Of a budget in gradients, for what confirms a suspicion of the first epoch."""
+CONFIRMED, OF_THE_REST = 0.15, 0.2
+"""Of a budget in gradients, and of what is left of it, for what confirms a suspicion of the first
+epoch.
+"""
 
 
 def first_read(case: Case, plan: Plan, watching: Watching) -> Readings:
@@ -90,7 +92,9 @@ def watched(
         observed = watching.first_epoch()
         if observed is not None:
             early = replace(readings, observed=observed)
-            most = inf if budget.is_seconds else CONFIRMED * budget.amount
+            most = inf
+            if not budget.is_seconds:
+                most = min(CONFIRMED * budget.amount, OF_THE_REST * ledger.gradients_left)
             confirmation = Confirmation(early, case.training, case.seed, most)
             findings = suspected(early, confirmation.confirms)
             gradients.append(fraction * (observed.watched.num_steps - begun + early.probe.cost))

@@ -28,6 +28,9 @@ from thalweg.doctor._watch import Watch, Watched, settled, tail
 AFFORDED = 0.3
 """Of a budget in gradients, for the watched training: the rest is needed to prove a remedy."""
 
+OF_THE_REST = 0.4
+"""Of what is left of it, where much is spent already."""
+
 PROBED = 0.25
 """Of a budget in gradients, for probes at most."""
 
@@ -124,8 +127,9 @@ class Watching:
             self.most = max(1, round(WATCHED_SHARE * total))
             if not ledger.budget.is_seconds:
                 steps = ledger.budget.amount / self.fraction
-                self.most = min(self.most, max(FIRST_LOOK, round(AFFORDED * steps)))
-                affordable = PROBED * steps
+                rest = OF_THE_REST * ledger.gradients_left / self.fraction
+                self.most = min(self.most, max(FIRST_LOOK, round(min(AFFORDED * steps, rest))))
+                affordable = min(PROBED * steps, rest)
             short = min(PROBED_STEPS, round(EARLY_SHARE * total))
             self.early = min(self.most, max(min(self.per_epoch, total // 4), short, 1))
             long = max(self.early, min(long, round(PROBED_SHARE * total)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite
 from time import perf_counter
 
@@ -46,6 +46,18 @@ class Plan:
     held_out: tuple[Batch, ...]
     reduction: Reduction
     num_threads: int
+
+    def in_batches_of(self, size: int | None) -> Plan:
+        """As many samples in all, in minibatches of another size; as it is where there is none."""
+        if size is None or size == self.batch_size:
+            return self
+        num_steps = max(1, round(self.num_steps * self.batch_size / size))
+        return replace(self, batch_size=size, num_steps=num_steps)
+
+    def price(self, training: Problem) -> float:
+        """Gradients of a sample, of a trial that does not break off, scored at both ends."""
+        held_out = training.test_batches or self.held_out
+        return self.num_steps * self.batch_size + 2 * sum(map(num_samples, held_out)) / 3
 
 
 @dataclass(frozen=True)
