@@ -47,6 +47,8 @@ def main() -> None:
     given = parser.parse_args()
     if unknown := set(given.kinds) - {*KINDS, HEALTHY}:
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+    if given.out.is_dir():
+        parser.error(f"--out {given.out} is a folder; give a file, such as {given.out}/FAULTS.md")
     given.cache.parent.mkdir(parents=True, exist_ok=True)
     if given.fresh:
         given.cache.unlink(missing_ok=True)
