@@ -56,6 +56,8 @@ def _lead(examination: Examination) -> str:
     first = examination.findings[0].sentence
     if not examination.proved and examination.is_partial:
         return f"{first} The trials of remedies were interrupted before any was proved."
+    if not examination.remedies:
+        return f"{first} There is no remedy to try."
     if not examination.proved:
         tried = _counted(len(examination.remedies), "remedy was", "remedies were")
         return f"{first} {tried} tried; none is proved to help."
@@ -123,6 +125,8 @@ def _remedy_section(examination: Examination) -> Section | None:
             f"{len(examination.control)} seeds with the same data order and steps, at 95 % for all "
             f"finalists together."
         )
+    elif not examination.remedies:
+        sentence = "There is none to try; what the training does as it is:"
     else:
         tried = _counted(len(examination.remedies), "remedy", "remedies")
         sentence = (
