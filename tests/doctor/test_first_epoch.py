@@ -189,7 +189,8 @@ def test_labels_without_signal_are_suspected_in_the_first_epoch_and_found_later(
     assert at < stages.index("one training, watched")
     text = found.page().text()
     assert f"Suspected after {finding.suspected_after} steps, found after" in text
-    assert "There is no remedy to try." in text and "0 remedies" not in text
+    assert "There is no remedy to try." in text
+    assert "0 remedies" not in text
 
 
 def parity(num_bits=9, num_samples=600):
