@@ -18,7 +18,17 @@ _WORTHWHILE = 1.25
 
 
 def product(A: Tensor, B: Tensor) -> Tensor:
-    """A B, for matrices or stacks of them."""
+    """A B, for matrices or stacks of them.
+
+    Args:
+        A: a matrix (m, n), or a stack.
+        B: a matrix (n, k), or a stack.
+
+    Example:
+        >>> product(torch.eye(2), torch.ones(2, 1))
+        tensor([[1.],
+                [1.]])
+    """
     return _by_onednn(A, B) if is_faster_by_onednn(A, B.shape[-1]) else A @ B
 
 
