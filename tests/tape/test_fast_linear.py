@@ -85,3 +85,19 @@ def test_a_checkpointed_layer_saves_the_same_when_it_runs_again(
     with FastLinear():
         torch.testing.assert_close(gradient(), expected)
     assert taken
+
+
+def test_what_does_not_fit_is_refused_by_torch_itself(taken: list[tuple[int, ...]]) -> None:
+    with FastLinear(), pytest.raises(RuntimeError, match="mat1 and mat2 shapes cannot be multi"):
+        linear(torch.ones(5, 3), torch.ones(4, 6))
+    assert not taken
+
+
+def test_a_subclass_of_tensors_is_left_to_torch(taken: list[tuple[int, ...]]) -> None:
+    class Marked(Tensor):
+        pass
+
+    with FastLinear():
+        found = linear(torch.ones(5, 3).as_subclass(Marked), torch.ones(4, 3))
+    assert type(found) is Marked
+    assert not taken

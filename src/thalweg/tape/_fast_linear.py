@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn.functional import linear
 from torch.overrides import TorchFunctionMode
 
@@ -17,7 +19,8 @@ class FastLinear(TorchFunctionMode):
     """Within it `torch.nn.functional.linear` multiplies by `product`, forwards and backwards.
 
     What it returns can be differentiated as often as one likes. Layers that are too small to gain,
-    other dtypes than float32, other devices, autocast and `torch.func` are left to torch.
+    other dtypes than float32, other devices, autocast, `torch.func`, subclasses of tensors and
+    shapes that do not fit are left to torch.
 
     Example:
         >>> import torch
@@ -76,17 +79,24 @@ def _linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor
 
 
 def _gains(input: Any, weight: Any, bias: Any = None) -> bool:
-    """Whether the product of a layer is one that oneDNN is faster at."""
+    """Whether the product of a layer is one that oneDNN is faster at, and nothing is odd about it.
+
+    What does not fit is torch's to refuse, in its own words.
+    """
+    tensors = [x for x in (input, weight, bias) if x is not None]
     return (
-        input.ndim >= 2
+        all(type(x) in (Tensor, Parameter) and not _is_transformed(x) for x in tensors)
+        and input.ndim >= 2
         and weight.ndim == 2
-        and weight.dtype == torch.float32
+        and input.shape[-1] == weight.shape[1]
+        and input.dtype == torch.float32
+        and input.device == weight.device
         and not torch.is_autocast_enabled(input.device.type)
-        and not any(map(_is_transformed, (input, weight, bias)))
-        and is_faster_by_onednn(input.flatten(0, -2), weight.shape[0])
+        # As many multiplications as the input times the weight, without laying the input out.
+        and is_faster_by_onednn(weight, prod(input.shape[:-1]))
     )
 
 
-def _is_transformed(x: Tensor | None) -> bool:
+def _is_transformed(x: Tensor) -> bool:
     """Whether `torch.func` maps or differentiates over it."""
-    return x is not None and torch._C._functorch.is_functorch_wrapped_tensor(x)
+    return torch._C._functorch.is_functorch_wrapped_tensor(x)
