@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 import thalweg
+from benchmarks.allocations import allocated
 from benchmarks.eigenvalues import eigenthings
 from benchmarks.line import OURS, PEER, complaint
 from benchmarks.peers import (
@@ -71,15 +71,5 @@ def measure(stage: Stage) -> None:
 
 def peak(call: Callable[[], Any]) -> int:
     """Most bytes that torch held at once during a call, beyond those from before."""
-    # What earlier calls left in cycles would otherwise be freed, and counted, in this one.
-    gc.collect()
-    with torch.profiler.profile(
-        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
-    ) as profile:
-        call()
-    held = most = 0
-    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
+    most, _ = allocated(call)
     return most

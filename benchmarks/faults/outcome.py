@@ -85,10 +85,9 @@ def outcome(case: Case, budget: float = BUDGET, has_repair: bool = True) -> dict
             names = KINDS[case.kind].names
             right = [f for f in found.findings if f.ailment.name in names]
             if right:
-                told["found_after"] = right[0].found_after
-                told["named_after"] = right[0].found_after
-            if right and right[0].suspected_after is not None:
-                told["named_after"] = right[0].suspected_after
+                found_after, suspected_after = right[0].found_after, right[0].suspected_after
+                told["found_after"] = found_after
+                told["named_after"] = found_after if suspected_after is None else suspected_after
             if found.proved:
                 told["proved"] = found.proved[0].name
     if case.kind != HEALTHY and has_repair:

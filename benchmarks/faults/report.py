@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import fmean, median
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.faults.cases import HEALTHY
 from benchmarks.faults.kinds import KINDS
@@ -17,6 +17,8 @@ Outcome = dict[str, Any]
 
 FIRST = 2
 """The right kind must be among so many that are named first."""
+
+T = TypeVar("T")
 
 
 def is_found(each: Outcome) -> bool:
@@ -50,6 +52,7 @@ def markdown(found: Sequence[Outcome], half: str, machine: str) -> str:
 def _summary(broken: Sequence[Outcome], sound: Sequence[Outcome]) -> list[str]:
     mendable = [b for b in broken if KINDS[b["kind"]].is_repairable and "is_repaired" in b]
     everybody = [each for each in (*broken, *sound) if "cost" in each]
+    confirmed = [kind in e["named"] for e in (*broken, *sound) for kind in e["suspected"]]
     right = [each for each in broken if is_found(each) and each["found_after"] is not None]
     rows = [
         ("right kind among the first two", _share(broken, is_found), "≥ 95 %"),
@@ -71,6 +74,7 @@ def _summary(broken: Sequence[Outcome], sound: Sequence[Outcome]) -> list[str]:
             _share(right, lambda r: r["found_after"] <= r["steps_in_epoch"]),
             "",
         ),
+        ("suspicions that were confirmed", _share(confirmed, bool), ""),
         ("healthy ones suspected after it", _share(sound, lambda s: bool(s["suspected"])), ""),
         ("could not be examined", _share([*broken, *sound], lambda e: bool(e["error"])), "0 %"),
     ]
@@ -157,7 +161,7 @@ def _confusion(broken: Sequence[Outcome]) -> list[str]:
     return lines
 
 
-def _share(cases: Sequence[Outcome], holds: Callable[[Outcome], bool]) -> str:
+def _share(cases: Sequence[T], holds: Callable[[T], bool]) -> str:
     if not cases:
         return "–"
     count = sum(holds(each) for each in cases)

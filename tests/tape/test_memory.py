@@ -1,11 +1,11 @@
 """What a tape holds: counted in arrays of m samples × 64 units, on a network of such layers."""
 
-import gc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from benchmarks.allocations import allocated
 from torch import nn
 
 import thalweg
@@ -36,17 +36,8 @@ def network() -> thalweg.Point:
 
 def arrays(call: Callable[[], Any]) -> tuple[float, float]:
     """(Most that torch held at once during a call, what is left of it after), beyond before."""
-    gc.collect()
-    activities = [torch.profiler.ProfilerActivity.CPU]
-    with torch.profiler.profile(activities=activities, profile_memory=True) as profile:
-        result = call()
-    held = most = 0
-    events = [e for e in profile.profiler.kineto_results.events() if e.name() == "[memory]"]
-    for event in sorted(events, key=lambda e: e.start_ns()):
-        held += event.nbytes()
-        most = max(most, held)
-    del result
-    return most / ARRAY, held / ARRAY
+    most, left = allocated(call)
+    return most / ARRAY, left / ARRAY
 
 
 def test_a_second_product_leaves_nothing_behind(is_onednn: bool) -> None:

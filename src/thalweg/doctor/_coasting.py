@@ -1,4 +1,4 @@
-"""Coasting: where its momentum alone would carry a training, if no gradient came any more."""
+"""Coasting: how long momentum lasts, and where it alone would carry a training."""
 
 from __future__ import annotations
 
@@ -12,6 +12,20 @@ from torch import Tensor
 from thalweg._errors import ThalwegError
 from thalweg._reading import reading
 from thalweg.doctor._watch import Watched, minibatch_losses
+
+
+def heaviest(optimizer: torch.optim.Optimizer) -> float:
+    """β of momentum, β₁ of Adam: the largest of all groups; 0 without."""
+    betas = [
+        float(group["betas"][0]) if "betas" in group else float(group.get("momentum", 0) or 0)
+        for group in optimizer.param_groups
+    ]
+    return max(betas, default=0.0)
+
+
+def horizon(optimizer: torch.optim.Optimizer) -> float:
+    """Steps that momentum averages over, 1/(1 − β)."""
+    return 1 / max(1 - heaviest(optimizer), 1e-9)
 
 
 def coasted(watched: Watched, num_steps: int, batch_size: int) -> float | None:

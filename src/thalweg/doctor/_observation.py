@@ -17,6 +17,7 @@ from thalweg._recipe import steps_in_epoch
 from thalweg._score import Score, score
 from thalweg._training import num_threads
 from thalweg.doctor._changed_data import is_finite, with_rows
+from thalweg.doctor._coasting import horizon
 from thalweg.doctor._head import Head, head_of
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._levels import MOST, NOTHING, Levels, levels_of
@@ -183,15 +184,6 @@ class Watching:
         return Observation(
             self.sample, self.head, self.levels, watched, end, held_out, self.probe, stage
         )
-
-
-def horizon(optimizer: torch.optim.Optimizer) -> float:
-    """Steps that momentum averages over, 1/(1 − β)."""
-    betas = [
-        float(group["betas"][0]) if "betas" in group else float(group.get("momentum", 0) or 0)
-        for group in optimizer.param_groups
-    ]
-    return 1 / max(1 - max(betas, default=0.0), 1e-9)
 
 
 def _held_out(watched: Watched, plan: Plan) -> Score | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from thalweg.doctor._coasting import heaviest, horizon
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import NOT_WELL, Readings
 
@@ -29,11 +30,11 @@ OUTWEIGHED = 10.0
 
 def momentum(readings: Readings) -> Finding | None:
     """The average over past gradients is longer than what the training can wait for."""
-    beta = _heaviest(readings)
-    horizon, past = 1 / max(1 - beta, 1e-9), _past(readings)
+    beta = heaviest(readings.optimizer)
+    lasts, past = horizon(readings.optimizer), _past(readings)
     # Without Adam's correction the step grows for so long: that it has learned by now is no sign.
     is_plain = "momentum" in readings.optimizer.param_groups[0]
-    grows_to_the_end = is_plain and horizon > readings.total_steps
+    grows_to_the_end = is_plain and lasts > readings.total_steps
     if beta < HEAVY or past < 1:
         return None
     is_off = is_carried_off(readings)
@@ -45,14 +46,14 @@ def momentum(readings: Readings) -> Finding | None:
 def perhaps_momentum(readings: Readings) -> Finding | None:
     """After an epoch momentum alone would carry it off, though not so far that it is certain."""
     is_off = is_carried_off(readings, SWINGS)
-    return _too_high(readings, _heaviest(readings), is_off) if is_off else None
+    return _too_high(readings, heaviest(readings.optimizer), is_off) if is_off else None
 
 
 def _too_high(readings: Readings, beta: float, is_off: bool) -> Finding:
-    horizon, past = 1 / max(1 - beta, 1e-9), _past(readings)
+    lasts, past = horizon(readings.optimizer), _past(readings)
     evidence = {
         "momentum": beta,
-        "steps that it averages over": horizon,
+        "steps that it averages over": lasts,
         "steps of the training": float(readings.total_steps),
         "training loss at the end": readings.end,
     }
@@ -65,7 +66,7 @@ def _too_high(readings: Readings, beta: float, is_off: bool) -> Finding:
         )
     return Finding(
         Ailment.MOMENTUM,
-        f"The momentum {beta:g} is too high: it averages over {horizon:.3g} steps of a training of "
+        f"The momentum {beta:g} is too high: it averages over {lasts:.3g} steps of a training of "
         f"{readings.total_steps}, so that the walk overshoots and swings back.{carried} Use 0.9.",
         (),
         evidence,
@@ -84,22 +85,16 @@ def is_carried_off(readings: Readings, times: float = CARRIED_OFF) -> bool:
 
     It takes 1/(1 − β) steps to brake. Gradients must undo all of that, and overshoot in turn.
     """
-    if not readings.is_early or _heaviest(readings) < HEAVY or _past(readings) < LONG:
+    if not readings.is_early or heaviest(readings.optimizer) < HEAVY or _past(readings) < LONG:
         return False
     blind = readings.start if readings.blind_loss is None else readings.blind_loss
     far = times * max(blind, readings.start)
     return far > 0 and readings.coasted is not None and readings.coasted > far
 
 
-def _heaviest(readings: Readings) -> float:
-    """β of momentum, β₁ of Adam; 0 without."""
-    group = readings.optimizer.param_groups[0]
-    return float(group["betas"][0]) if "betas" in group else float(group.get("momentum", 0) or 0)
-
-
 def _past(readings: Readings) -> float:
     """How many times 1/(1 − β) is past the share of the steps that it may run over."""
-    return 1 / max(1 - _heaviest(readings), 1e-9) / (HORIZON * readings.total_steps)
+    return horizon(readings.optimizer) / (HORIZON * readings.total_steps)
 
 
 def epsilon(readings: Readings) -> Finding | None:
