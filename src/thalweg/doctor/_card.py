@@ -7,10 +7,11 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from thalweg._budget import Budget
 from thalweg._problem import Problem
 from thalweg.curvature import CriticalPoint, StepRule, critical_point
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._planning import plan_curvature
+from thalweg.doctor._planning import CurvaturePlan, plan_curvature
 from thalweg.surface import Point, Surface
 
 
@@ -30,9 +31,8 @@ def card_of(
         point = surface.here()
         if point.unused:
             ledger.assume(_said_unused(point.unused))
-        # A budget in gradients asks no clock.
-        seconds = _seconds_per_product(point) if budget.is_seconds else 1.0
-        plan = plan_curvature(budget, seconds, surface.layout.size, problem.num_samples)
+        generator = torch.Generator().manual_seed(seed)
+        point, plan, seconds = _affordable(surface, point, budget, generator)
         if plan is None:
             # What a clock shows has no place in an examination that repeats exactly.
             price = f" of {seconds:.2g} s each" if budget.is_seconds else ""
@@ -41,14 +41,11 @@ def card_of(
                 f"{budget} buys too few products with the Hessian{price}; give a larger budget",
             )
             return None
-        generator = torch.Generator().manual_seed(seed)
-        if plan.num_samples is not None:
-            part = problem.subsampled(plan.num_samples, generator)
-            point = Surface(part, surface.layout.names).here()
+        read = point.problem.num_samples
+        if read < problem.num_samples:
             ledger.omit(
                 "curvature on all data",
-                f"it was read on {part.num_samples:,} of {problem.num_samples:,} samples, to fit "
-                f"{budget}",
+                f"it was read on {read:,} of {problem.num_samples:,} samples, to fit {budget}",
             )
         rule = StepRule.of(optimizer)
         scale = None
@@ -68,9 +65,28 @@ def card_of(
             dense_up_to=plan.dense_up_to,
             num_probes=max(plan.num_probes, 1),
         )
-        share = point.problem.num_samples / problem.num_samples
-        gradients.append(share * card.num_gradients)
+        gradients.append(read / problem.num_samples * card.num_gradients)
     return card
+
+
+def _affordable(
+    surface: Surface, point: Point, budget: Budget, generator: torch.Generator
+) -> tuple[Point, CurvaturePlan | None, float]:
+    """The point on as many samples as the budget buys, what is read there, and a product's seconds.
+
+    Where a product is many small operations fewer samples are no faster, so that they are timed
+    again. A budget in gradients asks no clock.
+    """
+    while True:
+        seconds = _seconds_per_product(point) if budget.is_seconds else 1.0
+        size, available = surface.layout.size, point.problem.num_samples
+        plan = plan_curvature(budget, seconds, size, available)
+        if plan is None or plan.num_samples is None:
+            return point, plan, seconds
+        part = surface.problem.subsampled(plan.num_samples, generator)
+        point = Surface(part, surface.layout.names).here()
+        if not budget.is_seconds:
+            return point, plan, seconds
 
 
 def _said_unused(names: tuple[str, ...]) -> str:
