@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import KW_ONLY, dataclass, replace
 from fnmatch import fnmatchcase
@@ -16,12 +15,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from thalweg._batch import (
-    TARGET_KEYS,
     Batch,
-    Call,
     call_of,
     concatenate,
-    describe,
     map_tensors,
     num_samples,
     part_of,
@@ -35,9 +31,9 @@ from thalweg._errors import (
     ProblemError,
     ThalwegError,
 )
+from thalweg._evaluation import Evaluation, Evaluator
 from thalweg._frozen import freeze_dropout, freeze_statistics
 from thalweg._layout import Params
-from thalweg._loss import known_loss, logits_of, own_loss_of
 from thalweg._microbatches import divided, parts_of
 from thalweg._nonfinite import birthplace
 from thalweg._randomness import (
@@ -60,19 +56,6 @@ TrainingStep = Callable[[nn.Module, Any, torch.optim.Optimizer], Any]
 """`step(model, batch, optimizer)`: one step of somebody's own loop; may return the loss."""
 
 Schedule = Callable[[torch.optim.Optimizer], torch.optim.lr_scheduler.LRScheduler]
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """One forward pass: the loss (a scalar with its graph) and what the model returned."""
-
-    loss: Tensor
-    output: Any
-
-    @property
-    def logits(self) -> Any:
-        """The tensor that the loss reads: `output.logits`, `output["logits"]` or the output."""
-        return logits_of(self.output)
 
 
 @dataclass(frozen=True, eq=False)
@@ -316,8 +299,7 @@ class Problem:
         """
         held = self._seen_through(self.shadow)
         vars(held)["shadow"] = self.shadow  # nobody else's: it needs no shadow of its own
-        if self.loss is not None:
-            vars(held)["_loss_function"] = self._loss_function
+        vars(held)["_evaluator"] = self._evaluator
         if self.batches:
             vars(held)["part"] = self.part
         return held
@@ -499,38 +481,14 @@ class Problem:
                 place = birthplace(shadow, params, batch, lambda: run(*call.args, **call.kwargs))
             raise NonFiniteError(
                 f"the loss is {float(evaluation.loss.detach())} in {where}; born in "
-                f"{place or self._birth_in_loss(evaluation, call)}. Mend that place "
+                f"{place or self._evaluator.birth(evaluation, call)}. Mend that place "
                 f"(scale the inputs, lower the learning rate, guard the logarithm or the division)"
             )
         return evaluation
 
-    def _birth_in_loss(self, evaluation: Evaluation, call: Call) -> str:
-        known = known_loss(self.loss)
-        if known and known.num_terms(evaluation.logits, call.target) == 0:
-            return "the loss itself: every target is padding, leave that batch out"
-        return "the loss itself: every layer is finite"
-
     def evaluate(self, run: Callable[..., Any], batch: Batch, where: str = "a batch") -> Evaluation:
         """The loss of a batch under any callable in the place of the model."""
-        call = call_of(batch, unwrapped(self.model))
-        try:
-            output = run(*call.args, **call.kwargs)
-        except Exception as error:
-            raise ProblemError(self._explained("the model", error, call, where)) from error
-        if self.loss is None:
-            loss = _own_loss(output)
-        else:
-            logits = logits_of(output)
-            known = known_loss(self.loss)
-            if known and isinstance(logits, Tensor):
-                known.check_target(logits, call.target, where)
-            compared = (logits, call.target) if self.loss_takes_target else (logits,)
-            try:
-                loss = self._loss_function(*compared)
-            except Exception as error:
-                shapes = Call((logits,), {}, call.target)
-                raise ProblemError(self._explained("the loss", error, shapes, where)) from error
-        return Evaluation(_scalar(loss), output)
+        return self._evaluator(run, batch, where)
 
     def check(self) -> None:
         """Refuses what cannot be read: see Raises. Costs 4/3 gradients of a part of a batch.
@@ -604,88 +562,11 @@ class Problem:
         """The modules that readings run: they share the owner's tensors, and nothing else."""
         return shadow_of(self.model)
 
-    @cached_property
-    def _loss_function(self) -> Callable[..., Tensor]:
-        """The loss; if a module, a shadow whose tensors start each call as the owner's are."""
-        loss = self.loss
-        if not isinstance(loss, nn.Module):
-            assert loss is not None
-            return loss
-        shadow, owner = shadow_of(loss), unwrapped(loss)
-
-        def call(*args: Any) -> Any:
-            tensors = (*owner.named_parameters(), *owner.named_buffers())
-            if not tensors:
-                return shadow(*args)
-            return functional_call(shadow, {n: t.detach().clone() for n, t in tensors}, args)
-
-        return call
-
-    @cached_property
+    @property
     def loss_takes_target(self) -> bool:
         """Whether the loss compares the output with a target, or looks at the output alone."""
-        return self.loss is None or _num_arguments(self.loss) != 1
+        return self._evaluator.takes_target
 
-    def _explained(self, who: str, error: Exception, call: Call, where: str) -> str:
-        if isinstance(error, ThalwegError):
-            return str(error)
-        first = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        given = describe((call.args, call.kwargs)) or "no tensors"
-        params = describe(next(iter(self.parameters.values()))).split(" ")
-        return (
-            f"{who} raised {type(error).__name__} on {where}: {first} (given {given}; target "
-            f"{describe(call.target) or 'none'}; the parameters are {params[0]} on {params[-1]})"
-            f"{_way_out(call, self.parameters)}"
-        )
-
-
-def _way_out(call: Call, params: Params) -> str:
-    """The likely mend of an exception, where dtypes or devices differ."""
-    parameter = next(iter(params.values()))
-    for tensor in tensors_in((call.args, call.kwargs)):
-        if tensor.device != parameter.device:
-            return f"; move the data with .to({str(parameter.device)!r})"
-        if tensor.is_floating_point() and tensor.dtype != parameter.dtype:
-            return f"; convert the data with .to({parameter.dtype})"
-    return "; call it by hand on that batch to see more"
-
-
-def _own_loss(output: Any) -> Any:
-    loss = own_loss_of(output)
-    if loss is None:
-        raise ProblemError(
-            f"no loss was given and the model's output ({type(output).__name__}) has no .loss; "
-            f"pass Problem(model, loss, data), or put the labels into the batches"
-        )
-    return loss
-
-
-def _scalar(loss: Any) -> Tensor:
-    if not isinstance(loss, Tensor):
-        raise ProblemError(
-            f"the loss returned a {type(loss).__name__}; it must return a tensor that still "
-            f"carries its graph (no .item(), no float())"
-        )
-    if loss.numel() != 1:
-        raise ProblemError(
-            f"the loss has shape {tuple(loss.shape)}; it must be a scalar: use reduction='mean', "
-            f"or end it with .mean()"
-        )
-    if not loss.dtype.is_floating_point:
-        raise ProblemError(f"the loss is {loss.dtype}; it must be a real floating point tensor")
-    return loss.reshape(())
-
-
-def _num_arguments(loss: Callable[..., Any]) -> int:
-    """How many positional arguments a loss needs; 2 where that cannot be read."""
-    target = loss.forward if isinstance(loss, nn.Module) else loss
-    try:
-        parameters = inspect.signature(target).parameters.values()
-    except (TypeError, ValueError):
-        return 2
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    required = [p for p in positional if p.default is p.empty]
-    names_target = len(positional) > 1 and positional[1].name in TARGET_KEYS
-    if names_target or any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return 2
-    return max(len(required), min(len(positional), 1))
+    @cached_property
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(self.model, self.loss)

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import OptimizerError
-from thalweg._problem import Evaluation
+from thalweg._evaluation import Evaluation
 from thalweg._reading import differentiating
 from thalweg.optim._metric import Metric
 from thalweg.optim._objective import Objective, ProblemObjective

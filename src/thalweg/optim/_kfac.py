@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg._errors import OptimizerError
-from thalweg._problem import Evaluation
+from thalweg._evaluation import Evaluation
 from thalweg._reading import differentiating, unwrapped
 from thalweg.optim._kfac_block import Block
 from thalweg.optim._kfac_scale import ScaleBlock, is_scale

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from thalweg._batch import Batch, call_of, map_tensors, tensors_in
 from thalweg._errors import DetachedLossError, OptimizerError, UntapedError
+from thalweg._evaluation import Evaluation
 from thalweg._graph import custom_functions, explaining, refuse_once_differentiable
 from thalweg._loss import known_loss
-from thalweg._problem import Evaluation, Problem
+from thalweg._problem import Problem
 from thalweg._ranks import ALONE, Alone
 from thalweg._reading import differentiating, multiplying, unwrapped
 from thalweg.surface import GGN, BatchProduct, Curvature, output_of

@@ -14,8 +14,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg._batch import call_of
+from thalweg._evaluation import Evaluation
 from thalweg._loss import Kind, known_loss
-from thalweg._problem import Evaluation
 from thalweg._reading import differentiating, unwrapped
 from thalweg.optim._cholesky import cholesky
 from thalweg.optim._objective import Objective, ProblemObjective

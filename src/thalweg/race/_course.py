@@ -12,8 +12,9 @@ from torch import Tensor, nn
 
 from thalweg._batch import Batch, call_of, concatenate, num_samples, take
 from thalweg._budget import Budget
+from thalweg._evaluation import Evaluation
 from thalweg._loss import logits_of
-from thalweg._problem import Evaluation, Problem
+from thalweg._problem import Problem
 from thalweg._training import born, parameters_of, without_leftover
 from thalweg.optim import StepRecord
 from thalweg.race._clock import Clock

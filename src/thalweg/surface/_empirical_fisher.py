@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from thalweg._batch import Batch, call_of, num_samples
 from thalweg._errors import NonFiniteError, ProblemError
+from thalweg._evaluation import Evaluation
 from thalweg._loss import known_loss
 from thalweg._microbatches import TOLERANCE, parts_of
-from thalweg._problem import Evaluation, Problem
+from thalweg._problem import Problem
 from thalweg._reduction import Reduction
 from thalweg.surface._jacobian import linearised
 from thalweg.surface._route import BatchProduct, Curvature

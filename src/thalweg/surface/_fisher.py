@@ -10,8 +10,9 @@ from torch import Tensor
 
 from thalweg._batch import Batch, call_of
 from thalweg._errors import ProblemError
+from thalweg._evaluation import Evaluation
 from thalweg._loss import Kind, KnownLoss, known_loss
-from thalweg._problem import Evaluation, Problem
+from thalweg._problem import Problem
 from thalweg.surface._ggn import gram_product, output_of
 from thalweg.surface._route import BatchProduct, Curvature
 from thalweg.tape import Tape

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from thalweg._batch import Batch
 from thalweg._errors import ProblemError
-from thalweg._problem import Evaluation
+from thalweg._evaluation import Evaluation
 from thalweg.surface._route import BatchProduct, Curvature, zero_product
 from thalweg.tape import Tape
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from thalweg._batch import Batch
-from thalweg._problem import Evaluation
+from thalweg._evaluation import Evaluation
 from thalweg.surface._route import BatchProduct, Curvature, zero_product
 from thalweg.tape import Tape, library_of
 

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from thalweg._batch import Batch, num_samples
 from thalweg._errors import RanksError
+from thalweg._evaluation import Evaluation
 from thalweg._graph import explaining
 from thalweg._layout import Layout, Params, select
-from thalweg._problem import Evaluation, Problem
+from thalweg._problem import Problem
 from thalweg._ranks import Fact, facts_of_tensors
 from thalweg._reading import multiplying, reading
 from thalweg._reduction import Reduction

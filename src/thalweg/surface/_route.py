@@ -12,8 +12,8 @@ from torch import Tensor
 
 from thalweg._batch import Batch
 from thalweg._errors import ThalwegError, UntapedError
+from thalweg._evaluation import Evaluation
 from thalweg._graph import custom_functions, refuse_once_differentiable
-from thalweg._problem import Evaluation
 from thalweg._reading import differentiating, multiplying
 from thalweg.tape import Tape
 
