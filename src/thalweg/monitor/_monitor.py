@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from types import TracebackType
@@ -12,17 +11,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from thalweg._batch import Batch, map_tensors
+from thalweg._batch import Batch
 from thalweg._errors import NonFiniteError, ThalwegError
-from thalweg._loss import logits_of, own_loss_of
 from thalweg._problem import Problem
 from thalweg._ranks import ALONE, Ranks
-from thalweg._reading import DEVICE_KINDS, keeping_random_states, unwrapped
+from thalweg._reading import keeping_random_states, unwrapped
 from thalweg._sharded import is_sharded
-from thalweg.monitor._hook import Hook
-from thalweg.monitor._instrument import Instrument, Instruments, Watching
+from thalweg.monitor._instrument import Instrument, Instruments
 from thalweg.monitor._logger import Logger
 from thalweg.monitor._moment import Moment, norms
 from thalweg.monitor._plan import Plan
@@ -30,13 +26,10 @@ from thalweg.monitor._reader import Reader
 from thalweg.monitor._record import Alert, Cost, Record
 from thalweg.monitor._rules import Watch
 from thalweg.monitor._sets import ordinary
-from thalweg.monitor._tap import Tap
+from thalweg.monitor._witness import Witness
 from thalweg.report import Page, Paged
 
 _told = logging.getLogger("thalweg.monitor")
-
-DIVISOR = "num_items_in_batch"
-"""By this name transformers hands a model the number of tokens that its loss is divided by."""
 
 MOST_FAILURES = 2
 """So often an instrument may fail before it is left out."""
@@ -148,17 +141,8 @@ class Monitor(Paged):
         self._start: float | None = None
         self._end: float | None = None
         self._next, self._due, self._glance_at, self._wake_at = 1, self._plan.first(), 0, 0
-        # What is known of the step under way:
         self._batch: Batch = None
-        self._call: Batch = None
-        self._output: Any = None
-        self._has_autocast = self._is_divided = False
-        self._values: list[Tensor] = []
-        self._shown: list[Tensor | float] = []
-        self._before: dict[str, Tensor] = {}
-        self._left: dict[str, tuple[weakref.ref[Tensor], int]] = {}
-        self._tap: Tap | None = None
-        self._armed: list[RemovableHandle] = []
+        self._witness: Witness | None = None
         self._idle = self._idle_seconds()
         self._standing = self._optimizer.register_step_post_hook(self._after_step)
         self._arm()
@@ -174,12 +158,12 @@ class Monitor(Paged):
                 `loss(output, target)`, or where the loss is not to be worked out again.
         """
         self._batch = batch
-        if value is not None and self._armed:
-            self._shown.append(value.detach() if isinstance(value, Tensor) else float(value))
+        if value is not None and self._witness is not None:
+            self._witness.show(value)
 
     def close(self) -> None:
         """Takes all hooks off; leaving a `with` block does that."""
-        self._disarm()
+        self._dismiss()
         self._standing.remove()
         self._batch = None
         self._end = self._end or perf_counter()
@@ -230,7 +214,7 @@ class Monitor(Paged):
     # -- one step ---------------------------------------------------------------------------
 
     def _after_step(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        if self._armed and _is_skipped(optimizer):
+        if self._witness is not None and _is_skipped(optimizer):
             return
         self._step = step = self._step + 1
         if step < self._wake_at:
@@ -249,86 +233,40 @@ class Monitor(Paged):
             self._seconds += perf_counter() - start
 
     def _arm(self) -> None:
-        """Puts the hooks on that the next step is read through, if it is to be read."""
-        self._disarm()
+        """Has the next step seen, if it is to be read."""
+        self._dismiss()
         upcoming = [at for at in (self._glance_at, self._next) if at > self._step]
         self._wake_at = min(upcoming) - 1
         if self._wake_at > self._step:
             return
         self._wake_at = self._step + 1
-        due = self._due_at(self._step + 1)
-        self._left = {
-            name: (weakref.ref(p.grad), p.grad._version)
-            for name, p in self._parameters.items()
-            if p.grad is not None
-        }
-        self._armed = [self._given.register_forward_hook(self._on_forward(), with_kwargs=True)]
-        if isinstance(self._loss, nn.Module):
-            self._armed.append(self._loss.register_forward_hook(self._on_loss()))
-        if any(member.needs_before for member in due):
-            self._armed.append(self._optimizer.register_step_pre_hook(self._before_step))
-        if self._num_ranks == 1:
-            self._tap = Tap(self._parameters)
-            for parameter, seen in self._tap.hooks():
-                hook = self._timed(seen)
-                self._armed.append(parameter.register_post_accumulate_grad_hook(hook))
-        if not hasattr(self._given, "_orig_mod"):
-            # Hooks inside of a compiled model would have it compiled again.
-            watching = [member for member in due if isinstance(member, Watching)]
-            for module, look in (pair for w in watching for pair in w.hooks(self._model)):
-                self._armed.append(module.register_forward_hook(self._timed(look)))
+        self._witness = Witness(
+            self._given,
+            self._model,
+            self._loss,
+            self._optimizer,
+            self._parameters,
+            self._due_at(self._step + 1),
+            has_tap=self._num_ranks == 1,
+            spend=self._spend,
+        )
+
+    def _dismiss(self) -> None:
+        if self._witness is not None:
+            self._witness.dismiss()
+        self._witness = None
+
+    def _spend(self, seconds: float) -> None:
+        self._seconds += seconds
 
     def _due_at(self, step: int) -> list[Instrument]:
         """What is read at a step: before the one that counts, what compares two of them."""
         return self._due if step == self._next else [m for m in self._due if m.is_paired]
 
-    def _disarm(self) -> None:
-        for handle in self._armed:
-            handle.remove()
-        self._armed, self._tap, self._before = [], None, {}
-        self._call = self._output = None
-        self._has_autocast = self._is_divided = False
-        self._values, self._shown = [], []
-
-    def _timed(self, function: Callable[..., None]) -> Callable[..., None]:
-        def timed(*args: Any) -> None:
-            start = perf_counter()
-            function(*args)
-            self._seconds += perf_counter() - start
-
-        return Hook(timed)
-
-    def _on_forward(self) -> Callable[..., None]:
-        def hook(_: nn.Module, args: Any, kwargs: Any, output: Any) -> None:
-            if torch.is_grad_enabled():
-                self._output = _detached(output, self._loss is None)
-                self._call = dict(kwargs) if kwargs and not args else None
-                if self._loss is None and self._output is not None:
-                    self._values.append(self._output["loss"])
-                    # Transformers divides what is accumulated by all of its tokens.
-                    self._is_divided |= kwargs.get(DIVISOR) is not None
-                if self._call is not None:
-                    self._call.pop(DIVISOR, None)
-                self._has_autocast |= any(map(torch.is_autocast_enabled, DEVICE_KINDS))
-
-        return Hook(hook)
-
-    def _on_loss(self) -> Callable[..., None]:
-        def hook(_: nn.Module, __: Any, output: Any) -> None:
-            if torch.is_grad_enabled() and isinstance(output, Tensor) and output.numel() == 1:
-                self._values.append(output.detach())
-
-        return Hook(hook)
-
-    def _before_step(self, *_: Any) -> None:
-        start = perf_counter()
-        self._before = {name: p.detach().clone() for name, p in self._parameters.items()}
-        self._seconds += perf_counter() - start
-
     def _look(self, start: float) -> None:
         """Reads what is due; at a step that counts, keeps it and plans the next one."""
-        for handle in self._armed:
-            handle.remove()  # readings run copies of the model, which have its hooks
+        assert self._witness is not None
+        self._witness.dismiss()  # readings run copies of the model, which have its hooks
         with keeping_random_states(), torch.no_grad():
             first = next(self._model.parameters())
             if first.device.type == "cuda":
@@ -382,48 +320,33 @@ class Monitor(Paged):
         return {}
 
     def _moment(self) -> Moment:
-        gradients = {
-            name: gradient.detach()
-            for name, parameter in self._parameters.items()
-            if (gradient := parameter.grad) is not None and not self._is_stale(name, gradient)
-        }
-        batch = self._call if self._batch is None else self._batch
+        seen = self._witness
+        assert seen is not None
+        batch = seen.call if self._batch is None else self._batch
         if batch is not None:
             self._reader.see(batch)
         is_glance = self._step != self._next
+        gradients = seen.gradients
         given = norms(gradients)
-        unclipped = None
-        if self._tap is not None:
-            unclipped = self._tap.unclipped(given, self._scaler, self._has_autocast)
         return Moment(
             step=self._step,
             model=self._model,
             optimizer=self._optimizer,
             parameters=self._parameters,
             gradients=gradients,
-            before=self._before,
-            value=None if is_glance else self._value(batch),
+            before=seen.before,
+            value=None if is_glance else self._value(seen, batch),
             batch=batch,
             reader=self._reader,
             is_glance=is_glance,
             gradient_norms=given,
-            unclipped=unclipped,
+            unclipped=seen.unclipped(given, self._scaler),
         )
 
-    def _is_stale(self, name: str, gradient: Tensor) -> bool:
-        """Whether nobody has written a gradient in this step: it is left from another one."""
-        if name not in self._left:
-            return False
-        reference, version = self._left[name]
-        return reference() is gradient and gradient._version == version
-
-    def _value(self, batch: Batch) -> float | None:
-        """The loss: as it was shown, or of the output that the model gave."""
-        if self._shown or self._values:
-            numbers = [float(value) for value in self._shown or self._values]
-            return sum(numbers) / (1 if self._is_divided and not self._shown else len(numbers))
-        if self._output is None:
-            return None
+    def _value(self, seen: Witness, batch: Batch) -> float | None:
+        """The loss: as it was seen, or of the output that the model gave."""
+        if seen.value is not None or seen.output is None:
+            return seen.value
         if batch is None and self._loss is not None:
             self._note(
                 "no batch was seen, so that nothing is known of the loss: call monitor.see(batch) "
@@ -431,7 +354,7 @@ class Monitor(Paged):
             )
             return None
         try:
-            return self._reader.loss_of(self._output, batch)
+            return self._reader.loss_of(seen.output, batch)
         except Exception as error:
             self._note(
                 f"the loss cannot be worked out from the model's output: {_said(error)}; show it: "
@@ -499,14 +422,6 @@ def _is_skipped(optimizer: torch.optim.Optimizer) -> bool:
     """Whether a fused optimizer was told by a GradScaler to leave the parameters alone."""
     found = getattr(optimizer, "found_inf", None)
     return found is not None and bool(found)
-
-
-def _detached(output: Any, has_own_loss: bool) -> Any:
-    """What the loss is worked out from, without the graph and without what else there is."""
-    if has_own_loss:
-        loss = own_loss_of(output)
-        return {"loss": loss.detach()} if isinstance(loss, Tensor) else None
-    return map_tensors(logits_of(output), torch.Tensor.detach)
 
 
 def _mean(found: Sequence[Any]) -> Any:
