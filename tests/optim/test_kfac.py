@@ -1,6 +1,7 @@
 """K-FAC against dense curvature: what it is exact for, and what it leaves out."""
 
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
@@ -128,6 +129,40 @@ def test_many_outputs_are_drawn_without_bias():
     exact = 2 / 20 * torch.eye(20, dtype=torch.float64)
     stderr = G.std(0) / 20
     assert ((G.mean(0) - exact).abs() <= 4.5 * stderr + 1e-12).all()
+
+
+def test_layers_of_one_shape_and_layers_alone_are_whitened_alike(monkeypatch):
+    """Small layers are gathered out of the flat vector; large ones go one by one."""
+    model = nn.Sequential(
+        nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 4), nn.Linear(4, 3)
+    ).double()
+    batch = (draw(7, 3), torch.arange(7) % 3)
+    metric, M = read(model, F.cross_entropy, batch, damping=1e-3)
+    assert len(metric._stacks) == 3
+    monkeypatch.setattr("thalweg.optim._kfac_stack.SMALL", 0)
+    metric, expected = read(model, F.cross_entropy, batch, damping=1e-3)
+    assert not metric._stacks
+    torch.testing.assert_close(M, expected)
+
+
+def test_of_many_samples_one_random_column_each_is_near_the_exact_factor():
+    """Of N samples the drawn factor is off by √(side/N) or so in every direction."""
+    model = nn.Sequential(nn.Linear(3, 5), nn.Tanh(), nn.Linear(5, 4)).double()
+    x, y = draw(2000, 3), torch.arange(2000) % 4
+    drawn, _ = read(model, F.cross_entropy, (x, y))
+    assert drawn.gradients_per_refresh == pytest.approx(1.0)
+    exact, _ = read(model, F.cross_entropy, (x[:100], y[:100]))
+    assert exact.gradients_per_refresh == pytest.approx(1 / 3 + 4 * 2 / 3)
+    found = drawn.state_dict()["0.G"][0]
+    a, p = model[0](x).tanh().detach(), model(x).detach().softmax(1)
+    back = model[2].weight.detach() * (1 - a**2)[:, None, :]
+    inner = torch.diag_embed(p) - p[:, :, None] * p[:, None, :]
+    wanted = torch.einsum("nci,ncd,ndj->ij", back, inner, back) / 2000
+    L = torch.linalg.cholesky(wanted + 1e-9 * torch.eye(5, dtype=torch.float64))
+    within = torch.linalg.solve_triangular(L, found, upper=False)
+    within = torch.linalg.solve_triangular(L, within.T, upper=False)
+    values = torch.linalg.eigvalsh((within + within.T) / 2)[-3:]  # the rank is that of 4 classes
+    torch.testing.assert_close(values, torch.ones(3, dtype=torch.float64), rtol=0.25, atol=0)
 
 
 def test_what_it_does_not_know_is_the_identity_and_said():
@@ -322,3 +357,25 @@ def test_saddle_free_newton_takes_it_by_itself_and_repeats_itself_when_resumed()
         resumed.step()
     for a, b in zip(whole.parameters(), model.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_metric_is_read_when_the_steps_since_have_cost_as_much():
+    """Of 7 samples and sides of 40 units a reading, its roots counted, outweighs several steps."""
+    model = nn.Sequential(nn.Linear(40, 40), nn.Tanh(), nn.Linear(40, 3)).double()
+    with torch.no_grad():
+        for number, p in enumerate(model.parameters()):
+            p.copy_(0.1 * draw(*p.shape, seed=number))
+    x, y = draw(7, 40), torch.arange(7) % 3
+    optimizer = SaddleFreeNewton(model.parameters()).bind(model, F.cross_entropy, (x, y))
+    readings, spent = [], []
+    for _ in range(25):
+        before = optimizer.memory.get("refreshed", -1) if optimizer.state else -1
+        optimizer.step()
+        spent.append(optimizer.record.gradient_equivalents)
+        if optimizer.memory["refreshed"] != before:
+            readings.append(len(spent) - 1)
+    cost = optimizer.metric.gradients_per_refresh + optimizer.metric.gradients_per_root
+    assert cost > 10
+    assert len(readings) > 1
+    for one, other in pairwise(readings):
+        assert sum(spent[one:other]) >= 2 * cost * (1 - 1e-12)

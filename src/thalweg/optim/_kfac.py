@@ -16,10 +16,19 @@ from thalweg._evaluation import Evaluation
 from thalweg._reading import differentiating, unwrapped
 from thalweg.optim._kfac_block import Block
 from thalweg.optim._kfac_scale import ScaleBlock, is_scale
+from thalweg.optim._kfac_stack import Stack, stacked
 from thalweg.optim._kfac_weight import WeightBlock, is_weight
 from thalweg.optim._metric import Metric
 from thalweg.optim._objective import Objective, ProblemObjective
-from thalweg.optim._output_root import output_root
+from thalweg.optim._output_root import MAX_COLUMNS, output_root
+
+ENOUGH = 32
+"""Samples for each unit of the widest layer from which one random column each is enough: the error
+of G is then below a quarter of it in every direction, and its time that of one output."""
+
+EIGEN = 50
+"""Of n³ multiplications in a product of matrices, the time of eigenvalues, vectors and roots of one
+factor in float64 (measured: 65 for n = 65, 51 for 200 and 400)."""
 
 DAMPING = {torch.float64: 1e-6}
 """ε by dtype; 1e-2 in those with fewer digits."""
@@ -38,8 +47,9 @@ class KFAC(Metric):
     the identity at the mean scale of the known blocks. Layers that share a weight, and layers that
     run several times, add up. A side of more than 4,096 units has a diagonal factor.
 
-    For cross-entropy and squares of up to 16 outputs G is exact; of more outputs and of binary
-    cross-entropy it is drawn once, unbiased; of other losses, and of a closure, it is that of the
+    For cross-entropy and squares of up to 16 outputs G is exact, unless there are 32 samples for
+    each unit of the widest layer; of so many samples, of more outputs and of binary cross-entropy
+    it is drawn once for each sample, unbiased; of other losses, and of a closure, it is that of the
     gradients themselves (the empirical Fisher).
 
     Args:
@@ -79,7 +89,9 @@ class KFAC(Metric):
         self._factors: dict[str, Tensor] = {}
         self._blocks: list[Block] = []
         self._scale = self._mean = 1.0
-        self._cost = 0.0
+        self._stacks: list[Stack] = []
+        self._alone: list[Block] = []
+        self._cost = self._cost_of_roots = 0.0
         self._is_empirical = False
 
     @property
@@ -99,6 +111,11 @@ class KFAC(Metric):
     def gradients_per_refresh(self) -> float:
         """Of the last reading: ⅓ for the forward pass and ⅔ for each backward pass."""
         return self._cost
+
+    @property
+    def gradients_per_root(self) -> float:
+        """Of the eigendecompositions of all factors that were read last."""
+        return self._cost_of_roots
 
     def attach(self, params: Sequence[Tensor]) -> None:
         """Finds the layers that the parameters belong to."""
@@ -126,7 +143,7 @@ class KFAC(Metric):
         """Watches one forward pass, and pulls the output's curvature back to every layer."""
         like = self._params[0]
         factors = {key: like.new_zeros(shape) for key, shape in self._shapes()}
-        total = 0.0
+        total = samples = 0.0
         for batch in objective.batches:
             with differentiating(), ExitStack() as stack:
                 for layer in self._layers:
@@ -137,15 +154,20 @@ class KFAC(Metric):
                 stack.close()
                 weight = objective.count(evaluation, batch)
                 total += weight
+                samples += _num_samples(evaluation)
                 self._add(factors, weight, objective, evaluation, batch, generator)
         for layer in self._layers:
             layer.uses = []
-        # One sum over all processes, the number of loss terms with it.
-        parts = [*factors.values(), like.new_tensor([total])]
+        # One sum over all processes, with it the number of loss terms, and what decides when the
+        # metric is read next, which has to be the same on all.
+        parts = [*factors.values(), like.new_tensor([total, samples, self._cost, 1.0])]
         flat = torch.cat([part.detach().reshape(-1) for part in parts])
         flat = objective.ranks.sum(lambda: flat, flat)
-        *sums, terms = flat.split([part.numel() for part in parts])
-        scale = float(terms) or 1.0
+        *sums, counts = flat.split([part.numel() for part in parts])
+        total, samples, cost, processes = counts.tolist()
+        scale = total or 1.0
+        self._cost = cost / processes
+        self._cost_of_roots = self._roots() / max(3 * samples * len(flat), 1.0)
         fresh = {k: (s / scale).view_as(factors[k]) for k, s in zip(factors, sums, strict=True)}
         if self._factors and self.decay:
             fresh = {k: old.lerp(fresh[k], 1 - self.decay) for k, old in self._factors.items()}
@@ -172,7 +194,7 @@ class KFAC(Metric):
             shift: δ > 0 [loss/param²].
         """
         rest = self._scale**2 + shift
-        return self._by_blocks(v / rest, lambda block: block.solved(v, shift))
+        return self._by_blocks(v / rest, self._blocks, lambda block: block.solved(v, shift))
 
     def state_dict(self) -> dict[str, Any]:
         """The factors, before damping."""
@@ -205,10 +227,12 @@ class KFAC(Metric):
         """Adds the factors of a batch, times its weight."""
         outputs = [use.output for layer in self._layers for use in layer.uses]
         if not outputs:
+            self._cost = 1 / 3
             return
         seeds = None
         if isinstance(objective, ProblemObjective):
-            seeds = output_root(objective.problem, evaluation.logits, batch, generator)
+            z, most = evaluation.logits, self._most(evaluation)
+            seeds = output_root(objective.problem, z, batch, generator, most)
         self._is_empirical = seeds is None
         pulled: list[tuple[Tensor, Tensor | None]]
         if seeds is None:
@@ -228,6 +252,16 @@ class KFAC(Metric):
                 slopes = [next(remaining) for _ in layer.uses]
                 layer.add_slopes(self._of(number, factors), slopes, share)
 
+    def _most(self, evaluation: Evaluation) -> int:
+        """Columns of the output's curvature up to which each is pulled back."""
+        widest = max(layer.num_outputs for layer in self._layers)
+        return 0 if _num_samples(evaluation) >= ENOUGH * widest else MAX_COLUMNS
+
+    def _roots(self) -> float:
+        """What all eigendecompositions take, in multiplications of a product of matrices."""
+        sides = [shape for _, shape in self._shapes() if len(shape) == 3]
+        return sum(EIGEN * groups * side**3 for groups, side, _ in sides)
+
     def _take(self, factors: dict[str, Tensor]) -> None:
         self._factors = factors
         self._blocks, scales, traces = [], [], []
@@ -238,6 +272,7 @@ class KFAC(Metric):
                 scales.append(layer.take(own, damping))
                 traces.append(scales[-1] * layer.num_params)
                 self._blocks.append(layer)
+        self._stacks, self._alone = stacked(self._blocks)
         known = sum(block.num_params for block in self._blocks)
         self._mean = sum(traces) / known if known else 1.0
         self._scale = (sum(scales) / len(scales)) ** 0.5 if scales else 1.0
@@ -246,15 +281,18 @@ class KFAC(Metric):
         if not self._factors:
             return v
         rest = v / self._scale if is_inverse else v * self._scale
-        return self._by_blocks(rest, lambda block: block.applied(v, is_inverse))
+        for stack in self._stacks:
+            stack.apply(v, rest, is_inverse)
+        return self._by_blocks(rest, self._alone, lambda block: block.applied(v, is_inverse))
 
     def _by_blocks(
         self,
         result: Float[Tensor, " n"],
+        blocks: Sequence[Block],
         found: Callable[[Block], Sequence[Tensor]],
     ) -> Float[Tensor, " n"]:
         """Each block's parts put into a result that has the others already."""
-        for block in self._blocks:
+        for block in blocks:
             weight, *bias = found(block)
             # Into a view of its shape: what is no vector would be copied into one before.
             result[block.weight].view(weight.shape).copy_(weight)
@@ -265,3 +303,8 @@ class KFAC(Metric):
     def _named(self, places: dict[int, slice], found: set[int]) -> list[str]:
         names = {id(p): name for name, p in unwrapped(self.model).named_parameters()}
         return [names.get(i, "a parameter outside the model") for i in places if i not in found]
+
+
+def _num_samples(evaluation: Evaluation) -> int:
+    z = evaluation.logits
+    return len(z) if isinstance(z, Tensor) and z.ndim else 1

@@ -49,6 +49,11 @@ class Block(ABC):
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of what is summed up."""
 
+    @property
+    @abstractmethod
+    def num_outputs(self) -> int:
+        """The side of the factor of the slopes."""
+
     @abstractmethod
     def num_rows(self, use: Use) -> int:
         """How many samples, with their positions, an output has."""

@@ -43,6 +43,11 @@ class ScaleBlock(Block):
         side = 1 if self.bias is None else 2
         return {"U": (self._channels, side, side)}
 
+    @property
+    def num_outputs(self) -> int:
+        """Scale and shift of a channel."""
+        return 1 if self.bias is None else 2
+
     def num_rows(self, use: Use) -> int:
         """Samples."""
         return use.output.shape[0]

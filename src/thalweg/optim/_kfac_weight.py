@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from thalweg.optim._kfac_block import Block, Sums, Use
@@ -39,10 +39,10 @@ class WeightBlock(Block):
         super().__init__(name, modules, places)
         self._groups = max(getattr(module, "groups", 1) for module in modules)
         weight: Any = modules[0].weight
-        self._rows = weight.shape[0] // self._groups
-        self._columns = weight[0].numel()
-        self._pair: tuple[Tensor, Tensor] | None = None
-        self._damping = 0.0
+        self._rows: int = weight.shape[0] // self._groups
+        self._columns: int = weight[0].numel()
+        self.pair: tuple[Tensor, Tensor] | None = None
+        self.damping = 0.0
         self._root: Kronecker | None = None
         self._inverse: tuple[float, KroneckerInverse] | None = None
 
@@ -56,6 +56,11 @@ class WeightBlock(Block):
             found["P"] = (1, self._rows)
             found["E"] = self._side(self._columns)
         return found
+
+    @property
+    def num_outputs(self) -> int:
+        """Rows of the weight, of a group; where it only picks, its columns."""
+        return self._rows if "G" in self.shapes() else self._columns
 
     def num_rows(self, use: Use) -> int:
         """Samples times positions."""
@@ -97,25 +102,31 @@ class WeightBlock(Block):
                 C = F.pad(C, (0, 1, 0, 1) if C.ndim == 3 else (0, 1))  # the bias picks nothing
             pairs.append((sums["P"], C))
         R, C = _as_one(pairs)
-        self._pair, self._damping = (R, C), damping
+        self.pair, self.damping = (R, C), damping
         self._root = self._inverse = None
         return float(_diagonal(R).mean() * _diagonal(C).mean())
 
     def applied(self, v: Float[Tensor, " n"], is_inverse: bool) -> Sequence[Tensor]:
         """R^{±½} W C^{±½}."""
         if self._root is None:
-            assert self._pair is not None, "taken before"
-            self._root = Kronecker.of(*self._pair, self._damping)
+            assert self.pair is not None, "taken before"
+            self._root = Kronecker.of(*self.pair, self.damping)
         return self._parted(self._root.applied(self._whole(v), is_inverse))
 
     def solved(self, v: Float[Tensor, " n"], shift: float) -> Sequence[Tensor]:
         """(R + γ/π)⁻¹ W (C + πγ)⁻¹."""
         if self._inverse is None or self._inverse[0] != shift:
-            assert self._pair is not None, "taken before"
-            self._inverse = shift, KroneckerInverse.of(*self._pair, shift)
+            assert self.pair is not None, "taken before"
+            self._inverse = shift, KroneckerInverse.of(*self.pair, shift)
         return self._parted(self._inverse[1].applied(self._whole(v)))
 
-    def _whole(self, v: Float[Tensor, " n"]) -> Float[Tensor, "g r m"]:
+    def places(self) -> Int[Tensor, "g r m"]:
+        """Where each number of the matrix of weight and bias lies in the flat vector."""
+        assert self.pair is not None, "taken before"
+        stop = max(place.stop for place in (self.weight, self.bias or self.weight))
+        return self._whole(torch.arange(stop, device=self.pair[0].device))
+
+    def _whole(self, v: Shaped[Tensor, " n"]) -> Shaped[Tensor, "g r m"]:
         """Weight and bias as one matrix."""
         W = v[self.weight].view(self._groups, self._rows, -1)
         if self.bias is None:

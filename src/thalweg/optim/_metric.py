@@ -36,6 +36,11 @@ class Metric(ABC):
         """The cost of `refresh`, in gradients."""
         return 0.0
 
+    @property
+    def gradients_per_root(self) -> float:
+        """The cost of the first `whitened` or `unwhitened` after a `refresh`, in gradients."""
+        return 0.0
+
     @abstractmethod
     def whitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """M^{-½} v: a gradient into u, or a step out of it."""

@@ -16,7 +16,7 @@ from thalweg._problem import Problem
 from thalweg.optim._kfac import KFAC
 from thalweg.optim._metric import Identity, Metric
 from thalweg.optim._objective import Objective, ProblemObjective
-from thalweg.optim._optimizer import Outcome, SurfaceOptimizer, no_decrease
+from thalweg.optim._optimizer import NEVER, Outcome, SurfaceOptimizer, no_decrease
 from thalweg.optim._residual_space import has_residuals, residual_space
 from thalweg.optim._residual_step import residual_step
 from thalweg.optim._secant import secant_corrections
@@ -157,7 +157,8 @@ class SaddleFreeNewton(SurfaceOptimizer):
             out and `bind` gave the model.
         metric: M; when left out K-FAC of the model that was bound, and none for a closure.
         maximize: climb instead.
-        refresh_every: steps between two readings of the metric.
+        refresh_every: steps between two readings of the metric; more where so many cost less than
+            a reading.
         seed: of what is drawn at random.
 
     Raises:
@@ -195,7 +196,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
         curvature: Curvature | None = None,
         metric: Metric | None = None,
         maximize: bool = False,
-        refresh_every: int = 10,
+        refresh_every: int = 1,
         seed: int = 0,
     ) -> None:
         super().__init__(
@@ -256,7 +257,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
             dampings={str(way): nan for way in range(len(VIEWS))},
             share=nan,
             noisy=0,
-            is_stale=0,
+            unread=0.0,
             wait=0,
             pause=0,
         )
@@ -287,10 +288,27 @@ class SaddleFreeNewton(SurfaceOptimizer):
     def _is_metric_due(self) -> bool:
         if not self._view.is_measured:
             return False
-        is_stale = self.memory["is_stale"] and self.memory["refreshed"] < self.memory["step"] - 1
-        return bool(is_stale) or super()._is_metric_due()
+        cost = self.metric.gradients_per_refresh + self.metric.gradients_per_root
+        is_paid = self.memory["unread"] >= cost
+        return super()._is_metric_due() and (is_paid or self.memory["refreshed"] == NEVER)
+
+    def refresh_metric(self, walk: Walk) -> None:
+        """As of `SurfaceOptimizer`.
+
+        Args:
+            walk: where it is read.
+        """
+        super().refresh_metric(walk)
+        walk.gradients_spent += self.metric.gradients_per_root
+        # The step that begins with it counts it, too.
+        self.memory["unread"] = -self.metric.gradients_per_refresh - self.metric.gradients_per_root
 
     def _advance(self, walk: Walk) -> Outcome:
+        outcome = self._advanced(walk)
+        self.memory["unread"] += walk.gradients_spent
+        return outcome
+
+    def _advanced(self, walk: Walk) -> Outcome:
         if self._view.is_whole:
             return self._advanced_by_residuals(walk)
         way, size = str(self._tuning.way), self._tuning.size
@@ -309,7 +327,6 @@ class SaddleFreeNewton(SurfaceOptimizer):
         largest = float(space.values.abs().max())
         self.memory["share"] = following / largest if largest else nan
         ratio = -inf if search.best is None else walk.ratio(search.best)
-        self.memory["is_stale"] = int(ratio < 0.1)
         after = walk.value if best is None else best.loss
         is_sound = best is not None and (ratio > TRUSTED or not self._view.is_measured)
         self._tuning.learn(walk.value, after, walk.gradients_spent, is_sound=is_sound)

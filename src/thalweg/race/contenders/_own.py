@@ -39,7 +39,7 @@ OWN: dict[str, Contender] = {
     "saddle-free": _own(
         "SaddleFreeNewton",
         "refresh_every",
-        (10, 3, 30, 5, 20, 1),
+        (1, 3, 10, 5, 20, 30),
         "It tunes itself. Not for minibatches, whose noise its Krylov space fits.",
     ),
     "stochastic-newton": SurfaceContender(

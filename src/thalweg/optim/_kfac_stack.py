@@ -1,0 +1,67 @@
+"""Stack: small layers of one shape, whose powers are taken and applied as one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from thalweg.optim._kfac_block import Block
+from thalweg.optim._kfac_weight import WeightBlock
+from thalweg.optim._kronecker import Kronecker
+
+SMALL = 2**14
+"""Parameters of a layer up to which calls cost more than arithmetic, and picking its weights out
+of the flat vector one by one costs nothing."""
+
+
+class Stack:
+    """Weights (k, rows, columns) of k layers, bias as last column, with R ⊗ C of each.
+
+    Args:
+        blocks: of one shape, their factors taken.
+    """
+
+    def __init__(self, blocks: Sequence[WeightBlock]) -> None:
+        self._blocks = blocks
+        self._root: Kronecker | None = None
+        self._places = torch.cat([block.places() for block in blocks])
+
+    def apply(self, v: Float[Tensor, " n"], into: Float[Tensor, " n"], is_inverse: bool) -> None:
+        """Writes M^{±½} of these layers' parts of v into their places.
+
+        Args:
+            v: (n,).
+            into: (n,).
+            is_inverse: whether by the inverse roots.
+        """
+        if self._root is None:
+            R, C = (
+                torch.cat(factors) for factors in zip(*map(_factors, self._blocks), strict=True)
+            )
+            self._root = Kronecker.of(R, C, self._blocks[0].damping)
+        into.put_(self._places, self._root.applied(v.take(self._places), is_inverse))
+
+
+def stacked(blocks: Iterable[Block]) -> tuple[list[Stack], list[Block]]:
+    """Stacks of all small weights, and the blocks that stay alone.
+
+    Args:
+        blocks: with their factors taken.
+    """
+    alike: dict[object, list[WeightBlock]] = {}
+    alone: list[Block] = []
+    for block in blocks:
+        if isinstance(block, WeightBlock) and block.num_params <= SMALL:
+            shapes = tuple(tuple(factor.shape[1:]) for factor in _factors(block))
+            alike.setdefault(shapes, []).append(block)
+        else:
+            alone.append(block)
+    return [Stack(group) for group in alike.values()], alone
+
+
+def _factors(block: WeightBlock) -> tuple[Tensor, Tensor]:
+    assert block.pair is not None, "taken before"
+    return block.pair
