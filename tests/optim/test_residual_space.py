@@ -16,7 +16,7 @@ from thalweg.optim import (
     SaddleFreeNewton,
     Walk,
 )
-from thalweg.optim._cholesky import cholesky
+from thalweg.optim._cholesky import Cholesky
 from thalweg.optim._residual_space import ResidualSpace, has_residuals, residual_space
 from thalweg.optim._residual_step import residual_step
 from thalweg.problems import stiff_regression
@@ -79,7 +79,7 @@ def test_the_first_step_is_that_of_levenberg_and_marquardt():
     G = Surface(Problem(model, F.mse_loss, (x, y))).here().ggn().to_dense()
     damped = G + 0.1 * torch.eye(len(G), dtype=G.dtype)
     expected = -torch.linalg.solve(damped, walk.gradient)
-    w = -torch.cholesky_solve(space.residuals[:, None], space.factor(0.1))[:, 0]
+    w = -space.factor(0.1).solved(space.residuals)
     proposal = space.proposal(w, walk.start)
     torch.testing.assert_close(proposal.direction, expected)
     assert proposal.slope == pytest.approx(float(walk.gradient @ expected))
@@ -284,17 +284,20 @@ def test_in_float32_it_goes_down_to_rounding():
 
 
 @pytest.mark.parametrize("size", [1, 5, 64, 65, 200])
-def test_the_factor_in_blocks_is_that_of_the_whole(size):
+def test_the_factor_and_solutions_with_it_are_those_of_torch(size):
     generator = torch.Generator().manual_seed(size)
     A = torch.randn(size, size, generator=generator, dtype=torch.float64)
     A = A @ A.T + torch.eye(size)
-    L = cholesky(A).tril()
+    found = Cholesky.of(A)
+    L = found.factor.tril()
     torch.testing.assert_close(L @ L.T, A)
     torch.testing.assert_close(L, torch.linalg.cholesky(A))
+    b = draw(len(A), seed=1)
+    torch.testing.assert_close(found.solved(b), torch.linalg.solve(A, b))
 
 
 @pytest.mark.parametrize("place", [0, 70, 129])
 def test_there_is_no_factor_of_what_is_indefinite(place):
     A = torch.eye(130, dtype=torch.float64)
     A[place, place] = -1e-9
-    assert cholesky(A) is None
+    assert Cholesky.of(A) is None

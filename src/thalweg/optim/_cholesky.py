@@ -1,45 +1,57 @@
-"""The Cholesky factor of a matrix of a few hundred rows, block by block."""
+"""The Cholesky factor of a matrix of a few hundred rows, and solutions with it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float
+from scipy.linalg.lapack import dpotrf, dpotrs
 from torch import Tensor
 
-BLOCK = 64
-"""Rows of a block: up to here LAPACK's own loop is fast, and beyond most work is one product."""
 
-
-def cholesky(A: Float[Tensor, "r r"]) -> Float[Tensor, "r r"] | None:
-    """L with L Lᵀ = A, in its lower triangle; None where rounding leaves A indefinite.
-
-    What stands above the diagonal is of no meaning.
+@dataclass(frozen=True)
+class Cholesky:
+    """L with L Lᵀ = A, in the lower triangle; what stands above the diagonal is of no meaning.
 
     Args:
-        A: symmetric positive definite.
-
-    Cost: r³/3; three fifths of the time that LAPACK takes as torch calls it on the CPU.
-
-    Source: Golub and Van Loan 2013, "Matrix computations", algorithm 4.2.3, the outer-product form
-    in blocks.
-
-    Example:
-        >>> cholesky(torch.tensor([[4.0, 2.0], [2.0, 2.0]])).tril()
-        tensor([[2., 0.],
-                [1., 1.]])
+        factor: L (r, r).
     """
-    if not A.is_cpu:
-        L, failure = torch.linalg.cholesky_ex(A)
-        return None if bool(failure) else L
-    L = A.clone()
-    for start in range(0, len(A), BLOCK):
-        end = start + BLOCK
-        corner, failure = torch.linalg.cholesky_ex(L[start:end, start:end])
-        if bool(failure):
-            return None
-        L[start:end, start:end] = corner
-        if end < len(A):
-            side = torch.linalg.solve_triangular(corner, L[end:, start:end].T, upper=False)
-            L[end:, start:end] = side.T
-            L[end:, end:].addmm_(side.T, side, alpha=-1.0)
-    return L
+
+    factor: Float[Tensor, "r r"]
+
+    @classmethod
+    def of(cls, A: Float[Tensor, "r r"]) -> Cholesky | None:
+        """The factor of a symmetric matrix in float64; None where rounding leaves A indefinite.
+
+        Args:
+            A: symmetric positive definite.
+
+        Cost: r³/3. On the CPU by SciPy's LAPACK, in a third of the time that torch's takes.
+
+        Source: Golub and Van Loan 2013, "Matrix computations", algorithm 4.2.1.
+
+        Example:
+            >>> found = Cholesky.of(torch.tensor([[4.0, 2.0], [2.0, 2.0]], dtype=torch.float64))
+            >>> found.solved(torch.tensor([2.0, 0.0], dtype=torch.float64))
+            tensor([ 1., -1.], dtype=torch.float64)
+        """
+        if not A.is_cpu:
+            L, failure = torch.linalg.cholesky_ex(A)
+            return None if bool(failure) else cls(L)
+        # By rows or by columns a symmetric matrix is the same: no transposition is laid out.
+        found, failure = dpotrf(A.numpy().T, lower=1, clean=0)
+        return None if failure else cls(torch.from_numpy(found))
+
+    def solved(self, b: Float[Tensor, " r"]) -> Float[Tensor, " r"]:
+        """A⁻¹ b.
+
+        Args:
+            b: (r,).
+
+        Cost: 2r².
+        """
+        if not b.is_cpu:
+            return torch.cholesky_solve(b[:, None], self.factor)[:, 0]
+        x, _ = dpotrs(self.factor.numpy(), b.numpy(), lower=1)
+        return torch.from_numpy(x)

@@ -17,7 +17,7 @@ from thalweg._batch import call_of
 from thalweg._evaluation import Evaluation
 from thalweg._loss import Kind, known_loss
 from thalweg._reading import differentiating, unwrapped
-from thalweg.optim._cholesky import cholesky
+from thalweg.optim._cholesky import Cholesky
 from thalweg.optim._objective import Objective, ProblemObjective
 from thalweg.optim._walk import Proposal, Walk
 
@@ -97,11 +97,11 @@ class ResidualSpace:
             layer.pull(u, found)
         return found
 
-    def factor(self, damping: float) -> Float[Tensor, "r r"] | None:
-        """The lower Cholesky factor of K + λ; None where rounding leaves that indefinite."""
+    def factor(self, damping: float) -> Cholesky | None:
+        """The Cholesky factor of K + λ; None where rounding leaves that indefinite."""
         damped = self.kernel.clone()
         damped.diagonal().add_(damping)
-        return cholesky(damped)
+        return Cholesky.of(damped)
 
     def proposal(self, w: Float[Tensor, " r"], like: Tensor) -> Proposal:
         """The step Jᵀw, with slope ρᵀKw and bend ‖Kw‖²."""

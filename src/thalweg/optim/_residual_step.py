@@ -95,7 +95,7 @@ def _iterated(walk: Walk, space: ResidualSpace, damping: float) -> tuple[Attempt
         return None, 0.0
 
     def solved(right: Tensor) -> Tensor:
-        return -torch.cholesky_solve(right[:, None], factor)[:, 0]
+        return -factor.solved(right)
 
     def tried(w: Tensor) -> tuple[Attempt, Tensor]:
         attempt = walk.attempt(space.proposal(w, walk.start))

@@ -8,6 +8,7 @@ from math import isfinite
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.linalg.lapack import dtrtrs
 from torch import Tensor
 
 from thalweg.optim._subspace import Subspace
@@ -73,9 +74,6 @@ class SecantInverse:
 
     def learn(self, s: Float[Tensor, " n"], y: Float[Tensor, " n"]) -> None:
         """Takes in a pair: along s the gradient turns by y. Left out where the loss bends down."""
-        norms = torch.linalg.vector_norm(s) * torch.linalg.vector_norm(y)
-        if not float(s @ y) > CURVED * float(norms):
-            return
         m = self._count
         if m == len(self._steps):
             # Room for twice as many: corrections that end at once hold few vectors.
@@ -84,9 +82,13 @@ class SecantInverse:
                 torch.cat([old, more]) for old in (self._steps, self._turns)
             )
         self._steps[m], self._turns[m] = s, y
-        self._count = m + 1
         # Column m of R, the upper triangle of SᵀY.
-        self._products[: m + 1, m] = _numbers(self._steps[: m + 1] @ y)
+        column = _numbers(self._steps[: m + 1] @ y)
+        norms = torch.linalg.vector_norm(s) * torch.linalg.vector_norm(y)
+        if not column[m] > CURVED * float(norms):
+            return
+        self._count = m + 1
+        self._products[: m + 1, m] = column
         measured = self._metric.whitened(y)
         self._outer = float(self._products[m, m]) / float(measured @ measured)
 
@@ -96,9 +98,9 @@ class SecantInverse:
         if not m:
             return self._unmended(v)
         S, Y, R = self._steps[:m], self._turns[:m], self._products[:m, :m]
-        a = np.linalg.solve(R, _numbers(S @ v))
+        a, _ = dtrtrs(R, _numbers(S @ v))
         r = self._unmended(v - Y.T @ torch.from_numpy(a).to(v))
-        c = np.linalg.solve(R.T, R.diagonal() * a - _numbers(Y @ r))
+        c, _ = dtrtrs(R, R.diagonal() * a - _numbers(Y @ r), trans=1)
         return r + S.T @ torch.from_numpy(c).to(v)
 
     def _unmended(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
