@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from benchmarks.solutions import pages_of, scored
+from benchmarks.solutions.page import pages_of
+from benchmarks.solutions.score import scored
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner

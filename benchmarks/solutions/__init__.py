@@ -1,0 +1,1 @@
+"""Worked solutions with slips: `python -m benchmarks.solutions`."""
