@@ -274,10 +274,11 @@ def test_nonsense_never_crashes(text):
         "equations",
     ],
 )
+@pytest.mark.usefixtures("unchecked")
 def test_hostile_pages_are_answered_soon(text):
     start = time.process_time()
     thalweg.check(text)
-    assert time.process_time() - start < 60
+    assert time.process_time() - start < 30
 
 
 def test_a_page_that_is_too_long_is_refused():

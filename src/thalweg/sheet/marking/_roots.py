@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from thalweg._errors import FormulaError
 from thalweg.sheet.marking._band import Band, UnknownValueError, exact, overlap
@@ -76,6 +77,7 @@ class Roots:
         self._families: dict[str, _Family] = {}
         self._found: set[str] = set()
         self._systems: dict[tuple[int, frozenset[str]], list[Expression]] = {}
+        self._zeros: dict[Expression, NDArray[np.float64]] = {}
 
     def offer(self, key: str, roots: Sequence[Root]) -> None:
         """Says what the letter of a name may be."""
@@ -174,27 +176,42 @@ class Roots:
         letter = self._letter_of(node)
         if letter is None:
             return
+        zeros = self._zeros.get(node)
+        if zeros is None:
+            zeros = self._zeros_in(node, letter)
+            if _is_alone(letter, node):
+                # Wherever the page repeats it, it says the same.
+                self._zeros[node] = zeros
+        self._offer_zeros(letter, zeros)
+
+    def _zeros_in(self, node: Expression, letter: str) -> NDArray[np.float64]:
+        """The zeros of a polynomial of degree four at most; none of anything else."""
+        none = np.zeros(0)
         samples = []
         for t in _POINTS:
             try:
                 found = self._values.value(node, View.TRUE, bound={letter: exact(3 * float(t))})
             except (UnknownValueError, FormulaError):
-                return
+                return none
             if found.shape != ():
-                return
+                return none
             samples.append(found.mid)
         fitted = np.polynomial.Polynomial.fit(3 * _POINTS, samples, _DEGREE, domain=[-3, 3])
         size = max(map(abs, samples))
         if size == 0 or np.max(np.abs(fitted(3 * _POINTS) - samples)) > 1e-9 * size:
-            return
+            return none
         coefficients = fitted.convert().coef
         while len(coefficients) > 1 and abs(coefficients[-1]) < 1e-9 * size:
             coefficients = coefficients[:-1]
         zeros = np.polynomial.Polynomial(coefficients).roots()
-        if not len(zeros) or np.any(np.abs(np.imag(zeros)) > 1e-6 * (1 + np.abs(zeros))):
+        is_real = np.all(np.abs(np.imag(zeros)) <= 1e-6 * (1 + np.abs(zeros)))
+        return np.real(zeros) if is_real else none
+
+    def _offer_zeros(self, letter: str, zeros: NDArray[np.float64]) -> None:
+        if not len(zeros):
             return
         found_roots = []
-        for zero in np.real(zeros):
+        for zero in zeros:
             doubt = 1e-6 * (1 + abs(zero)) if len(zeros) > 1 else 1e-9 * (1 + abs(zero))
             band = Band(float(zero - doubt), float(zero), float(zero + doubt))
             found_roots.append(Root(band, band))
@@ -211,6 +228,13 @@ class Roots:
         names = node.names - IDENTITIES
         is_plain = not any(isinstance(part, Call) for part in node.walk())
         return next(iter(names)) if not leaves and len(names) == 1 and is_plain else None
+
+
+def _is_alone(letter: str, node: Expression) -> bool:
+    """Whether an expression depends on nothing that the page says but this letter."""
+    return node.names - IDENTITIES <= {letter} and not any(
+        isinstance(part, Call) for part in node.walk()
+    )
 
 
 def _stem(key: str) -> str:
