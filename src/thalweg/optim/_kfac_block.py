@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 import torch
@@ -85,10 +86,10 @@ class Block(ABC):
 
     def is_alive(self, sums: Mapping[str, Tensor]) -> bool:
         """Whether there is any curvature, and none that is not finite."""
-        traces = [_trace(sums[key], len(shape)) for key, shape in self.shapes().items()]
-        tiny = torch.finfo(traces[0].dtype).tiny ** 0.5
-        return all(bool(torch.isfinite(t)) and float(t) > tiny for t in traces)
+        factors = [sums[key] for key in self.shapes()]
+        tiny = torch.finfo(factors[0].dtype).tiny ** 0.5
+        return all(tiny < _trace(factor) < inf for factor in factors)
 
 
-def _trace(factor: Tensor, ndim: int) -> Tensor:
-    return factor.sum() if ndim == 2 else factor.diagonal(dim1=-2, dim2=-1).sum()
+def _trace(factor: Tensor) -> float:
+    return float((factor if factor.ndim == 2 else factor.diagonal(dim1=-2, dim2=-1)).sum())
