@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf, isfinite, nan
 from statistics import fmean
 
@@ -13,6 +13,7 @@ from thalweg._problem import Problem
 from thalweg.doctor._constant import best_constant
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HALF
+from thalweg.doctor._marks import Marks
 from thalweg.doctor._readings import Readings, times_to
 from thalweg.doctor._watch import attained, minibatch_losses, settled, settling, watch
 from thalweg.doctor.findings._settings import is_carried_off
@@ -100,10 +101,11 @@ class Confirmation:
             if not self._pays(self.readings.num_seen + self._forward):
                 break
             mended = mended_by(remedy, self.readings, self.training, self.seed)
+            begun = replace(remedy, begun=mended.marks)
             if mended.learned - own > MENDS and mended.learned > 2 * own:
-                self.remedy = remedy
+                self.remedy = begun
                 return True
-            tried.append((remedy, mended))
+            tried.append((begun, mended))
         # What mends it at once comes before what promises to.
         self.remedy = next((each for each, mended in tried if self._quickens(each, mended)), None)
         return self.remedy is not None
@@ -139,11 +141,13 @@ class Mended:
         learned: share of the attainable.
         after: the loss then, in evaluation mode [loss].
         half: the loss at half of the attainable [loss].
+        marks: from which a trial of it goes on.
     """
 
     learned: float
     after: float = inf
     half: float = 0.0
+    marks: Marks | None = None
 
 
 REFUSALS = (ThalwegError, RuntimeError, ValueError, KeyError, AttributeError, TypeError)
@@ -174,7 +178,9 @@ def mended_by(remedy: Remedy, readings: Readings, training: Problem, seed: int) 
         learned = (above - attained(watched, after)) / reach
     except REFUSALS:
         return Mended(0.0)
-    return Mended(learned, after, above - HALF * reach) if isfinite(learned) else Mended(0.0)
+    if not isfinite(learned):
+        return Mended(0.0)
+    return Mended(learned, after, above - HALF * reach, watched.marks)
 
 
 def loss_before(remedy: Remedy, readings: Readings, training: Problem, seed: int) -> float:

@@ -8,6 +8,7 @@ from math import inf
 from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._score import Score
+from thalweg.doctor._marks import Marks
 from thalweg.doctor._trial import Plan, Run, Trial
 
 NO_SCORE = Score(inf, None)
@@ -21,14 +22,22 @@ class Control:
         plan: what all trials have in common.
         seed: of the first run; the others count on from it.
         may_raise: whether a step or the scoring may raise: such a run broke off before it began.
+        begun: of the training that was watched with that seed: the first run goes on from it.
 
     Raises:
         ThalwegError: in every method, if a step raises and may not.
     """
 
-    def __init__(self, training: Problem, plan: Plan, seed: int, may_raise: bool) -> None:
+    def __init__(
+        self,
+        training: Problem,
+        plan: Plan,
+        seed: int,
+        may_raise: bool,
+        begun: Marks | None = None,
+    ) -> None:
         self.training, self.plan, self.seed = training, plan, seed
-        self.may_raise = may_raise
+        self.may_raise, self.begun = may_raise, begun
         self.runs: list[Run] = []
         self._trials: list[Trial | None] = []
 
@@ -42,7 +51,8 @@ class Control:
         seed = self.seed + len(self.runs)
         before = self.runs[0].before if self.runs else None
         try:
-            trial: Trial | None = Trial(self.training.copied(), self.plan, seed, before)
+            begun = None if self.runs else self.begun
+            trial: Trial | None = Trial(self.training.copied(), self.plan, seed, before, begun)
             assert trial is not None
             run = trial.until(self.plan.num_steps)
         except ThalwegError as error:

@@ -16,6 +16,7 @@ from thalweg._problem import Problem
 from thalweg._sampling import drawn
 from thalweg._training import num_threads, split
 from thalweg.doctor._heat import NUM_FINALISTS, SCREENING
+from thalweg.doctor._marks import Marks
 from thalweg.doctor._trial import Plan, train
 from thalweg.doctor.remedies import Remedy
 
@@ -148,6 +149,7 @@ def fitted(
     scoring: float = 0.0,
     control: float = 1.0,
     pairs: int = NUM_SEEDS,
+    taken: Sequence[Marks] = (),
 ) -> tuple[Plan, int]:
     """The trials that fit what is left of a budget in gradients, and how many may be finalists.
 
@@ -163,6 +165,7 @@ def fitted(
         scoring: gradients over all data that a score on the held-out data costs.
         control: what a run without a remedy costs, over one with: one that breaks off takes less.
         pairs: of runs with and without a finalist, at most.
+        taken: by trainings that some of the runs go on from.
     """
     if gradients_left == inf:
         return plan, NUM_FINALISTS
@@ -179,16 +182,37 @@ def fitted(
         runs = pairs * (control + number) + (num_screened + num_again) / SCREENING
         num_scores = pairs + 1 + 2 * pairs * number + 2 * (num_screened + num_again)
         steps = max(gradients_left - num_scores * scoring, 0.0) / fraction
-        length = min(longest, _rounded(steps / runs))
+        length = min(longest, _rounded(affordable_length(steps, runs, taken)))
         if length >= least and (number == 1 or 2 * length >= plan.num_steps):
             return replace(plan, num_steps=length), number
     return replace(plan, num_steps=min(least, longest)), 1
 
 
-def _rounded(steps: float) -> int:
+def begun_by(remedy: Remedy, plan: Plan) -> tuple[Marks, ...]:
+    """What a trial of a remedy goes on from, where its steps are those of the plan."""
+    marks = remedy.begun
+    return () if marks is None or marks.batch_size != plan.batch_size else (marks,)
+
+
+def affordable_length(steps: float, runs: float, taken: Sequence[Marks] = ()) -> int:
+    """The longest that so many runs can be, where so many steps are left.
+
+    Args:
+        steps: that may be taken.
+        runs: how many there are; a short one counts for a part.
+        taken: by trainings that some of them go on from, one each.
+    """
+    longest = int((steps + sum(marks.within(inf) for marks in taken)) / runs)
+    for length in range(longest, 0, -1):
+        if runs * length - sum(marks.within(length) for marks in taken) <= steps:
+            return length
+    return 0
+
+
+def _rounded(steps: int) -> int:
     """Down to two digits."""
-    digit: int = 10 ** max(0, len(str(int(steps))) - 2)
-    return int(steps) // digit * digit
+    digit: int = 10 ** max(0, len(str(steps)) - 2)
+    return steps // digit * digit
 
 
 def shortened(plan: Plan, factor: float) -> Plan:

@@ -15,6 +15,7 @@ from thalweg.doctor._examination import Gain, TriedRemedy
 from thalweg.doctor._heat import LOOKS, Heat, failed
 from thalweg.doctor._levels import NOTHING
 from thalweg.doctor._paired import fits_less, in_units, paired_gain
+from thalweg.doctor._planning import affordable_length, begun_by
 from thalweg.doctor._trial import Run, Trial
 from thalweg.doctor.remedies import Remedy
 
@@ -109,8 +110,11 @@ def _longer(heat: Heat, remedy: Remedy, runs: Sequence[Run]) -> int:
         return 0
     size, total = heat.plan.batch_size, heat.readings.problem.num_samples
     scored = 2 * number * runs[0].num_scored / 3
-    steps = (heat.ledger.gradients_left * total - scored) / (2 * number * size)
-    longest = heat.plan.num_steps + int(max(steps, 0.0))
+    steps = max(heat.ledger.gradients_left * total - scored, 0.0) / size
+    taken = 2 * number * heat.plan.num_steps
+    marks = [*begun_by(remedy, heat.plan), *([heat.more.begun] if heat.more.begun else [])]
+    taken -= sum(each.within(heat.plan.num_steps) for each in marks)
+    longest = affordable_length(steps + taken, 2 * number, marks)
     if heat.training.epochs is not None:
         whole = heat.training.epochs * steps_in_epoch(heat.training, size)
         longest = min(longest, whole)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import inf, isfinite
 from time import perf_counter
 
@@ -20,13 +21,10 @@ from thalweg._reduction import Reduction
 from thalweg._sampling import drawn
 from thalweg._score import Score, score
 from thalweg._training import born, described, parameters_of, threads, without_leftover
+from thalweg.doctor._marks import SETTLING, Marks
 
 CURVE_POINTS = 60
 """A curve keeps the means of the training loss over this many stretches of a run."""
-
-
-SETTLING = 10
-"""Last steps of a trial over which batch normalisation averages what it evaluates with."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,8 @@ class Run:
         after: the same at the end.
         failure: why the run broke off, "" where it did not.
         seconds: of the training itself.
-        num_samples: that its steps took, each as often as it was taken.
+        num_samples: that its steps took, each as often as it was taken; without what another
+            training took before, from which it goes on.
         num_scored: held-out samples that were scored, each as often as it was.
     """
 
@@ -137,6 +136,8 @@ class Trial:
         plan: what all trials have in common.
         seed: decides the data order, and dropout.
         before: the score before the first step, taken unless it is known.
+        begun: of a training with the same recipe and seed. What it took already within the plan's
+            steps is not taken, nor counted, again.
 
     Raises:
         ProblemError: if there is no optimizer, or it was not made from the parameters it got; in a
@@ -144,13 +145,19 @@ class Trial:
     """
 
     def __init__(
-        self, problem: Problem, plan: Plan, seed: int, before: Score | None = None
+        self,
+        problem: Problem,
+        plan: Plan,
+        seed: int,
+        before: Score | None = None,
+        begun: Marks | None = None,
     ) -> None:
         self.plan, self.seed = plan, seed
         generator = torch.Generator().manual_seed(seed)
         size = plan.batch_size
         self.held_out = problem.test_batches or plan.held_out
         if size >= problem.num_samples > 1:
+            begun = None
             left_out = max(1, problem.num_samples // 10)
             _, rest = drawn(problem.batches, left_out, generator)
             problem = problem.with_data(rest or problem.batches)
@@ -168,11 +175,14 @@ class Trial:
         self.values: list[float] = []
         self.failure = ""
         self.seconds = 0.0
+        self.num_given = 0
+        self.begun = begun
 
     def until(self, num_steps: int) -> Run:
         """Goes on until so many steps have been taken in all, and scores it."""
         problem = self.problem
         with reading(), threads(self.plan.num_threads):
+            self._skip(num_steps)
             self.random.put_back()
             # The model may be in evaluation mode for the reading; training has a mode of its own.
             set_mode(problem)
@@ -201,9 +211,20 @@ class Trial:
             after,
             self.failure,
             self.seconds,
-            len(self.values) * self.plan.batch_size,
+            (len(self.values) - self.num_given) * self.plan.batch_size,
             self.num_scored * self.num_scores,
         )
+
+    def _skip(self, num_steps: int) -> None:
+        """Takes over what another training took already, as far as that lies within these steps."""
+        mark = self.begun.before(num_steps) if self.begun else None
+        number = mark.num_steps - len(self.values) if mark else 0
+        if mark is None or number <= 0:
+            return
+        mark.put_on(self.problem.model, self.optimizer)
+        self.random, self.values = mark.random, list(mark.losses)
+        self.num_given += number
+        self.batches = islice(self.batches, number, None)
 
     def _step(self, batch: Batch) -> None:
         step = len(self.values)

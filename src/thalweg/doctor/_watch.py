@@ -16,6 +16,7 @@ from thalweg._reading import RandomState, reading
 from thalweg._recipe import scheduling, set_mode, steps_in_epoch, take_step
 from thalweg._training import born, threads, without_leftover
 from thalweg.doctor._instruments import Instruments, Use
+from thalweg.doctor._marks import Marks
 from thalweg.doctor._trial import made_optimizer
 
 CLOSE_LOOK = 24
@@ -48,6 +49,7 @@ class Watched:
         in_eval: those that did so in evaluation mode.
         arrived: parameters that a gradient reached, even once.
         given: parameters that the optimizer has, with a learning rate that is not zero.
+        marks: from which a trial with the same seed goes on.
     """
 
     problem: Problem
@@ -63,6 +65,7 @@ class Watched:
     in_eval: frozenset[str]
     arrived: frozenset[str]
     given: frozenset[str]
+    marks: Marks
 
     @property
     def num_steps(self) -> int:
@@ -136,6 +139,7 @@ class Watch:
             self.optimizer = made_optimizer(self.copied)
             self._after_step = scheduling(self.copied, self.optimizer, batch_size)
             self.instruments = Instruments(self.copied.model, self.optimizer)
+            self.marks = Marks(self.copied, self.optimizer, batch_size)
             set_mode(self.copied)
             self._state = RandomState.now()
         self.steps_in_epoch = steps_in_epoch(self.copied, batch_size)
@@ -198,6 +202,7 @@ class Watch:
             self.failure = f"the loss is {float(loss)} at step {step}, born in {place}"
             return True
         self.losses.append(float(loss))
+        self.marks.pass_by(self.losses)
         return False
 
     def _seen(self, max_steps: int) -> Watched:
@@ -223,6 +228,7 @@ class Watch:
                 for p in group["params"]
                 if id(p) in names
             ),
+            marks=self.marks,
         )
 
 

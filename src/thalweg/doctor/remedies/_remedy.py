@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from thalweg._problem import Problem
+from thalweg.doctor._marks import Marks
 from thalweg.doctor._readings import Readings
 
 
@@ -27,6 +28,7 @@ class Remedy:
         num_samples: that a training took to find it.
         rivals: what may do the same better. They are tried where it is proved, on what is left of
             the budget.
+        begun: of the training with it, on the seed that was watched, by which it was confirmed.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Remedy:
     is_direct: bool = False
     num_samples: int = 0
     rivals: tuple[Remedy, ...] = ()
+    begun: Marks | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True)

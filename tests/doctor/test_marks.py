@@ -1,0 +1,120 @@
+"""A trial goes on from a training that was watched as if it had taken its steps itself."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from thalweg import Problem
+from thalweg._reduction import Reduction
+from thalweg.doctor._marks import APART, FIRST, SETTLING
+from thalweg.doctor._planning import affordable_length
+from thalweg.doctor._trial import Plan, Trial
+from thalweg.doctor._watch import Watch
+
+SEED, WATCHED = 3, 60
+
+
+def _forgetful(model, batch, optimizer):
+    x, y = batch
+    loss = F.cross_entropy(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def _problem(kind, optimizer, **settings):
+    torch.manual_seed(0)
+    layers = {
+        "plain": [nn.Tanh()],
+        "norm": [nn.BatchNorm1d(8), nn.ReLU()],
+        "dropout": [nn.ReLU(), nn.Dropout(0.5)],
+    }[kind]
+    model = nn.Sequential(nn.Linear(3, 8), *layers, nn.Linear(8, 2))
+    x = torch.randn(103, 3)
+    y = (x.prod(1) > 0).long()
+    return Problem(
+        model, F.cross_entropy, (x, y), test=(x, y), optimizer=optimizer, batch_size=10, epochs=20,
+        **settings,
+    )  # fmt: skip
+
+
+def _plan(problem, num_steps):
+    reduction = Reduction(lambda batch, _: float(len(batch[0])), False, "samples")
+    return Plan(num_steps, 10, problem.test_batches, reduction, 1)
+
+
+def _watch(problem):
+    watch = Watch(problem, 10, SEED, 1)
+    watch.until(25, WATCHED)
+    watch.until(WATCHED, WATCHED)
+    return watch
+
+
+OPTIMIZERS = {
+    "SGD": lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9),
+    "Adam": lambda p: torch.optim.Adam(p, lr=0.01),
+}
+
+
+@pytest.mark.parametrize("kind", ["plain", "norm", "dropout"])
+@pytest.mark.parametrize("name", OPTIMIZERS)
+@pytest.mark.parametrize("step", [None, _forgetful])
+def test_a_trial_that_goes_on_ends_where_one_from_the_start_does(kind, name, step):
+    problem = _problem(kind, OPTIMIZERS[name], step=step)
+    marks = _watch(problem).marks
+    anew = Trial(problem.copied(), _plan(problem, 47), SEED)
+    gone_on = Trial(problem.copied(), _plan(problem, 47), SEED, begun=marks)
+    for num_steps in (47, 55, 80):
+        one, other = anew.until(num_steps), gone_on.until(num_steps)
+        assert other.after == one.after
+        assert (other.losses, other.steps, other.before) == (one.losses, one.steps, one.before)
+        assert other.num_samples < one.num_samples
+
+
+def test_it_pays_only_for_its_own_steps():
+    problem = _problem("plain", OPTIMIZERS["SGD"])
+    marks = _watch(problem).marks
+    run = Trial(problem.copied(), _plan(problem, 47), SEED, begun=marks).until(47)
+    given = marks.within(47)
+    assert run.num_samples == 10 * (47 - given)
+    assert 47 / APART - 1 <= given <= 47
+
+
+def test_normalisation_averages_over_the_last_steps_of_its_own():
+    marks = _watch(_problem("norm", OPTIMIZERS["SGD"])).marks
+    assert 0 < marks.within(47) <= 47 - SETTLING
+    assert marks.within(FIRST + SETTLING - 1) == 0
+
+
+def test_no_mark_is_made_of_a_state_that_may_not_be_whole():
+    class Own(torch.optim.SGD):
+        """Somebody's own optimizer."""
+
+    own = _problem("plain", lambda p: Own(p, lr=0.1))
+    scheduled = _problem(
+        "plain", OPTIMIZERS["SGD"], schedule=lambda o: torch.optim.lr_scheduler.StepLR(o, 5)
+    )
+    for problem in (own, scheduled):
+        assert _watch(problem).marks.within(WATCHED) == 0
+
+
+def test_all_data_in_a_batch_leave_some_out_by_the_seed_and_so_start_anew():
+    problem = _problem("plain", OPTIMIZERS["SGD"])
+    marks = _watch(problem).marks
+    plan = _plan(problem, 20)
+    plan = Plan(20, 103, plan.held_out, plan.reduction, 1)
+    run = Trial(problem.copied(), plan, SEED, begun=marks).until(20)
+    assert run.num_samples == 20 * 103
+
+
+def test_what_was_taken_before_makes_the_runs_longer():
+    marks = _watch(_problem("plain", OPTIMIZERS["SGD"])).marks
+    assert affordable_length(160, 4) == 40
+    length = affordable_length(160, 4, [marks])
+    assert 50 <= length <= 54
+    assert 4 * length - marks.within(length) <= 160
+    # What was watched ends before such long runs do.
+    assert affordable_length(1600, 4, [marks]) == (1600 + marks.within(WATCHED)) // 4
