@@ -24,6 +24,10 @@ class Control:
         may_raise: whether a step or the scoring may raise: such a run broke off before it began.
         begun: of the training that was watched with that seed: the first run goes on from it.
 
+    Attributes:
+        runs: so far.
+        trials: of these runs; None for one that broke off before it began.
+
     Raises:
         ThalwegError: in every method, if a step raises and may not.
     """
@@ -39,7 +43,7 @@ class Control:
         self.training, self.plan, self.seed = training, plan, seed
         self.may_raise, self.begun = may_raise, begun
         self.runs: list[Run] = []
-        self._trials: list[Trial | None] = []
+        self.trials: list[Trial | None] = []
 
     @property
     def cost(self) -> float:
@@ -60,12 +64,12 @@ class Control:
                 raise
             trial, run = None, Run(seed, (), (), NO_SCORE, NO_SCORE, str(error), 0.0)
         self.runs.append(run)
-        self._trials.append(trial)
+        self.trials.append(trial)
         return run
 
     def lengthen(self, num_steps: int) -> None:
         """All runs gone on with, to so many steps in all."""
         self.plan = replace(self.plan, num_steps=num_steps)
-        for at, trial in enumerate(self._trials):
+        for at, trial in enumerate(self.trials):
             if trial is not None:
                 self.runs[at] = trial.until(num_steps)

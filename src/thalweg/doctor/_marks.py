@@ -79,9 +79,7 @@ class Marks:
         batch_size: samples a step.
     """
 
-    def __init__(
-        self, problem: Problem, optimizer: torch.optim.Optimizer, batch_size: int
-    ) -> None:
+    def __init__(self, problem: Problem, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
         self.model, self.optimizer, self.batch_size = problem.model, optimizer, batch_size
         self.kept: list[Mark] = []
         self.num_bytes = 0

@@ -38,11 +38,11 @@ def paired_gain(
     above, at twice a blind answer's. So one that breaks down among sound ones proves nothing. A
     remedy that breaks down once is not proved.
     """
-    if any(not isfinite(after.final_loss) for after in remedied):
+    if any(not isfinite(loss) for run in remedied for loss in (*run.along, run.final_loss)):
         return Gain(-inf, -inf, False)
     has_broken = any(not isfinite(before.final_loss) for before in control)
-    without = [min(run.final_loss, _most(run.before.loss, blind_loss)) for run in control]
-    differences = [w - after.final_loss for w, after in zip(without, remedied, strict=True)]
+    without = [run.level(_most(run.before.loss, blind_loss)) for run in control]
+    differences = [w - after.level() for w, after in zip(without, remedied, strict=True)]
     mean = fmean(differences)
     if len(differences) < 2 or not isfinite(mean):
         return Gain(mean, -inf, False)
@@ -71,6 +71,7 @@ def in_units(run: Run, unit: float | None) -> Run:
     return replace(
         run,
         before=Score(before, run.before.accuracy),
+        along=tuple(loss / unit for loss in run.along) if unit else (),
         after=Score(after, run.after.accuracy),
         failure=run.failure if unit else run.failure or "it could not be scored",
     )

@@ -181,6 +181,7 @@ def fitted(
     for number in (1,) if has_direct else range(NUM_FINALISTS, 0, -1):
         runs = pairs * (control + number) + (num_screened + num_again) / SCREENING
         num_scores = pairs + 1 + 2 * pairs * number + 2 * (num_screened + num_again)
+        num_scores += pairs * (1 + number) * bool(plan.averaged)
         steps = max(gradients_left - num_scores * scoring, 0.0) / fraction
         length = min(longest, _rounded(affordable_length(steps, runs, taken)))
         if length >= least and (number == 1 or 2 * length >= plan.num_steps):

@@ -7,6 +7,10 @@ from dataclasses import replace
 from math import inf, isfinite
 from statistics import fmean
 
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
+
+from thalweg._errors import ThalwegError
 from thalweg._loss import Kind, known_loss
 from thalweg._problem import Problem
 from thalweg._recipe import steps_in_epoch
@@ -17,6 +21,7 @@ from thalweg.doctor._levels import NOTHING
 from thalweg.doctor._paired import fits_less, in_units, paired_gain
 from thalweg.doctor._planning import affordable_length, begun_by
 from thalweg.doctor._trial import Run, Trial
+from thalweg.doctor._watch import minibatch_losses, settling
 from thalweg.doctor.remedies import Remedy
 
 CLEARLY = 0.05
@@ -64,12 +69,43 @@ def prove(
     except Exception as error:
         return failed(remedy, screening, error)
     outcome = "proved to help" if gain.is_proved else "not proved to help"
-    if gain.is_proved and not remedy.changes_loss and fits_less(runs, heat.control):
+    is_less = gain.is_proved and not remedy.changes_loss and fits_less(runs, heat.control)
+    if is_less and _fits_less_in_use(heat, [trial for _, trial in pairs]):
         gain = replace(gain, is_proved=False)
         outcome = "lowers the held-out loss only by fitting the training data less: no remedy"
     tried = TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome, remedy.apply)
     heat.settled.append(tried)
     return tried
+
+
+def _fits_less_in_use(heat: Heat, trials: Sequence[Trial]) -> bool:
+    """The same by the loss on the training data in evaluation mode.
+
+    Normalisation by a minibatch, or dropout, makes another network of it while it is trained.
+    """
+    own = [] if heat.more is None else heat.more.trials[: len(trials)]
+    control = [trial for trial in own if trial is not None]
+    if len(control) < len(trials) or not any(
+        _changes_in_use(trial) for trial in (*control, *trials)
+    ):
+        return True
+    try:
+        before, after = (
+            fmean(_loss_in_use(heat, trial) for trial in each) for each in (control, trials)
+        )
+    except ThalwegError:
+        return True
+    return not after < before
+
+
+def _changes_in_use(trial: Trial) -> bool:
+    return any(isinstance(m, _BatchNorm | _DropoutNd) for m in trial.problem.model.modules())
+
+
+def _loss_in_use(heat: Heat, trial: Trial) -> float:
+    size = trial.plan.batch_size
+    heat.spend(settling(size) * size / 3)
+    return fmean(minibatch_losses(trial.problem.in_eval_mode(), size))
 
 
 def meet_rivals(
@@ -159,7 +195,7 @@ def _gain(
             return Gain(-inf, -inf, False)
         (control, runs), blind = both, 1.0
     befores = fmean(run.before.loss for run in runs)
-    heat.levels[remedy.name] = (befores, fmean(run.final_loss for run in runs))
+    heat.levels[remedy.name] = (befores, fmean(run.level() for run in runs))
     return paired_gain(control, runs, blind, num_compared)
 
 

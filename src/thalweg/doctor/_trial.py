@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from math import inf, isfinite
+from statistics import fmean
 from time import perf_counter
 
 import torch
@@ -26,6 +28,10 @@ from thalweg.doctor._marks import SETTLING, Marks
 CURVE_POINTS = 60
 """A curve keeps the means of the training loss over this many stretches of a run."""
 
+NUM_PARTS = 4
+"""Of the held-out data, scored one after the other where losses are averaged: together they cost
+one more score."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -37,6 +43,8 @@ class Plan:
         held_out: the batches that scores are taken on.
         reduction: how the losses of batches make one number, found on the problem as handed over.
         num_threads: of the trials; small steps are faster on one than divided over many.
+        averaged: share of the steps, the last ones, along which held-out losses are averaged; 0 for
+            the loss at the end. Where a loss swings, its last value is chance.
     """
 
     num_steps: int
@@ -44,6 +52,7 @@ class Plan:
     held_out: tuple[Batch, ...]
     reduction: Reduction
     num_threads: int
+    averaged: float = 0.0
 
     def in_batches_of(self, size: int | None) -> Plan:
         """As many samples in all, in minibatches of another size; as it is where there is none."""
@@ -53,9 +62,17 @@ class Plan:
         return replace(self, batch_size=size, num_steps=num_steps)
 
     def price(self, training: Problem) -> float:
-        """Gradients of a sample, of a trial that does not break off, scored at both ends."""
+        """Gradients of a sample, of a trial that does not break off, with its scores."""
         held_out = training.test_batches or self.held_out
-        return self.num_steps * self.batch_size + 2 * sum(map(num_samples, held_out)) / 3
+        scores = 2 + bool(self.averaged)
+        return self.num_steps * self.batch_size + scores * sum(map(num_samples, held_out)) / 3
+
+    def stops(self, num_steps: int) -> tuple[int, ...]:
+        """Steps after which a trial of so many is scored on a part of the held-out data each."""
+        if not self.averaged:
+            return ()
+        first = (1 - self.averaged) * num_steps
+        return tuple(round(first + k / NUM_PARTS * (num_steps - first)) for k in range(NUM_PARTS))
 
 
 @dataclass(frozen=True)
@@ -73,6 +90,7 @@ class Run:
         num_samples: that its steps took, each as often as it was taken; without what another
             training took before, from which it goes on.
         num_scored: held-out samples that were scored, each as often as it was.
+        along: held-out losses on the way, each on a part of the data, where the plan averages them.
     """
 
     seed: int
@@ -84,6 +102,7 @@ class Run:
     seconds: float
     num_samples: int = 0
     num_scored: int = 0
+    along: tuple[float, ...] = ()
 
     @property
     def cost(self) -> float:
@@ -94,6 +113,15 @@ class Run:
     def final_loss(self) -> float:
         """Held-out loss at the end; inf where the run broke off."""
         return self.after.loss if not self.failure and isfinite(self.after.loss) else inf
+
+    def level(self, most: float = inf) -> float:
+        """What it is compared by: the held-out loss at the end, or its mean along the last part.
+
+        Args:
+            most: that a loss counts.
+        """
+        every = (*self.along, self.final_loss)
+        return fmean(min(loss, most) if isfinite(loss) else most for loss in every)
 
     @property
     def num_steps(self) -> int:
@@ -162,8 +190,7 @@ class Trial:
             _, rest = drawn(problem.batches, left_out, generator)
             problem = problem.with_data(rest or problem.batches)
         self.problem = problem
-        self.num_scored = sum(map(num_samples, self.held_out))
-        self.num_scores = int(before is None)
+        self.num_scored = sum(map(num_samples, self.held_out)) if before is None else 0
         with reading(), threads(plan.num_threads):
             torch.manual_seed(seed)
             self.optimizer = made_optimizer(problem)
@@ -180,27 +207,16 @@ class Trial:
 
     def until(self, num_steps: int) -> Run:
         """Goes on until so many steps have been taken in all, and scores it."""
-        problem = self.problem
+        along = list[float]()
         with reading(), threads(self.plan.num_threads):
-            self._skip(num_steps)
             self.random.put_back()
-            # The model may be in evaluation mode for the reading; training has a mode of its own.
-            set_mode(problem)
-            start = perf_counter()
-            averages = Averages(problem.model)
-            while not self.failure and len(self.values) < num_steps:
-                if len(self.values) == max(0, num_steps - SETTLING):
-                    averages.begin()
-                batch = next(self.batches, None)
-                if batch is None:
-                    break
-                self._step(batch)
-            averages.end()
-            self.seconds += perf_counter() - start
-            after = Score(inf, self.before.accuracy and 0.0)
-            if not self.failure:
-                after = score(problem, self.held_out, self.plan.reduction)
-                self.num_scores += 1
+            stops = self.plan.stops(num_steps)
+            for stop, part in zip(stops, self._parts, strict=False):
+                if not self.failure and len(self.values) < stop:
+                    self._leg(stop)
+                    along.append(self._scored(part).loss)
+            self._leg(num_steps)
+            after = self._scored(self.held_out)
             self.random = RandomState.now()
         steps, losses = _curve(self.values, num_steps)
         return Run(
@@ -212,8 +228,43 @@ class Trial:
             self.failure,
             self.seconds,
             (len(self.values) - self.num_given) * self.plan.batch_size,
-            self.num_scored * self.num_scores,
+            self.num_scored,
+            tuple(along),
         )
+
+    def _leg(self, num_steps: int) -> None:
+        """Steps until there are so many in all, or it breaks off."""
+        self._skip(num_steps)
+        # The model may be in evaluation mode for the reading; training has a mode of its own.
+        set_mode(self.problem)
+        start = perf_counter()
+        averages = Averages(self.problem.model)
+        while not self.failure and len(self.values) < num_steps:
+            if len(self.values) == max(0, num_steps - SETTLING):
+                averages.begin()
+            batch = next(self.batches, None)
+            if batch is None:
+                break
+            self._step(batch)
+        averages.end()
+        self.seconds += perf_counter() - start
+
+    def _scored(self, held_out: Sequence[Batch]) -> Score:
+        if self.failure:
+            return Score(inf, self.before.accuracy and 0.0)
+        self.num_scored += sum(map(num_samples, held_out))
+        return score(self.problem, held_out, self.plan.reduction)
+
+    @cached_property
+    def _parts(self) -> tuple[Sequence[Batch], ...]:
+        """The held-out data in parts, the same for every trial of as many samples."""
+        size = -(-sum(map(num_samples, self.held_out)) // NUM_PARTS)
+        generator = torch.Generator().manual_seed(0)
+        parts, rest = list[Sequence[Batch]](), tuple(self.held_out)
+        while rest:
+            part, rest = drawn(rest, size, generator)
+            parts.append(part)
+        return tuple(parts)
 
     def _skip(self, num_steps: int) -> None:
         """Takes over what another training took already, as far as that lies within these steps."""
@@ -222,7 +273,8 @@ class Trial:
         if mark is None or number <= 0:
             return
         mark.put_on(self.problem.model, self.optimizer)
-        self.random, self.values = mark.random, list(mark.losses)
+        mark.random.put_back()
+        self.values = list(mark.losses)
         self.num_given += number
         self.batches = islice(self.batches, number, None)
 

@@ -29,6 +29,10 @@ LATE = ((3, 1.0),)
 """Pairs, and their share of the risk, where short trials would show nothing. Of two, Student's t
 asks for a gain four and a half times its spread; of three, 1.7 times."""
 
+AVERAGED = 0.5
+"""Of such trials, along which their held-out losses are averaged: momentum that lasts too long
+makes them swing, about as slowly."""
+
 CUT_SHORT = 0.3
 """Of a whole run's cost, for planning, is that of a training that breaks off."""
 
@@ -80,6 +84,7 @@ def tried_on(
     problem, training, seed, ledger = case.problem, case.training, case.seed, case.ledger
     is_tight = not ledger.budget.is_seconds and problem.epochs is not None
     looks = LATE if shows_late else LOOKS
+    plan = replace(plan, averaged=AVERAGED if shows_late and is_tight else 0.0)
     fit = partial(
         fitted,
         plan,
