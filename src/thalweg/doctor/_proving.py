@@ -10,6 +10,7 @@ from statistics import fmean
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
+from thalweg._batch import num_samples
 from thalweg._errors import ThalwegError
 from thalweg._loss import Kind, known_loss
 from thalweg._problem import Problem
@@ -18,7 +19,7 @@ from thalweg.doctor._constant import best_constant
 from thalweg.doctor._examination import Gain, TriedRemedy
 from thalweg.doctor._heat import LOOKS, Heat, failed
 from thalweg.doctor._levels import NOTHING
-from thalweg.doctor._paired import fits_less, in_units, paired_gain
+from thalweg.doctor._paired import FAR, fits_less, in_units, paired_gain
 from thalweg.doctor._planning import affordable_length, begun_by
 from thalweg.doctor._trial import Run, Trial
 from thalweg.doctor._watch import minibatch_losses, settling
@@ -27,7 +28,7 @@ from thalweg.doctor.remedies import Remedy
 CLEARLY = 0.05
 """Of its loss, that a rival of a proved remedy must end below it to be named before it."""
 
-LONGER = 1.5
+LONGER = 1.25
 """Runs are gone on with only where they become so many times longer."""
 
 
@@ -58,9 +59,8 @@ def prove(
             trained = pairs[0][1].problem
             gain = _gain(heat, remedy, runs, trained, num_compared / share)
             has_risk = share < 1 and not gain.is_proved
-            if has_risk and (longer := _longer(heat, remedy, runs)):
-                # Neither has begun to learn, whichever is ahead: they say nothing so far.
-                runs = _lengthened(heat, [trial for _, trial in pairs], runs, longer)
+            if has_risk and _gone_on(heat, remedy, pairs):
+                runs = tuple(run for run, _ in pairs)
                 gain = _gain(heat, remedy, runs, trained, num_compared / (1 - share))
                 break
             if gain.is_proved or gain.mean <= 0:
@@ -134,21 +134,47 @@ def meet_rivals(
     return tuple(ranked)
 
 
-def _longer(heat: Heat, remedy: Remedy, runs: Sequence[Run]) -> int:
-    """Steps that all pairs of the first look can be gone on to, where none has learned yet.
+def _gone_on(heat: Heat, remedy: Remedy, pairs: list[tuple[Run, Trial]]) -> bool:
+    """Whether the pairs of the first look say nothing yet, and so were gone on with.
+
+    Neither has begun to learn, whichever is ahead. They are gone on with as far as a third pair can
+    be, which is added; or where they still say nothing, as far as the budget goes.
+    """
+    has_gone_on = False
+    for number in (len(pairs) + 1, len(pairs)):
+        longer = _longer(heat, remedy, pairs, number)
+        if not longer:
+            continue
+        _lengthen(heat, pairs, longer)
+        has_gone_on = True
+        runs = tuple(run for run, _ in pairs)
+        _gain(heat, remedy, runs, pairs[0][1].problem, 1)
+        if number > len(pairs) and not _learned_nothing(heat, remedy, runs):
+            if heat.affords(1, len(pairs)):
+                assert heat.more is not None
+                heat.control.append(heat.more.another())
+                heat.spend(heat.control[-1].cost)
+                pairs.append(heat.run("proving", remedy, heat.plan, heat.control[-1].seed))
+            break
+    return has_gone_on
+
+
+def _longer(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]], number: int) -> int:
+    """Steps that so many pairs can be gone on to, or begun, where none has learned yet.
 
     0 where one has, or where they would hardly become longer.
     """
-    number = len(runs)
-    if heat.more is None or number != LOOKS[0][0] or number != len(heat.control):
+    runs = tuple(run for run, _ in pairs)
+    if heat.more is None or len(runs) != LOOKS[0][0] or len(runs) != len(heat.control):
         return 0
     if remedy.name not in heat.levels or not _learned_nothing(heat, remedy, runs):
         return 0
     size, total = heat.plan.batch_size, heat.readings.problem.num_samples
-    scored = 2 * number * runs[0].num_scored / 3
+    num_scores = 2 * len(runs) + 3 * (number - len(runs))
+    scored = num_scores * sum(map(num_samples, pairs[0][1].held_out)) / 3
     steps = max(heat.ledger.gradients_left * total - scored, 0.0) / size
-    taken = 2 * number * heat.plan.num_steps
     marks = [*begun_by(remedy, heat.plan), *([heat.more.begun] if heat.more.begun else [])]
+    taken = 2 * len(runs) * heat.plan.num_steps
     taken -= sum(each.within(heat.plan.num_steps) for each in marks)
     longest = affordable_length(steps + taken, 2 * number, marks)
     if heat.training.epochs is not None:
@@ -166,22 +192,21 @@ def _learned_nothing(heat: Heat, remedy: Remedy, runs: Sequence[Run]) -> bool:
     little = NOTHING * observed.levels.explained * (blind - observed.levels.floor)
     unit = blind if remedy.changes_loss else 1.0
     before, after = (unit * level for level in heat.levels[remedy.name])
-    rests = blind - little <= after <= max(before, blind) + little
+    # One that began far above a blind answer may be on its way, but not where the other is not.
+    most = min(max(before, blind), FAR * max(fmean(control), blind))
+    rests = blind - little <= after <= most + little
     return rests and fmean(control) >= blind - little
 
 
-def _lengthened(
-    heat: Heat, trials: Sequence[Trial], runs: Sequence[Run], num_steps: int
-) -> tuple[Run, ...]:
+def _lengthen(heat: Heat, pairs: list[tuple[Run, Trial]], num_steps: int) -> None:
     """A remedy's runs gone on with, and the control's, to so many steps in all."""
     assert heat.more is not None
-    before = sum(run.cost for run in (*runs, *heat.control))
+    before = sum(run.cost for run in (*(run for run, _ in pairs), *heat.control))
     factor = num_steps / heat.plan.num_steps
     heat.more.lengthen(num_steps)
     heat.control, heat.plan = list(heat.more.runs), heat.more.plan
-    longer = tuple(trial.until(round(factor * trial.plan.num_steps)) for trial in trials)
-    heat.spend(sum(run.cost for run in (*longer, *heat.control)) - before)
-    return longer
+    pairs[:] = [(trial.until(round(factor * run.num_steps)), trial) for run, trial in pairs]
+    heat.spend(sum(run.cost for run in (*(run for run, _ in pairs), *heat.control)) - before)
 
 
 def _gain(
