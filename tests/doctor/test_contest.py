@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import ttest_rel
 from torch import nn
 
@@ -15,12 +16,14 @@ from thalweg import Pass
 from thalweg.doctor import Budget, Plan, Run, Score
 from thalweg.doctor._contest import contest
 from thalweg.doctor._control import Control
-from thalweg.doctor._heat import LOOKS, NUM_FINALISTS, SCREENING
+from thalweg.doctor._heat import LOOKS, NUM_FINALISTS, SCREENING, Heat
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching
 from thalweg.doctor._paired import MIN_GAIN, paired_gain
+from thalweg.doctor._proving import _fits_less_in_use
 from thalweg.doctor._readings import Readings
-from thalweg.doctor._trial import made_optimizer, train
+from thalweg.doctor._trial import Trial, made_optimizer, train
+from thalweg.doctor._watch import Watch, settling
 from thalweg.doctor.remedies import Remedy
 from thalweg.signal import Signal
 
@@ -134,6 +137,18 @@ def test_how_far_a_control_diverges_does_not_count(control, remedied, is_proved)
     if math.isfinite(gain.mean) and all(map(math.isfinite, remedied)):
         capped = [min(c, 1.0) for c in control]
         assert gain.mean == pytest.approx(np.mean(np.subtract(capped, remedied)))
+
+
+def test_a_control_that_swings_counts_at_most_a_blind_answers_loss_at_every_look():
+    """One peak of a hundred would pass for doubt, a last value in a dip for a sound training."""
+    swinging = [replace(run_of(0.4, before=1.0), along=(100.0, peak, 1.0)) for peak in (0.9, 0.8)]
+    sound = [replace(run_of(0.1, before=1.0), along=(0.2, 0.2, each)) for each in (0.1, 0.12)]
+    gain = paired_gain(swinging, sound, 1.0)
+    expected = [(1.0 + 0.9 + 1.0 + 0.4) / 4 - 0.15, (1.0 + 0.8 + 1.0 + 0.4) / 4 - 0.155]
+    assert gain.mean == pytest.approx(sum(expected) / 2)
+    assert gain.is_proved
+    thrown = [replace(sound[0], along=(math.nan, 0.2, 0.1)), sound[1]]
+    assert not paired_gain(swinging, thrown, 1.0).is_proved
 
 
 def test_a_trained_network_that_is_destroyed_counts_up_to_a_blind_answer():
@@ -457,3 +472,66 @@ def test_a_remedys_minibatches_take_as_many_samples_in_all(slow):
     tried = play([larger], slow)["larger"]
     assert [run.num_steps for run in tried.runs] == [NUM_STEPS // 4] * 3
     assert {run.num_samples for run in tried.runs} == {NUM_STEPS * BATCH}
+
+
+def _normalised(on_shifted):
+    """What learns its minibatches, but in use meets statistics that it never had."""
+    model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
+    with torch.no_grad():
+        model[1].running_mean.fill_(100.0 if on_shifted else 0.0)
+    model[1].momentum = 0.0 if on_shifted else 0.1
+    return classify(model, sgd(0.05))
+
+
+def test_less_fit_is_judged_in_use_where_training_runs_another_network(slow):
+    def compared(before, after):
+        control = Control(slow.problem, slow.plan, 0, may_raise=False)
+        control.runs = list(slow.control)
+        control.trials = [Trial(before.copied(), slow.plan, seed) for seed in (0, 1)]
+        ledger = Ledger(lambda *_: None, Budget(1e6, False))
+        heat = Heat(slow.problem, slow, ledger, (0.0, 1.0), 1, 1, control)
+        with ledger.measuring("", 0.0) as spent:
+            fits_less = _fits_less_in_use(
+                heat, [Trial(after.copied(), slow.plan, seed) for seed in (0, 1)]
+            )
+        return fits_less, sum(spent) * slow.problem.num_samples
+
+    shifted, sound = map(_normalised, (True, False))
+    paid = pytest.approx(4 * settling(BATCH) * BATCH / 3)
+    assert compared(shifted, sound) == (False, paid)
+    assert compared(sound, shifted) == (True, paid)
+    # What trains as it is used was judged by its own minibatches already.
+    plain = classify(dense(8, 16, 3), sgd(0.05))
+    assert compared(plain, plain) == (True, 0)
+
+
+@pytest.mark.parametrize("num_watched", [0, 30, 60])
+def test_after_a_longer_look_that_says_something_a_third_pair_is_added(slow, num_watched):
+    """Two that sleep until the end of the first look, and wake soon after it.
+
+    Nobody overspends, however far the control's first run was watched already.
+    """
+    two = begun(slow)
+    watching = Watching(
+        two.problem, two.problem, two.plan, 0, Ledger(lambda *_: None, Budget(1e6, False))
+    )
+    two = replace(two, observed=watching.first_steps())
+    budget = 5 * LOOKS[1][0] * two.plan.price(two.problem) / two.problem.num_samples
+    found = {}
+    watch = Watch(two.problem, BATCH, 0, 1)
+    watch.until(num_watched, num_watched)
+    for until in (NUM_STEPS + 2, 100 * NUM_STEPS):
+        control = Control(two.problem, two.plan, 0, False, watch.marks)
+        control.another()
+        control.another()
+        given = replace(two, control=tuple(control.runs))
+        ledger = Ledger(lambda *_: None, Budget(budget, False))
+        with ledger.measuring("remedies", 0.0) as spent:
+            remedies = [sleeping(until)]
+            tried = contest(remedies, given.problem, given, ledger, (0.0, 1.0), more=control)[0]
+        assert sum(spent) <= budget
+        found[until] = (len(tried.runs), tried.runs[0].num_steps, tried.is_proved)
+        assert {run.num_steps for run in (*tried.runs, *control.runs)} == {found[until][1]}
+    (woken, steps, is_proved), (asleep, more_steps, is_never) = found.values()
+    assert (woken, is_proved, asleep, is_never) == (3, True, 2, False)
+    assert NUM_STEPS < steps < more_steps

@@ -285,3 +285,33 @@ def test_batch_normalisation_in_evaluation_mode_keeps_its_statistics():
     own = problem.copied()
     train(own, plan_of(problem), seed=5)
     assert torch.equal(own.model[0].running_mean, torch.zeros(8))
+
+
+def test_a_loss_that_swings_is_averaged_along_the_last_part():
+    """At four steps on the way, each on a quarter of the held-out data, and at the end on all."""
+    problem = classify(dense(8, 16, 3), sgd(0.5, 0.9))
+    plan = replace(plan_of(problem, num_steps=40), averaged=0.5)
+    trial = Trial(problem.copied(), plan, seed=5)
+    run = trial.until(40)
+    assert plan.stops(40) == (20, 25, 30, 35)
+    seen = []
+    for stop, part in zip(plan.stops(40), trial._parts, strict=True):
+        plain = Trial(problem.copied(), replace(plan, averaged=0.0, held_out=tuple(part)), seed=5)
+        seen.append(plain.until(stop).final_loss)
+    assert run.along == pytest.approx(seen)
+    assert run.level() == pytest.approx((sum(seen) + run.final_loss) / 5)
+    most = sorted(seen)[1]
+    assert run.level(most) == pytest.approx(
+        sum(min(loss, most) for loss in (*seen, run.final_loss)) / 5
+    )
+    (x, _), *others = (part[0] for part in trial._parts)
+    assert len(x) + sum(len(each) for each, _ in others) == problem.num_samples
+    # Before the first step, at the end, and the parts, which are all of it once more.
+    assert run.num_scored == 3 * problem.num_samples
+
+
+def test_without_averaging_a_run_is_compared_by_its_end():
+    problem = classify(dense(8, 16, 3), sgd(0.5, 0.9))
+    run = train(problem.copied(), plan_of(problem, num_steps=40), seed=5)
+    assert run.along == ()
+    assert run.level() == run.final_loss

@@ -174,8 +174,9 @@ def _longer(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]], numb
     scored = num_scores * sum(map(num_samples, pairs[0][1].held_out)) / 3
     steps = max(heat.ledger.gradients_left * total - scored, 0.0) / size
     marks = [*begun_by(remedy, heat.plan), *([heat.more.begun] if heat.more.begun else [])]
-    taken = 2 * len(runs) * heat.plan.num_steps
-    taken -= sum(each.within(heat.plan.num_steps) for each in marks)
+    # What lies behind where they stand now spares them nothing.
+    marks = [each for each in marks if each.within(inf) > heat.plan.num_steps]
+    taken = (2 * len(runs) - len(marks)) * heat.plan.num_steps
     longest = affordable_length(steps + taken, 2 * number, marks)
     if heat.training.epochs is not None:
         whole = heat.training.epochs * steps_in_epoch(heat.training, size)
