@@ -70,15 +70,15 @@ class Heat:
         most = next((n for n in range(last, first, -1) if self.affords(n)), first)
         return ((first, share), (most, rest)) if most > first else ((first, 1.0),)
 
-    def affords(self, number: int, after: int = 0) -> bool:
-        """Whether so many pairs of a finalist fit, with what control runs they need beyond.
-
-        Args:
-            number: of pairs that are to come.
-            after: so many, that are there.
-        """
-        further = max(0, after + number - len(self.control))
+    def affords(self, number: int) -> bool:
+        """Whether so many pairs of a finalist fit, with what control runs they need beyond."""
+        further = max(0, number - len(self.control))
         price = number * self.plan.price(self.training) + further * self.control[-1].cost
+        return self.ledger.gradients_left >= price / self.readings.problem.num_samples
+
+    def affords_another(self) -> bool:
+        """Whether one more pair fits, neither of which breaks off."""
+        price = 2 * self.plan.price(self.training)
         return self.ledger.gradients_left >= price / self.readings.problem.num_samples
 
     def can_screen(self, length: Plan) -> bool:

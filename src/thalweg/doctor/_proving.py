@@ -150,7 +150,7 @@ def _gone_on(heat: Heat, remedy: Remedy, pairs: list[tuple[Run, Trial]]) -> bool
         runs = tuple(run for run, _ in pairs)
         _gain(heat, remedy, runs, pairs[0][1].problem, 1)
         if number > len(pairs) and not _learned_nothing(heat, remedy, runs):
-            if heat.affords(1, len(pairs)):
+            if heat.affords_another():
                 assert heat.more is not None
                 heat.control.append(heat.more.another())
                 heat.spend(heat.control[-1].cost)
@@ -170,7 +170,7 @@ def _longer(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]], numb
     if remedy.name not in heat.levels or not _learned_nothing(heat, remedy, runs):
         return 0
     size, total = heat.plan.batch_size, heat.readings.problem.num_samples
-    num_scores = 2 * len(runs) + 3 * (number - len(runs))
+    num_scores = 2 * len(runs) + 4 * (number - len(runs))
     scored = num_scores * sum(map(num_samples, pairs[0][1].held_out)) / 3
     steps = max(heat.ledger.gradients_left * total - scored, 0.0) / size
     marks = [*begun_by(remedy, heat.plan), *([heat.more.begun] if heat.more.begun else [])]
