@@ -478,7 +478,7 @@ def _normalised(on_shifted):
     """What learns its minibatches, but in use meets statistics that it never had."""
     model = nn.Sequential(nn.Linear(8, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 3))
     with torch.no_grad():
-        model[1].running_mean.fill_(100.0 if on_shifted else 0.0)
+        model[1].running_mean.fill_(-100.0 if on_shifted else 0.0)
     model[1].momentum = 0.0 if on_shifted else 0.1
     return classify(model, sgd(0.05))
 
