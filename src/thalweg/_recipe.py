@@ -98,6 +98,11 @@ def scheduling(
             f"the schedule raised {described(error)}; give a function of the optimizer alone: "
             f"schedule=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
         ) from error
+    if not callable(getattr(schedule, "step", None)):
+        raise ProblemError(
+            f"the schedule returned a {type(schedule).__name__}; give a function that returns one: "
+            f"schedule=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
+        )
     per_epoch = 1 if isinstance(schedule, EVERY_STEP) else steps_in_epoch(problem, batch_size)
 
     def after(step: int) -> None:

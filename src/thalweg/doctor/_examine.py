@@ -36,6 +36,10 @@ MAX_SEED = 2**32 - 1
 """Every generator takes seeds up to here."""
 
 
+LATE = (Ailment.MOMENTUM, Ailment.ACCUMULATED)
+"""Of what short trials show nothing: before it throws the walk off, it only makes it faster."""
+
+
 class InterruptedExamination(Interrupted):
     """Ctrl-C during the trials, with what there was by then.
 
@@ -131,8 +135,8 @@ def examine(
         raise error
 
     remedies = answers(case, readings, findings, suspect)
-    # What averages over many steps goes wrong after as many.
-    shows_late = any(finding.ailment is Ailment.MOMENTUM for finding in findings)
+    # What averages over many steps, or sums up over all, goes wrong after as many.
+    shows_late = any(finding.ailment in LATE for finding in findings)
     readings, tried = tried_on(case, readings, remedies, plan, shows_late)
     if tried and remedies[0].is_direct:
         findings, tried = looked_again(case, readings, findings, remedies[0], tried)

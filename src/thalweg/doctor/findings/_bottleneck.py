@@ -7,6 +7,7 @@ from torch import nn
 
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import NOT_WELL, Readings
+from thalweg.doctor.findings._symmetric import are_alike
 
 RANK_TOL = 1e-4
 """Singular values below this share of the largest are none."""
@@ -54,11 +55,11 @@ def _needed(readings: Readings) -> int:
 
 def _rank(module: nn.Module) -> int:
     weight = getattr(module, "weight", None)
-    if weight is None or weight.ndim < 2 or weight.numel() > 1_000_000:
+    if weight is None or weight.ndim < 2 or weight.numel() > 1_000_000 or are_alike(module):
         return 1 << 30
     matrix = weight.detach().flatten(1).double()
     if not bool(torch.isfinite(matrix).all()):
         return 1 << 30
     values = torch.linalg.svdvals(matrix)
-    # Zero or symmetric weights grow out of it, or are named so.
+    # Zero or symmetric weights grow out of it, or are named so: the layer itself is wide.
     return int((values > RANK_TOL * values[0]).sum()) or (1 << 30)

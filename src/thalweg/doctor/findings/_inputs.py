@@ -23,7 +23,7 @@ FAR, USUAL = 30.0, 0.9
 """An outlier is this many times further from the median than this share of the samples."""
 
 FEW = 0.11
-"""Outliers are less than this share of the samples."""
+"""Outliers are less than this share of the samples, in every feature that has any."""
 
 CHANCE = 1e-3
 """The probability below which it is no chance that held-out samples have fewer outliers."""
@@ -108,9 +108,9 @@ def outliers(readings: Readings) -> Finding | None:
         f"leave them out.",
         (),
         {"share of samples": share, "distance over that of most samples": furthest},
-        f"fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times further from "
-        f"the feature's median than {USUAL:.0%} of them; and {NOT_WELL}, or so few of the held-out "
-        f"samples have that the probability is below {CHANCE:g}",
+        f"in a feature, fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times "
+        f"further from its median than {USUAL:.0%} of them; and {NOT_WELL}, or so few of the "
+        f"held-out samples have that the probability is below {CHANCE:g}",
         furthest / FAR,
         readings.num_seen,
     )
@@ -147,9 +147,10 @@ def _is_table(sample: Sample) -> bool:
 
 
 def outlying(sample: Sample) -> tuple[Tensor, float]:
-    """Which few samples have a value far beyond the usual, and how far the furthest is.
+    """Which samples have a value far beyond the usual, and how far the furthest is.
 
-    None of them where there are many: then it is usual.
+    In a feature where many have, it is usual. In a wide table each feature may have its own few,
+    so that together they are many samples.
     """
     x = sample.finite_x
     away = (x - x.median(0).values).abs()
@@ -161,8 +162,9 @@ def outlying(sample: Sample) -> tuple[Tensor, float]:
         return none, 0.0
     usual = torch.where(usual > 1e-3 * typical, usual, torch.full_like(usual, typical))
     ratio = away / usual
-    far = (ratio > FAR).any(1)
-    return (far, float(ratio.max())) if float(far.double().mean()) < FEW else (none, 0.0)
+    is_far = ratio > FAR
+    is_far &= is_far.double().mean(0) < FEW
+    return is_far.any(1), float(torch.where(is_far, ratio, 0.0).max())
 
 
 def _are_foreign(readings: Readings, far: Tensor) -> bool:

@@ -45,7 +45,8 @@ def lr_too_large(readings: Readings) -> Finding | None:
 
     Or it falls back to where it began, and no lower: an overshoot may end on a plateau.
     """
-    if readings.trains_well or readings.watched.error is not None:
+    if readings.trains_well or readings.watched.error is not None or not isfinite(readings.start):
+        # A loss that is not finite before the first step is none of the step's doing.
         return None
     if readings.is_early and not _overshoots(readings, OVERSHOOT):
         return None

@@ -23,6 +23,9 @@ def no_signal(readings: Readings) -> Finding | None:
     found, held_out = readings.levels.attainable, readings.held_out
     if found is None or found.z >= CHANCE or readings.sample.bad_inputs:
         return None
+    if readings.watched.error is not None:
+        # What could not be run has not shown that it learns no better.
+        return None
     own = own_z(readings)
     if own is None or own >= OWN:
         return None

@@ -12,6 +12,10 @@ from thalweg.doctor._readings import Readings
 ALIKE = 1e-3
 """Units differ by less than this share of their weights."""
 
+ONE_UNIT = 0.1
+"""A layer whose second singular value is below this share of the first is one unit wide: of random
+weights it is about as large as the first."""
+
 
 def symmetric(readings: Readings) -> Finding | None:
     """All units of a hidden layer have the same weights, before the training and after it."""
@@ -21,16 +25,13 @@ def symmetric(readings: Readings) -> Finding | None:
         for name, module in model.named_modules()
         if _units(module) is not None and not readings.problem.is_on_purpose(name)
     ]
-    alike = {name: _difference(model.get_submodule(name)) for name in names}
-    hidden = names[:-1]
-    found = [name for name in hidden if alike[name] is not None and alike[name] <= 1e-6]  # type: ignore[operator]
+    found = [name for name in names[:-1] if are_alike(model.get_submodule(name))]
     # After an epoch it may be on its way to what a single unit can learn.
     is_learning = readings.learned >= EARLY if readings.is_early else readings.trains_well
     if not found or is_learning:
         return None
     if not readings.watched.failure:
-        # What the training pulls apart by itself was no obstacle; a residual branch's zeros.
-        found = [n for n in found if (_difference(after.get_submodule(n)) or 0.0) <= ALIKE]
+        found = [n for n in found if _stays(model.get_submodule(n), after.get_submodule(n))]
     if not found:
         return None
     is_zero = all(not _rows(model.get_submodule(n)).any() for n in found)
@@ -44,7 +45,8 @@ def symmetric(readings: Readings) -> Finding | None:
         {f"difference between the units of {name}, after training": float(
             _difference(after.get_submodule(name)) or 0.0) for name in found},
         f"all units of a hidden layer have equal weights at the start, and differ by less than "
-        f"{ALIKE:g} of them after the training",
+        f"{ALIKE:g} of them after the training, or where they were not zero its second singular "
+        f"value is below {ONE_UNIT:g} of the first; and it does not learn as much as can be",
         2.0,
         readings.num_seen,
     )  # fmt: skip
@@ -65,6 +67,27 @@ def _units(module: nn.Module) -> Tensor | None:
     else:
         return None
     return rows if len(rows) > 1 or isinstance(module, nn.Linear) else None
+
+
+def are_alike(module: nn.Module) -> bool:
+    """Whether all units of a layer have the same weights."""
+    difference = _difference(module)
+    return difference is not None and difference <= 1e-6
+
+
+def _stays(before: nn.Module, after: nn.Module) -> bool:
+    """Whether a layer of equal units is still about one unit wide after the training.
+
+    What the training pulls apart by itself was no obstacle: a residual branch's zeros, say, whose
+    first gradients are as narrow. Other biases part equal weights by a little, and slowly.
+    """
+    if (_difference(after) or 0.0) <= ALIKE:
+        return True
+    rows = _rows(after)
+    if not _rows(before).any() or not bool(rows.isfinite().all()) or min(rows.shape) < 2:
+        return False
+    values = torch.linalg.svdvals(rows.double())
+    return bool(values[1] <= ONE_UNIT * values[0])
 
 
 def _rows(module: nn.Module) -> Tensor:

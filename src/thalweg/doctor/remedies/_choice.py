@@ -50,7 +50,11 @@ from thalweg.doctor.remedies._step import (
     unclipped,
     zeroed,
 )
-from thalweg.doctor.remedies._targets import reshaped_targets, standardised_targets
+from thalweg.doctor.remedies._targets import (
+    reshaped_targets,
+    standardised_targets,
+    targets_within_reach,
+)
 from thalweg.doctor.remedies._widening import widened
 
 _SLOWER = (lr_divided, lr_divided_more, lr_at_limit, lr_divided_most)
@@ -62,6 +66,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.TARGET_RANGE: (
         unbounded_on_standard_targets,
         without_last_activation,
+        targets_within_reach,
         standardised_targets,
         loss_of_logits,
     ),
@@ -70,6 +75,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         without_last_activation,
         loss_of_logits,
         undone,
+        targets_within_reach,
     ),
     Ailment.REDUCTION: (mean_reduction, per_sample, lr_of_range_test, lr_divided, lr_divided_more),
     Ailment.TARGET_SCALE: (standardised_targets, lr_divided, adam),

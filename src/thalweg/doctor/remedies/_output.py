@@ -16,14 +16,9 @@ from thalweg._problem import Problem
 from thalweg.doctor._changed_data import targets_of
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.findings._reduction import exponent_of
+from thalweg.doctor.remedies._last_activation import last_activation_of
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, joined
-from thalweg.doctor.remedies._surgery import put
 from thalweg.doctor.remedies._targets import standardised_targets
-
-SQUASHES = (
-    nn.Softmax, nn.LogSoftmax, nn.Sigmoid, nn.ReLU, nn.Tanh, nn.Hardtanh, nn.Hardsigmoid,
-    nn.Softplus, nn.LogSigmoid, nn.LeakyReLU, nn.ELU, nn.ReLU6, nn.Softmin,
-)  # fmt: skip
 
 LOGITS: dict[Any, Any] = {
     F.binary_cross_entropy: F.binary_cross_entropy_with_logits,
@@ -41,19 +36,20 @@ OFF_SCALE = 3.0
 def without_last_activation(readings: Readings) -> Remedy | NotApplicable:
     """Takes out the activation behind the last layer."""
     name = "the last activation taken out"
-    model = readings.problem.model
-    found = _last_activation(model)
+    found = last_activation_of(readings.problem)
     if found is None:
         return NotApplicable(name, "no module of an activation stands behind the last layer")
-    kind = type(model.get_submodule(found)).__name__
+    kind = type(readings.problem.model.get_submodule(found.name)).__name__
 
     def apply(problem: Problem, _: Any) -> Problem:
-        put(problem.model, problem.model.get_submodule(found), nn.Identity())
+        found.taken_out(problem.model)
         return problem
 
     return Remedy(
         f"{name} ({kind})",
-        f'model.set_submodule("{found}", nn.Identity())  # instead of nn.{kind}',
+        f'model.set_submodule("{found.name}", nn.Identity())  # instead of nn.{kind}'
+        if found.num_calls == 1
+        else f"# leave the last {found.name} out of forward: its input is the output",
         apply,
         changes_loss=True,
         is_direct=True,
@@ -87,7 +83,7 @@ def loss_of_logits(readings: Readings) -> Remedy | NotApplicable:
         return NotApplicable(name, "the loss takes logits already, or is not one of torch's")
     if problem.step is not None:
         return NotApplicable(name, "the step of your own calls its loss itself")
-    if _last_activation(problem.model) is not None:
+    if last_activation_of(problem) is not None:
         return NotApplicable(name, "the network ends in an activation, which would be in its way")
     loss, code = _of_logits(problem.loss)
     return Remedy(
@@ -166,7 +162,7 @@ def undone(readings: Readings) -> Remedy | NotApplicable:
         return NotApplicable(name, "the loss does not see output and target")
     if problem.step is not None:
         return NotApplicable(name, "the step of your own calls its loss itself")
-    if _last_activation(problem.model) is not None:
+    if last_activation_of(problem) is not None:
         return NotApplicable(name, "the network ends in a module that can be taken out")
     squash = UNDONE.get((readings.head.kind, readings.head.final))
     if squash is None:
@@ -201,20 +197,6 @@ UNDONE: dict[tuple[Kind | None, str], tuple[Callable[[Tensor], Tensor], str]] = 
     (Kind.BINARY_LOGITS, "sigmoid"): (_logit, "torch.logit(output, 1e-7)"),
 }
 """By loss and last squash: its inverse, and that as code."""
-
-
-def _last_activation(model: nn.Module) -> str | None:
-    """The name of the module that runs last, if it is an activation behind the last layer.
-
-    Modules are registered in the order in which they run in nearly every network.
-    """
-    leaves = [(n, m) for n, m in model.named_modules() if n and not list(m.children())]
-    for name, module in reversed(leaves):
-        if isinstance(module, SQUASHES):
-            return str(name)
-        if not isinstance(module, nn.Identity | nn.Flatten | nn.Unflatten):
-            return None
-    return None
 
 
 def _of_logits(loss: Any) -> tuple[Callable[..., Any], str]:

@@ -56,7 +56,8 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     momentum and normalisation lag behind it: short trainings at that rate and at those next to it
     correct it. Settings other than the rate stay what they are. Where the loss rests on a plateau
     and never falls, a tenth of the rate at which it rises is taken. Where a smaller rate was tried
-    already and learned far more, the short trainings begin there, without a sweep.
+    already and learned far more, the short trainings begin there, without a sweep; where a larger
+    one was, they do so where the budget is too small for one.
 
     Its rival is a third of that rate: short trainings favour steps that are too large for a whole
     one.
@@ -70,20 +71,24 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     factory = problem.optimizer
     assert factory is not None, "trials have an optimizer"
     before = float(readings.optimizer.param_groups[0]["lr"])
+    if not isfinite(before):
+        return NotApplicable(NAME, "the one in use is not finite")
     if len(readings.optimizer.param_groups) > 1:
         return NotApplicable(NAME, "the optimizer has several groups of parameters")
     if isinstance(begin := _begin(readings, before), NotApplicable):
         return begin
     after, spent = begin
+    is_swept = spent > 0
     if readings.observed is not None and before > 0:
         own = readings.probe.cost
         most = inf if problem.epochs is None else SHARE * readings.total_steps
         most = min(most, readings.affordable - spent)
         probe = replace(readings.probe, most=own + most)
-        if probe.num_steps > most:
+        if probe.num_steps > most and is_swept:
             # Nothing corrects it, and what a sweep points to is too large more often than not.
             after /= APART
-        after = refined(after, lambda rate: probe.at(rate / before), readings.start)
+        # Rounded, so that what was probed already is not paid for once more.
+        after = refined(after, lambda rate: probe.at(float(f"{rate / before:.9g}")), readings.start)
         spent += round(probe.cost - own)
     if before > 0 and abs(log(after / before)) < log(1.5):
         return NotApplicable(NAME, "it is about the one in use")
@@ -94,7 +99,9 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
 
 def _begin(readings: Readings, before: float) -> tuple[float, int] | NotApplicable:
     """The rate that short trainings begin with, and the steps that were paid for it."""
-    if (known := _smaller_that_helps(readings)) is not None:
+    known = _probed_that_helps(readings)
+    if known is not None and (known < 1 or readings.affordable < NUM_STEPS):
+        # What is too small may be so by any factor, and is swept where that can be paid.
         return known * before, 0
     if readings.affordable < NUM_STEPS:
         return NotApplicable(NAME, "it would leave too little of the budget to prove it")
@@ -121,16 +128,13 @@ def _at(rate: float, before: float, factory: OptimizerFactory, said: str) -> Rem
     )
 
 
-def _smaller_that_helps(readings: Readings) -> float | None:
-    """The factor of the rate in use, below one, at which a probe learned most, if it did far more.
-
-    What is too small may be so by any factor, and is swept.
-    """
+def _probed_that_helps(readings: Readings) -> float | None:
+    """The factor of the rate in use at which a probe learned most, if it did far more."""
     if readings.observed is None:
         return None
     probe = readings.probe
     own = (1, probe.num_steps)
-    probed = [factor for factor, *rest in probe.runs if factor < 1 and tuple(rest) == own]
+    probed = [factor for factor, *rest in probe.runs if factor != 1 and tuple(rest) == own]
     gains = {factor: readings.gain(factor) for factor in probed}
     best = max(gains, key=lambda factor: gains[factor], default=1.0)
     return best if gains.get(best, 0.0) >= HELPFUL else None
