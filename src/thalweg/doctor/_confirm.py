@@ -14,7 +14,7 @@ from thalweg.doctor._constant import best_constant
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HALF
 from thalweg.doctor._marks import Marks
-from thalweg.doctor._readings import Readings, times_to
+from thalweg.doctor._readings import FAR, Readings, times_to
 from thalweg.doctor._watch import attained, minibatch_losses, settled, settling, watch
 from thalweg.doctor.findings._settings import is_carried_off
 from thalweg.doctor.remedies import ANSWERS, Remedy
@@ -48,6 +48,12 @@ IN_THE_RECIPE = frozenset(
     }
 )
 """Found of the data and the settings."""
+
+UNITS = frozenset({Ailment.SATURATED, Ailment.DEAD})
+"""Units that many a sound network has, and that come back in some."""
+
+WELL_WITHIN = 0.5
+"""Of the steps that are left, in which a training gets halfway by itself at its pace."""
 
 FAR_PAST = 2.0
 """Times past its rule, from which on such a finding explains why nothing is learned."""
@@ -84,10 +90,21 @@ class Confirmation:
             return True
         if finding.ailment is Ailment.MOMENTUM and is_carried_off(self.readings):
             return True
-        if self._is_mended(finding):
+        if not (finding.ailment in UNITS and self._comes_back()) and self._is_mended(finding):
             return True
         self.unconfirmed.append(finding)
         return False
+
+    def _comes_back(self) -> bool:
+        """Whether the training gets halfway well within its length, at the pace of this epoch.
+
+        Then a remedy that is ahead after an epoch says nothing of its end.
+        """
+        readings, blind = self.readings, self.readings.blind_loss
+        is_near = blind is not None and readings.start <= FAR * blind
+        if not is_near or not self._pays(self._forward):
+            return False
+        return readings.halfway_in <= WELL_WITHIN * readings.times_left
 
     def _is_mended(self, finding: Finding) -> bool:
         """Whether a remedy of it mends the training in the steps that were watched."""

@@ -27,6 +27,27 @@ def relu(readings: Readings) -> Remedy | NotApplicable:
     return _swapped(readings, nn.ReLU(), "ReLU with He initialisation")
 
 
+def relu_for_sigmoid(readings: Readings) -> Remedy | NotApplicable:
+    """The same where the activations are sigmoids: none is less suited to depth.
+
+    Their slope is a quarter at most, and their mean is not zero: the edge of chaos takes weights a
+    hundred times as large, with which they saturate.
+    """
+    name = "ReLU with He initialisation, for sigmoids"
+    modules = dict(readings.problem.model.named_modules())
+    hidden = _hidden_activations(readings)
+    if not hidden or not all(isinstance(modules[each], nn.Sigmoid) for each in hidden):
+        return NotApplicable(name, "the activations are no sigmoids, or no modules")
+    return _swapped(readings, nn.ReLU(), name)
+
+
+def relu_for_others(readings: Readings) -> Remedy | NotApplicable:
+    """The same where they are anything else."""
+    if isinstance(relu_for_sigmoid(readings), Remedy):
+        return NotApplicable("ReLU with He initialisation", "it stands first, for sigmoids")
+    return relu(readings)
+
+
 def leaky_relu(readings: Readings) -> Remedy | NotApplicable:
     """Leaky ReLU, which keeps a slope where ReLU dies."""
     return _swapped(readings, nn.LeakyReLU(0.1), "leaky ReLU with He initialisation")

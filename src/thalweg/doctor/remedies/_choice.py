@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
-from thalweg.doctor.remedies._activation import leaky_relu, relu, tanh
+from thalweg.doctor.remedies._activation import (
+    leaky_relu,
+    relu,
+    relu_for_others,
+    relu_for_sigmoid,
+    tanh,
+)
 from thalweg.doctor.remedies._initialisation import edge_of_chaos, length_preserving
 from thalweg.doctor.remedies._inputs import clipped_inputs, standardised_inputs
 from thalweg.doctor.remedies._learning_rate import (
@@ -19,7 +25,7 @@ from thalweg.doctor.remedies._learning_rate import (
     lr_multiplied_more,
     lr_multiplied_most,
 )
-from thalweg.doctor.remedies._missing import dropped_rows
+from thalweg.doctor.remedies._missing import dropped_rows, filled_inputs
 from thalweg.doctor.remedies._normalisation import batch_norm
 from thalweg.doctor.remedies._output import (
     loss_of_logits,
@@ -61,7 +67,7 @@ _SLOWER = (lr_divided, lr_divided_more, lr_at_limit, lr_divided_most)
 _FASTER = (lr_multiplied, lr_multiplied_more, lr_multiplied_most, lr_at_limit)
 
 ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
-    Ailment.DATA_NOT_FINITE: (dropped_rows,),
+    Ailment.DATA_NOT_FINITE: (dropped_rows, filled_inputs),
     Ailment.TARGET_SHAPE: (reshaped_targets,),
     Ailment.TARGET_RANGE: (
         unbounded_on_standard_targets,
@@ -96,7 +102,16 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.MOMENTUM: (usual_momentum, adam),
     Ailment.EPSILON: (usual_epsilon,),
     Ailment.NOISE: (larger_batches, lr_divided, cosine),
-    Ailment.VANISHING: (orthogonal_in_time, edge_of_chaos, relu, batch_norm, residual, tanh, adam),
+    Ailment.VANISHING: (
+        orthogonal_in_time,
+        relu_for_sigmoid,
+        edge_of_chaos,
+        relu_for_others,
+        batch_norm,
+        residual,
+        tanh,
+        adam,
+    ),
     Ailment.EXPLODING: (
         orthogonal_in_time,
         edge_of_chaos,

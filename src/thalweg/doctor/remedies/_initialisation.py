@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf, sqrt
 
 import numpy as np
 import torch
 from torch import nn
 
+from thalweg._batch import call_of, num_samples, take
 from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
+from thalweg._reading import reading
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, applicable
 from thalweg.doctor.remedies._reset import reset
@@ -24,6 +26,9 @@ DRAWN = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 NUM_NODES = 60
 """Of Gauss and Hermite's rule: exact for polynomials of degree 119."""
+
+MET = 64
+"""Samples of the pass in which layers are scaled by what reaches them."""
 
 Variances = Mapping[str, float]
 """σ_w² = fan_in · Var(W) by layer."""
@@ -83,7 +88,8 @@ def chosen_variances(readings: Readings, after: Callable[[str], float]) -> Varia
     """σ_w² for the dense and convolutional layers that are trained.
 
     It goes by the activation that feeds a layer; the first layer, which none feeds, brings the
-    data to unit length.
+    data to unit length. So do later ones that none feeds, as in a residual branch, with what
+    reaches them once the layers before are drawn anew: what does now is part of what is wrong.
 
     Args:
         readings: say which activation feeds which layer.
@@ -92,6 +98,7 @@ def chosen_variances(readings: Readings, after: Callable[[str], float]) -> Varia
     passed = readings.passed
     modules = dict(readings.problem.model.named_modules())
     variances: dict[str, float] = {}
+    unfed: list[str] = []
     for index, layer in enumerate(passed.layers):
         module = modules.get(layer.name)
         if not isinstance(module, DRAWN) or not _is_trained(module):
@@ -100,8 +107,44 @@ def chosen_variances(readings: Readings, after: Callable[[str], float]) -> Varia
         if feeding is not None:
             variances[layer.name] = after(feeding.function_name)
         else:
+            unfed += [layer.name] if variances else []
             variances[layer.name] = 1 / layer.input_square if layer.input_square > 0 else 1.0
-    return variances
+    return _settled(readings.problem, variances, unfed) if unfed else variances
+
+
+def _settled(problem: Problem, variances: Variances, unfed: Sequence[str]) -> Variances:
+    """With the σ_w² of unfed layers by what reaches them in a pass of the network drawn anew.
+
+    Cost: a forward pass over 64 samples. Where it cannot be made, they are left as they are.
+
+    Source: Mishkin & Matas 2016, "All you need is a good init", for the pass in which layers are
+    scaled as they come; theirs brings the output of each to unit variance.
+    """
+    drawn = drawn_anew(problem.copied(), variances, torch.Generator().manual_seed(0))
+    model = drawn.model.eval()
+    found = dict(variances)
+
+    def meet(name: str, layer: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        square = float(inputs[0].double().square().mean())
+        if name in met or not 0 < square < inf:
+            return
+        met.add(name)
+        layer.get_parameter("weight").mul_(sqrt(1 / square / found[name]))
+        found[name] = 1 / square
+
+    met: set[str] = set()
+    for name in unfed:
+        model.get_submodule(name).register_forward_pre_hook(
+            lambda layer, inputs, name=name: meet(name, layer, inputs)
+        )
+    try:
+        batch = problem.batches[0]
+        call = call_of(take(batch, torch.arange(min(MET, num_samples(batch)))), model)
+        with reading(), torch.no_grad():
+            model(*call.args, **call.kwargs)
+    except (RuntimeError, ValueError, TypeError):
+        return variances
+    return found
 
 
 def drawn_anew(problem: Problem, variances: Variances, generator: torch.Generator) -> Problem:

@@ -85,6 +85,14 @@ def larger_batches(readings: Readings) -> Remedy | NotApplicable:
 def in_training_mode(readings: Readings) -> Remedy | NotApplicable:
     """model.train() before the training."""
     name = "trained in training mode"
+    step = readings.problem.step
+    if readings.problem.mode and step is not None and readings.watched.in_eval:
+        return Remedy(
+            f"{name}, in every step",
+            "# model.eval() taken out of the step: it belongs to the evaluation",
+            lambda problem, _: replace(problem, step=_training(step)),
+            is_direct=True,
+        )
     if readings.problem.mode:
         return NotApplicable(name, "it is trained so already")
     return Remedy(
@@ -93,6 +101,22 @@ def in_training_mode(readings: Readings) -> Remedy | NotApplicable:
         lambda problem, _: replace(problem, mode=True),
         is_direct=True,
     )
+
+
+def _training(step: TrainingStep) -> TrainingStep:
+    """The step, in which the mode stays that of training, whatever it asks for."""
+
+    def training(model: nn.Module, batch: Any, optimizer: torch.optim.Optimizer) -> Any:
+        model.train()
+        held: dict[str, Any] = vars(model)
+        held["train"] = lambda mode=True: model
+        held["eval"] = lambda: model
+        try:
+            return step(model, batch, optimizer)
+        finally:
+            del held["train"], held["eval"]
+
+    return training
 
 
 def layer_norm(readings: Readings) -> Remedy | NotApplicable:
