@@ -98,5 +98,5 @@ def _without(
     if readable is not None:
         seen = with_pass(case, readable, seen)
     seen, findings, suspect = watched(case, seen, watching)
-    findings = judged(case, seen, findings)
+    seen, findings = judged(case, seen, findings, watching)
     return findings, answers(case, seen, findings, suspect)

@@ -130,7 +130,7 @@ def examine(
         readings, findings, suspect = watched(case, readings, watching, partial(_tell, ledger))
     if surface is not None:
         readings = replace(readings, card=card_of(surface, made, seed, ledger))
-    findings = judged(case, readings, findings)
+    readings, findings = judged(case, readings, findings, watching)
     if not findings and (error := refusal or readings.watched.error) is not None:
         raise error
 

@@ -12,19 +12,24 @@ from thalweg._problem import Problem
 from thalweg._score import constant_loss, shuffled_loss
 from thalweg.doctor._case import Case
 from thalweg.doctor._confirm import Confirmation
-from thalweg.doctor._finding import Finding
+from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan
 from thalweg.doctor._watch import settling
-from thalweg.doctor.findings import find, suspected
+from thalweg.doctor.findings import find, suspected, unmoved
 from thalweg.doctor.remedies import Remedy
 from thalweg.passes import Pass
 from thalweg.signal import Signal
 
 READ_SHARE, LEAST_READ = 0.04, 128
 """Of a budget in gradients for the pass, and samples that it reads at least."""
+
+UNMOVED = frozenset({Ailment.STUCK, Ailment.GRADIENT_FLAT})
+"""Symptoms that may pass by themselves, and GONE_ON of what is left may be spent to see that."""
+
+GONE_ON = 0.5
 
 CONFIRMED, OF_THE_REST = 0.15, 0.2
 """Of a budget in gradients, and of what is left of it, for what confirms a suspicion of the first
@@ -111,13 +116,26 @@ def watched(
 
 
 def judged(
-    case: Case, readings: Readings, confirmed: tuple[Finding, ...] | None
-) -> tuple[Finding, ...]:
-    """What was confirmed already, else what the rules find in all that was read."""
+    case: Case, readings: Readings, confirmed: tuple[Finding, ...] | None, watching: Watching
+) -> tuple[Readings, tuple[Finding, ...]]:
+    """What was confirmed already, else what the rules find in all that was read.
+
+    Where that is no more than that the training does not move, it is watched on first.
+    """
     with case.ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
         if confirmed is not None:
-            return confirmed
+            return readings, confirmed
         probed = readings.probe.cost
         findings = find(readings)
         gradients.append(case.fraction * (readings.probe.cost - probed) + readings.cost)
-    return findings
+    if not findings or not all(finding.ailment in UNMOVED for finding in findings):
+        return readings, findings
+    begun = readings.num_seen
+    with case.ledger.measuring("one training, watched on", 0.37) as gradients:
+        forward = case.fraction * settling(watching.size) / 3
+        observed = watching.on(GONE_ON * case.ledger.gradients_left - forward)
+        if observed is None:
+            return readings, findings
+        readings = replace(readings, observed=observed)
+        gradients.append(case.fraction * (observed.watched.num_steps - begun) + forward)
+    return readings, unmoved(readings)

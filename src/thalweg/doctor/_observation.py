@@ -48,6 +48,9 @@ FOREVER, SURELY_FOREVER = 0.5, 0.2
 SURELY = 0.25
 """Of the steps that may be watched, at least, also where it learns from the first on."""
 
+LONGER = 1.2
+"""A training that seems stuck is watched on where it becomes so many times longer."""
+
 FIRST_LOOK = 10
 """Steps in which a fault of the step itself shows."""
 
@@ -175,6 +178,23 @@ class Watching:
         if self.problem_steps and horizon(self.watch.optimizer) >= FOREVER * self.problem_steps:
             most = min(most, max(1, round(SURELY_FOREVER * self.problem_steps)))
         watched = self.watch.until(most, most, is_enough)
+        end = settled(watched, self.size)
+        return self._seen(watched, end, _held_out(watched, self.plan), Stage.WHOLE)
+
+    def on(self, gradients: float) -> Observation | None:
+        """Further, by as much as that buys, or as it is to be watched at most; None for nothing.
+
+        For a training that seems stuck for no cause that is known: a plateau may end by itself.
+        """
+        if self.problem_steps is None or self.watch.failure:
+            return None
+        seen = len(self.watch.losses)
+        most = min(
+            seen + round(gradients / self.fraction), round(WATCHED_SHARE * self.problem_steps)
+        )
+        if most < LONGER * seen:
+            return None
+        watched = self.watch.until(most, most)
         end = settled(watched, self.size)
         return self._seen(watched, end, _held_out(watched, self.plan), Stage.WHOLE)
 

@@ -22,6 +22,7 @@ from thalweg.doctor._levels import EARLY, HALF, HELPFUL, MOST, Levels
 from thalweg.doctor._observation import Observation, Stage
 from thalweg.doctor._probe import Probe
 from thalweg.doctor._sample import Sample
+from thalweg.doctor._scheduled import yet_to_rise
 from thalweg.doctor._trial import Plan, Run
 from thalweg.doctor._watch import Watched, attained, minibatch_losses, settling
 from thalweg.passes import Pass
@@ -327,6 +328,13 @@ class Readings:
         return gain if gain >= HELPFUL else max(gain, self.gain(100.0))
 
     @cached_property
+    def is_warming_up(self) -> bool:
+        """Whether their schedule raises the learning rate well above what was watched so far."""
+        size = self.plan.batch_size
+        ahead = yet_to_rise(self.problem, size, self.num_seen, self.total_steps)
+        return ahead > WARMING
+
+    @cached_property
     def moves(self) -> float:
         """How far the whole training takes the parameters at this pace, straight on: ‖Δθ‖/‖θ‖."""
         before = dict(self.problem.model.named_parameters())
@@ -368,6 +376,9 @@ def times_to(level: float, before: float, after: float) -> float:
 
 READ_IN_TIME = 128
 """Samples that a gradient along time is read on."""
+
+WARMING = 1.5
+"""A schedule that raises the learning rate by this factor yet is warming up."""
 
 CONSTANT = 0.02
 """After an epoch, learning less than this share is no more than finding the constant answer."""

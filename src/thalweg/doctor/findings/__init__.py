@@ -85,7 +85,7 @@ SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 RULES = (*CAUSES, *SYMPTOMS)
 """In the order of telling: causes before symptoms."""
 
-__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find", "suspected", "suspicious"]
+__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find", "suspected", "suspicious", "unmoved"]
 
 
 def find(readings: Readings) -> tuple[Finding, ...]:
@@ -111,6 +111,11 @@ def find(readings: Readings) -> tuple[Finding, ...]:
     beside = _told(_BESIDE, readings) if arrive_large(readings) else ()
     beside = tuple(finding for finding in beside if finding.margin >= FAR_PAST)
     return (*causes, *beside, *_told((not_finite,), readings))
+
+
+def unmoved(readings: Readings) -> tuple[Finding, ...]:
+    """What is found of a training that does not move, and for no cause that is known."""
+    return _told((gradient_flat, stuck), readings)
 
 
 def suspected(

@@ -141,7 +141,9 @@ def lr_too_small(readings: Readings) -> Finding | None:
 
     Or a larger rate gets far in the steps in which this one hardly moves.
     """
-    if readings.trains or readings.watched.failure or lr_too_large(readings) is not None:
+    if readings.trains or readings.watched.failure or readings.is_warming_up:
+        return None
+    if lr_too_large(readings) is not None:
         return None
     least = GAINS_EARLY if readings.moves > RESTS else GAINS_AT_REST
     if readings.is_early and (

@@ -17,8 +17,11 @@ FACTOR = 1e3
 ROUNDED = 1 / torch.finfo(torch.float32).eps
 """By this after an epoch already: what comes from so far back is rounded away in the sum over time.
 
-Sound recurrent networks shrink gradients, too, and stay on a plateau for a while.
+Sound recurrent networks shrink gradients, too, and stay on a plateau for a while. Gated ones do so
+with every initialisation that is usual, and open their gates as they learn.
 """
+
+GATED = frozenset({"LSTM", "GRU"})
 
 
 def vanishing_in_time(readings: Readings) -> Finding | None:
@@ -38,8 +41,11 @@ def _told(readings: Readings, ailment: Ailment) -> Finding | None:
     if readings.trains:
         return None
     is_vanishing = ailment is Ailment.VANISHING
-    least = ROUNDED if is_vanishing and readings.is_early else FACTOR
-    found = {s.name: s for s in readings.in_time if _change(s, is_vanishing) >= least}
+    found = {
+        s.name: s
+        for s in readings.in_time
+        if _change(s, is_vanishing) >= _least(s, is_vanishing, readings.is_early)
+    }
     if not found:
         return None
     if is_vanishing and (lr_too_large(readings) or lr_too_small(readings)):
@@ -63,12 +69,18 @@ def _told(readings: Readings, ailment: Ailment) -> Finding | None:
             "factor per step, high": worst.gradient.high,
         },
         f"the gradient with respect to the hidden state {rule} more than {FACTOR:g} times from the "
-        f"last step in time to the first, its trend is so at 95 % confidence, {UNTRAINED}"
+        f"last step in time to the first (that of gated layers, vanishing, {ROUNDED:.0e} times), "
+        f"its trend is so at 95 % confidence, {UNTRAINED}"
         + (", and no other learning rate gets far in the same steps" if is_vanishing else ""),
         change / FACTOR,
         # That it does not learn is the evidence: this trend alone is that of sound networks, too.
         readings.num_seen if is_vanishing else 0,
     )
+
+
+def _least(signal: TimeSignal, is_vanishing: bool, is_early: bool) -> float:
+    """The change from which on it is worth naming."""
+    return ROUNDED if is_vanishing and (is_early or signal.kind in GATED) else FACTOR
 
 
 def _change(signal: TimeSignal, is_vanishing: bool) -> float:
