@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import isfinite
 
 import torch
 
 from thalweg._batch import num_samples
 from thalweg._budget import Budget
+from thalweg._errors import ProblemError
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._reduction import Reduction
 from thalweg._training import split
@@ -75,6 +77,21 @@ def completed(
         problem = replace(problem, data=problem.batches, batch_size=batch_size)
         ledger.assume(f"No batch size was named, so minibatches of {batch_size} were assumed.")
     return problem, batch_size
+
+
+def refuse_rates(optimizer: torch.optim.Optimizer) -> None:
+    """Refuses learning rates that are no finite numbers: no step can be taken with them.
+
+    Raises:
+        ProblemError: if one is not.
+    """
+    for group in optimizer.param_groups:
+        rate = float(group.get("lr", 0.0))
+        if not isfinite(rate):
+            raise ProblemError(
+                f"the optimizer's learning rate is {rate}; give a finite one: "
+                f"optimizer=lambda params: torch.optim.SGD(params, lr=0.1)"
+            )
 
 
 def planned(

@@ -17,7 +17,7 @@ from thalweg._progress import Progress
 from thalweg._training import parameters_of
 from thalweg.doctor._another_look import looked_again
 from thalweg.doctor._card import card_of
-from thalweg.doctor._case import Case, completed, planned
+from thalweg.doctor._case import Case, completed, planned, refuse_rates
 from thalweg.doctor._examination import Examination
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._ledger import Ledger
@@ -113,6 +113,7 @@ def examine(
     ledger = Ledger(progress or (lambda stage, share: None), budget)
     problem, batch_size = completed(problem, optimizer, batch_size, ledger)
     made = made_optimizer(problem.copied())
+    refuse_rates(made)
     readable, refusal = readable_form(problem)
     plan, training = planned(problem, readable, batch_size, budget, seed)
     case = Case(problem, readable, training, made, seed, ledger)

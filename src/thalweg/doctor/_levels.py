@@ -71,7 +71,7 @@ def levels_of(problem: Problem, sample: Sample, head: Head, batch_size: int) -> 
     if head.kind is Kind.ELEMENTWISE:
         # An absolute error falls like the root of the square.
         explained = 1 - (1 - explained) ** 0.5
-    if _is_own_target(sample):
+    if is_own_target(sample):
         explained = _principal(problem, sample)
     return Levels(
         _blind(problem, head, batch_size), _floor(problem, sample, head), explained, found
@@ -95,7 +95,8 @@ def _floor(problem: Problem, sample: Sample, head: Head) -> float:
     return 0.0
 
 
-def _is_own_target(sample: Sample) -> bool:
+def is_own_target(sample: Sample) -> bool:
+    """Whether the network is to return what it is given."""
     return (
         sample.y is not None
         and sample.y.shape == sample.x.shape

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._levels import HALF, is_own_target
 from thalweg.doctor._readings import NOT_WELL, Readings
 from thalweg.doctor.findings._symmetric import are_alike
 
@@ -15,7 +16,9 @@ RANK_TOL = 1e-4
 
 def bottleneck(readings: Readings) -> Finding | None:
     """A hidden layer passes on fewer numbers than the answer needs, and too little is learned."""
-    if readings.trains_well or readings.watched.failure or not readings.is_readable:
+    if readings.watched.failure or not readings.is_readable:
+        return None
+    if readings.trains_well and not _is_lossy(readings):
         return None
     needed = _needed(readings)
     layers = [layer for layer in readings.passed.layers if layer.has_matrix]
@@ -41,10 +44,20 @@ def bottleneck(readings: Readings) -> Finding | None:
         tuple(found),
         {**{f"rank of {n}": float(rank) for n, rank in found.items()}, "needed": float(needed)},
         f"the width or rank of a hidden layer is below what the targets need (half the classes "
-        f"less one, or two), it is wider before it, and {NOT_WELL}",
+        f"less one, or two), it is wider before it, and {NOT_WELL} (or, of inputs that are their "
+        f"own targets, as many principal components explain less than {HALF:.0%} of the variance)",
         needed / max(found[name], 0.5),
         readings.num_seen,
     )
+
+
+def _is_lossy(readings: Readings) -> bool:
+    """Whether a network that returns what it is given is too narrow for half of its variance.
+
+    What it learns is measured by what as many principal components explain, of which it may learn
+    all.
+    """
+    return is_own_target(readings.sample) and readings.levels.explained < HALF
 
 
 def _needed(readings: Readings) -> int:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from scipy.stats import linregress
+
 from thalweg.curvature import Verdict
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
 
 MOVED = 0.1
 """A loss does not move while it stays within this share of where it was."""
+
+LATE = 10
+"""Steps, and half of all, by which it is told whether the loss falls."""
+
+FALLS = 3.0
+"""Standard errors of a falling slope that are no chance."""
 
 FLAT = 0.9
 """Nestares–Frye's r above which no step of Newton's lowers the gradient."""
@@ -17,7 +25,7 @@ def stuck(readings: Readings) -> Finding | None:
     """The loss does not move, at a value that a constant answer also gets, or at a saddle."""
     blind = readings.blind_loss
     start, end = readings.start, readings.end
-    if readings.watched.failure or readings.trains:
+    if readings.watched.failure or readings.trains or _is_falling(readings):
         return None
     levels = [start] if blind is None else [start, blind]
     moved = min(_change(level, end) for level in levels)
@@ -41,10 +49,19 @@ def stuck(readings: Readings) -> Finding | None:
         evidence,
         f"the training ends within {MOVED:.0%} of where it began or of an answer that "
         f"ignores the input, and the start is no better than such an answer (or, where that is not "
-        f"known, a saddle or plateau)",
+        f"known, a saddle or plateau), and the later losses do not fall by more than chance",
         MOVED / max(moved, MOVED / 1000),
         readings.num_seen,
     )
+
+
+def _is_falling(readings: Readings) -> bool:
+    """Whether the later losses fall by more than chance, below what a constant answer gets."""
+    late = readings.watched.losses[-max(LATE, readings.num_seen // 2) :]
+    if len(late) < LATE or (readings.blind_loss is not None and readings.end > readings.blind_loss):
+        return False
+    fit = linregress(range(len(late)), late)
+    return bool(fit.slope < -FALLS * fit.stderr)
 
 
 def gradient_flat(readings: Readings) -> Finding | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from math import inf, isfinite, log
+from statistics import median
 
 import torch
 from torch import nn
@@ -42,6 +43,14 @@ SHARE = 0.25
 BELOW = 0.1
 """Of the rate at which the loss is least, or begins to rise: there the next step already rises."""
 
+SCALE_FREE = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop)
+"""Optimizers whose step is about as long as the rate, whatever the gradient."""
+
+AT_MOST, SUITS = 0.1, 0.03
+"""Of a weight's size, that such a step changes it by: with more, nothing is left of it after a few
+steps; 3 % is Adam's default of 0.001 for layers of 300 inputs.
+"""
+
 RISEN = 0.2
 """A smoothed loss above where it began by this share of it has begun to rise."""
 
@@ -57,7 +66,9 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     correct it. Settings other than the rate stay what they are. Where the loss rests on a plateau
     and never falls, a tenth of the rate at which it rises is taken. Where a smaller rate was tried
     already and learned far more, the short trainings begin there, without a sweep; where a larger
-    one was, they do so where the budget is too small for one.
+    one was, they do so where the budget is too small for one. Optimizers that divide by the
+    gradient's size begin at no more than a tenth of a usual weight, and at 3 % of it without a
+    sweep.
 
     Its rival is a third of that rate: short trainings favour steps that are too large for a whole
     one.
@@ -79,6 +90,8 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
         return begin
     after, spent = begin
     is_swept = spent > 0
+    by_size = not is_swept and _probed_that_helps(readings) is None
+    said = "for weights of this size" if by_size else "of a range test"
     if readings.observed is not None and before > 0:
         own = readings.probe.cost
         most = inf if problem.epochs is None else SHARE * readings.total_steps
@@ -93,16 +106,19 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     if before > 0 and abs(log(after / before)) < log(1.5):
         return NotApplicable(NAME, "it is about the one in use")
     milder = _at(after / APART, before, factory, "a third of a range test's")
-    remedy = _at(after, before, factory, "of a range test")
+    remedy = _at(after, before, factory, said)
     return replace(remedy, num_samples=spent * readings.plan.batch_size, rivals=(milder,))
 
 
 def _begin(readings: Readings, before: float) -> tuple[float, int] | NotApplicable:
     """The rate that short trainings begin with, and the steps that were paid for it."""
+    suited = _suited(readings)
     known = _probed_that_helps(readings)
     if known is not None and (known < 1 or readings.affordable < NUM_STEPS):
         # What is too small may be so by any factor, and is swept where that can be paid.
         return known * before, 0
+    if readings.affordable < NUM_STEPS and suited is not None:
+        return SUITS * suited, 0
     if readings.affordable < NUM_STEPS:
         return NotApplicable(NAME, "it would leave too little of the budget to prove it")
     try:
@@ -113,7 +129,25 @@ def _begin(readings: Readings, before: float) -> tuple[float, int] | NotApplicab
     best = rise(rates, losses) if best is None else best
     if best is None:
         return NotApplicable(NAME, "no learning rate from 1e-5 to 10 lowers the loss")
-    return BELOW * best, len(losses)
+    # A sweep ends too soon to show what such steps do to the weights in the long run.
+    return min(BELOW * best, inf if suited is None else AT_MOST * suited), len(losses)
+
+
+def _suited(readings: Readings) -> float | None:
+    """The size of a usual weight, where a step is about as long as the rate whatever the gradient.
+
+    The median over weight matrices of their root mean square, or of torch's own initialisation
+    where that is larger. None for other optimizers.
+    """
+    if not isinstance(readings.optimizer, SCALE_FREE):
+        return None
+    sizes = []
+    for weight in readings.problem.model.parameters():
+        if weight.ndim > 1 and weight.requires_grad:
+            drawn = (3 * weight[0].numel()) ** -0.5
+            sizes.append(max(float(weight.detach().double().square().mean().sqrt()), drawn))
+    size = median(sizes) if sizes else 0.0
+    return size if 0 < size < inf else None
 
 
 def _at(rate: float, before: float, factory: OptimizerFactory, said: str) -> Remedy:

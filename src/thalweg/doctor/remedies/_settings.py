@@ -27,12 +27,19 @@ def no_weight_decay(readings: Readings) -> Remedy | NotApplicable:
 
 
 def usual_momentum(readings: Readings) -> Remedy | NotApplicable:
-    """Momentum, or β₁ of Adam, of 0.9."""
+    """Momentum, or β₁ of Adam, of 0.9; with β₂ 0.999 where β₁ is not below √β₂.
+
+    Source: Zou et al. 2019, "A sufficient condition for convergences of Adam and RMSProp", for
+    β₁ < √β₂.
+    """
     group = readings.optimizer.param_groups[0]
     if "betas" in group:
         if float(group["betas"][0]) <= 0.9:
             return NotApplicable("momentum 0.9", "β₁ is no higher already")
-        return _set(readings, "β₁ 0.9", {"betas": (0.9, float(group["betas"][1]))})
+        other = float(group["betas"][1])
+        if other <= 0.9**2:
+            return _set(readings, "β₁ 0.9, β₂ 0.999", {"betas": (0.9, 0.999)})
+        return _set(readings, "β₁ 0.9", {"betas": (0.9, other)})
     if float(group.get("momentum") or 0.0) <= 0.9:
         return NotApplicable("momentum 0.9", "it is no higher already")
     return _set(readings, "momentum 0.9", {"momentum": 0.9})
