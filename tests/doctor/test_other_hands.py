@@ -23,7 +23,11 @@ from thalweg.doctor.remedies._activation import relu_for_others, relu_for_sigmoi
 from thalweg.doctor.remedies._initialisation import edge_of_chaos
 from thalweg.doctor.remedies._last_activation import last_activation_of
 from thalweg.doctor.remedies._missing import dropped_rows, filled_inputs
-from thalweg.doctor.remedies._output import loss_of_logits, without_last_activation
+from thalweg.doctor.remedies._output import (
+    loss_of_logits,
+    squashed,
+    without_last_activation,
+)
 from thalweg.doctor.remedies._range_test import lr_of_range_test
 from thalweg.doctor.remedies._settings import usual_momentum
 from thalweg.doctor.remedies._step import in_training_mode
@@ -70,6 +74,32 @@ def test_of_an_activation_that_serves_twice_the_last_call_alone_is_taken_out():
     assert float(expected.detach().min()) < 0
     for _ in range(2):  # it counts its calls, pass by pass
         assert torch.equal(healed(x), expected)
+
+
+def own_step(model, batch, optimizer):
+    x, y = batch
+    optimizer.zero_grad()
+    loss = F.nll_loss(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def test_what_a_step_of_ones_own_misses_is_put_behind_the_network():
+    x, _ = table()
+    classes = torch.arange(60) % 3
+    problem = regression(x, classes, dense(8, 6, 3), F.nll_loss, step=own_step)
+    remedy = squashed(watched(problem))
+    healed = applied(remedy, problem).model
+    expected = problem.model(x).log_softmax(1)
+    assert torch.equal(healed(x), expected)
+    assert torch.equal(pasted(remedy, model=problem.model)["model"](x), expected)
+    # Without such a step the loss is changed instead, and nothing is missing behind logits.
+    usual = regression(x, classes, dense(8, 6, 3), F.nll_loss)
+    assert isinstance(squashed(watched(usual)), NotApplicable)
+    complete = nn.Sequential(dense(8, 3), nn.LogSoftmax(1))
+    ended = regression(x, classes, complete, F.nll_loss, step=own_step)
+    assert isinstance(squashed(watched(ended)), NotApplicable)
 
 
 class Bent(nn.Module):

@@ -59,7 +59,9 @@ def _units(module: nn.Module) -> Tensor | None:
         return None
     rows = weight.detach()
     if isinstance(module, nn.RNNBase):
-        rows = rows[: module.hidden_size]
+        # What a unit is told by the inputs and by the other units.
+        by_others = module.get_parameter("weight_hh_l0").detach()
+        rows = torch.cat([rows, by_others], 1)[: module.hidden_size]
     elif isinstance(module, nn.modules.conv._ConvTransposeNd):
         rows = rows.transpose(0, 1).flatten(1)
     elif isinstance(module, nn.Linear | nn.modules.conv._ConvNd):

@@ -95,6 +95,32 @@ def loss_of_logits(readings: Readings) -> Remedy | NotApplicable:
     )
 
 
+def squashed(readings: Readings) -> Remedy | NotApplicable:
+    """The activation that the loss expects behind the network, where a step calls the loss itself.
+
+    The loss of logits is more exact; but a step of one's own can be given no other loss.
+    """
+    name = "the missing activation behind the network"
+    problem = readings.problem
+    if problem.step is None or readings.observed is None:
+        return NotApplicable(name, "the loss of logits does that, and more exactly")
+    head = readings.head
+    if head.final or len(head.output_shape) < 2:
+        return NotApplicable(name, "the network ends in an activation already")
+    missing = {Kind.BINARY: nn.Sigmoid(), Kind.LOG_CLASSES: nn.LogSoftmax(1)}.get(
+        head.kind or Kind.CLASSES
+    )
+    if missing is None:
+        return NotApplicable(name, "the loss takes raw outputs")
+    return Remedy(
+        f"{name} ({type(missing).__name__})",
+        f"model = nn.Sequential(model, nn.{missing})",
+        lambda problem, _: problem.with_model(nn.Sequential(problem.model, missing)),
+        changes_loss=True,
+        is_direct=True,
+    )
+
+
 def mean_reduction(readings: Readings) -> Remedy | NotApplicable:
     """The mean of the loss over its terms, in place of their sum."""
     name = "the mean of the loss"
