@@ -179,6 +179,17 @@ def test_each_feature_may_have_its_own_few_outliers():
     assert Ailment.OUTLIERS in found(problem)[:2]
 
 
+def test_pixels_that_are_nearly_always_dark_are_no_outliers():
+    generator = torch.Generator().manual_seed(0)
+    x = 0.01 * torch.rand(200, 20, generator=generator)
+    x[:, :10] = torch.rand(200, 10, generator=generator)
+    x[torch.rand(200, 20, generator=generator) < 0.03] = 1.0
+    problem = Problem(
+        dense(20, 3), F.cross_entropy, (x, torch.arange(200) % 3), optimizer=sgd(0.1), batch_size=32
+    )
+    assert not outlying(watched(problem).sample)[0].any()
+
+
 # -- the step, and the schedule -------------------------------------------------------------
 
 

@@ -163,7 +163,12 @@ def outlying(sample: Sample) -> tuple[Tensor, float]:
     usual = torch.where(usual > 1e-3 * typical, usual, torch.full_like(usual, typical))
     ratio = away / usual
     is_far = ratio > FAR
-    is_far &= is_far.double().mean(0) < FEW
+    if float(is_far.any(1).double().mean()) >= FEW:
+        # Pixels that are nearly always dark are no outliers where they are lit: far is what is far
+        # from the usual of other features as well.
+        ratio = away / usual.clamp_min(float(usual.square().mean().sqrt()))
+        is_far = ratio > FAR
+        is_far &= is_far.double().mean(0) < FEW
     return is_far.any(1), float(torch.where(is_far, ratio, 0.0).max())
 
 
