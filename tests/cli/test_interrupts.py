@@ -16,6 +16,8 @@ import os, signal
 import torch, thalweg
 from torch import nn
 
+# What is started in the background of a shell ignores Ctrl-C, and so do its children.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 calls = 0
 
 
