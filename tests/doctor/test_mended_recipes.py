@@ -620,8 +620,16 @@ def test_the_best_constant_is_the_mean_or_the_frequencies():
     assert best_constant(binary, binary.batches, binary.reduction) == pytest.approx(entropy)
 
 
-def test_whatever_is_drawn_by_chance_can_be_applied():
-    problem = regression(*table(num_samples=200), epochs=3, clip_norm=0.1)
+def forgetful(model, batch, optimizer):
+    """A step that never clears the gradients."""
+    x, y = batch
+    F.mse_loss(model(x), y).backward()
+    optimizer.step()
+
+
+@pytest.mark.parametrize("step", [None, forgetful])
+def test_whatever_is_drawn_by_chance_can_be_applied(step):
+    problem = regression(*table(num_samples=200), epochs=3, clip_norm=0.1, step=step)
     drawn = any_remedy(readings_of(problem))
     assert len({remedy.name for remedy in drawn}) > 10
     for remedy in drawn:

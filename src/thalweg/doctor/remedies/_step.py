@@ -85,8 +85,8 @@ def larger_batches(readings: Readings) -> Remedy | NotApplicable:
 def in_training_mode(readings: Readings) -> Remedy | NotApplicable:
     """model.train() before the training."""
     name = "trained in training mode"
-    step = readings.problem.step
-    if readings.problem.mode and step is not None and readings.watched.in_eval:
+    step, seen = readings.problem.step, readings.observed
+    if readings.problem.mode and step is not None and seen is not None and seen.watched.in_eval:
         return Remedy(
             f"{name}, in every step",
             "# model.eval() taken out of the step: it belongs to the evaluation",
