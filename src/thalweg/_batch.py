@@ -130,6 +130,11 @@ def part_of(batch: Batch) -> Batch:
     )
 
 
+def first_samples(batch: Batch, most: int) -> Batch:
+    """A copy of the first samples, so many or all there are: enough to see what a pass does."""
+    return take(batch, torch.arange(min(most, num_samples(batch))))
+
+
 def _is_heavy(batch: Batch) -> bool:
     """Whether samples are so large that a sixteenth of them is work enough to measure."""
     return sum(tensor.numel() for tensor in tensors_in(batch)) > 64 * num_samples(batch)

@@ -118,3 +118,13 @@ def test_what_was_taken_before_makes_the_runs_longer():
     assert 4 * length - marks.within(length) <= 160
     # What was watched ends before such long runs do.
     assert affordable_length(1600, 4, [marks]) == (1600 + marks.within(WATCHED)) // 4
+
+
+def test_marks_hold_no_more_bytes_than_they_may(monkeypatch):
+    """Of 3 · 8 + 8 + 8 · 2 + 2 numbers: parameters, gradients, momentum."""
+    each = 3 * 4 * 50
+    problem = _problem("plain", OPTIMIZERS["SGD"])
+    assert len(_watch(problem).marks.kept) > 3
+    for number in (0, 2):
+        monkeypatch.setattr("thalweg.doctor._marks.MOST_BYTES", (number + 1) * each - 1)
+        assert len(_watch(problem).marks.kept) == number

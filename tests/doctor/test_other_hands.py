@@ -76,13 +76,13 @@ def test_of_an_activation_that_serves_twice_the_last_call_alone_is_taken_out():
         assert torch.equal(healed(x), expected)
 
 
-def own_step(model, batch, optimizer):
+def own_step(model, batch, optimizer, loss=F.nll_loss):
     x, y = batch
     optimizer.zero_grad()
-    loss = F.nll_loss(model(x), y)
-    loss.backward()
+    value = loss(model(x), y)
+    value.backward()
     optimizer.step()
-    return loss
+    return value
 
 
 def test_what_a_step_of_ones_own_misses_is_put_behind_the_network():
@@ -195,12 +195,7 @@ def test_pixels_that_are_nearly_always_dark_are_no_outliers():
 
 def in_evaluation(model, batch, optimizer):
     model.eval()
-    x, y = batch
-    optimizer.zero_grad()
-    loss = F.mse_loss(model(x), y)
-    loss.backward()
-    optimizer.step()
-    return loss
+    return own_step(model, batch, optimizer, F.mse_loss)
 
 
 def test_a_step_that_evaluates_is_kept_in_training_mode():

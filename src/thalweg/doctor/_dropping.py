@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from thalweg._batch import call_of, num_samples, take
+from thalweg._batch import call_of, first_samples
 from thalweg._problem import Problem
 from thalweg._reading import reading
 
@@ -81,8 +81,7 @@ def dropped_in_evaluation(problem: Problem) -> dict[str, float]:
     model, ears = problem.copied().model.eval(), _Ears()
     with reading(), torch.no_grad():
         torch.manual_seed(0)
-        first = problem.batches[0]
-        call = call_of(take(first, slice(min(num_samples(first), MOST))), model)
+        call = call_of(first_samples(problem.batches[0], MOST), model)
         try:
             with ears.listening(model):
                 model(*call.args, **call.kwargs)

@@ -36,7 +36,7 @@ MAX_SEED = 2**32 - 1
 """Every generator takes seeds up to here."""
 
 
-LATE = (Ailment.MOMENTUM, Ailment.ACCUMULATED)
+SHOWING_LATE = (Ailment.MOMENTUM, Ailment.ACCUMULATED)
 """Of what short trials show nothing: before it throws the walk off, it only makes it faster."""
 
 
@@ -137,7 +137,7 @@ def examine(
 
     remedies = answers(case, readings, findings, suspect)
     # What averages over many steps, or sums up over all, goes wrong after as many.
-    shows_late = any(finding.ailment in LATE for finding in findings)
+    shows_late = any(finding.ailment in SHOWING_LATE for finding in findings)
     readings, tried = tried_on(case, readings, remedies, plan, shows_late)
     if tried and remedies[0].is_direct:
         findings, tried = looked_again(case, readings, findings, remedies[0], tried)

@@ -48,14 +48,6 @@ class Mark:
         """Steps taken until then."""
         return len(self.losses)
 
-    @property
-    def num_bytes(self) -> int:
-        """Of its tensors."""
-        states = self.optimizer["state"].values()
-        kept = [value for state in states for value in state.values() if isinstance(value, Tensor)]
-        every = (*self.tensors.values(), *self.gradients.values(), *kept)
-        return sum(each.nbytes for each in every)
-
     def put_on(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Makes a model and its optimizer, as they were before the first step, what they became."""
         optimizer.load_state_dict(deepcopy(self.optimizer))
@@ -94,6 +86,10 @@ class Marks:
         if len(losses) < self._next:
             return
         self._next = max(self._next + 1, self._next * APART)
+        self.num_bytes += _bytes_of(self.model, self.optimizer)
+        if self.num_bytes > MOST_BYTES:
+            self._next = float("inf")
+            return
         mark = Mark(
             tuple(losses),
             {name: tensor.detach().clone() for name, tensor in _tensors(self.model).items()},
@@ -105,10 +101,6 @@ class Marks:
             deepcopy(self.optimizer.state_dict()),
             RandomState.now(),
         )
-        self.num_bytes += mark.num_bytes
-        if self.num_bytes > MOST_BYTES:
-            self._next = float("inf")
-            return
         self.kept.append(mark)
 
     def before(self, num_steps: float) -> Mark | None:
@@ -120,6 +112,14 @@ class Marks:
         """Steps that a trial of so many need not take."""
         mark = self.before(num_steps)
         return 0 if mark is None else mark.num_steps
+
+
+def _bytes_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """What a mark of them holds; asked before anything is copied."""
+    gradients = [p.grad for p in model.parameters() if p.grad is not None]
+    states = [value for state in optimizer.state.values() for value in state.values()]
+    every = (*_tensors(model).values(), *gradients, *states)
+    return sum(each.nbytes for each in every if isinstance(each, Tensor))
 
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:

@@ -11,7 +11,7 @@ from thalweg.doctor._readings import Readings
 MOVED = 0.1
 """A loss does not move while it stays within this share of where it was."""
 
-LATE = 10
+RECENT = 10
 """Steps, and half of all, by which it is told whether the loss falls."""
 
 FALLS = 3.0
@@ -57,8 +57,10 @@ def stuck(readings: Readings) -> Finding | None:
 
 def _is_falling(readings: Readings) -> bool:
     """Whether the later losses fall by more than chance, below what a constant answer gets."""
-    late = readings.watched.losses[-max(LATE, readings.num_seen // 2) :]
-    if len(late) < LATE or (readings.blind_loss is not None and readings.end > readings.blind_loss):
+    late = readings.watched.losses[-max(RECENT, readings.num_seen // 2) :]
+    if len(late) < RECENT or (
+        readings.blind_loss is not None and readings.end > readings.blind_loss
+    ):
         return False
     fit = linregress(range(len(late)), late)
     return bool(fit.slope < -FALLS * fit.stderr)

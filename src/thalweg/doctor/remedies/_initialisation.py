@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from thalweg._batch import call_of, num_samples, take
+from thalweg._batch import call_of, first_samples
 from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._reading import reading
@@ -138,8 +138,7 @@ def _settled(problem: Problem, variances: Variances, unfed: Sequence[str]) -> Va
             lambda layer, inputs, name=name: meet(name, layer, inputs)
         )
     try:
-        batch = problem.batches[0]
-        call = call_of(take(batch, torch.arange(min(MET, num_samples(batch)))), model)
+        call = call_of(first_samples(problem.batches[0], MET), model)
         with reading(), torch.no_grad():
             model(*call.args, **call.kwargs)
     except (RuntimeError, ValueError, TypeError):

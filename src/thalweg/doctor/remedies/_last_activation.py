@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from thalweg._batch import call_of, num_samples, take
+from thalweg._batch import call_of, first_samples
 from thalweg._loss import logits_of
 from thalweg._problem import Problem
 from thalweg._reading import copy_of, reading
@@ -75,8 +75,7 @@ def last_activation_of(problem: Problem) -> LastActivation | None:
             lambda _, __, output, name=name: calls.append((name, logits_of(output)))
         )
     try:
-        batch = problem.batches[0]
-        call = call_of(take(batch, torch.arange(min(FEW, num_samples(batch)))), model)
+        call = call_of(first_samples(problem.batches[0], FEW), model)
         with reading(), torch.no_grad():
             output = logits_of(model(*call.args, **call.kwargs))
     except Exception:
