@@ -459,6 +459,13 @@ def test_what_cannot_be_tried_says_why(proposal, build, optimizer, reason):
     assert reason in answer.reason
 
 
+def test_what_cannot_be_tried_for_one_reason_is_said_once():
+    found = Finding(Ailment.OUTPUT_LOSS, "", (), {}, "", 1.0, 0)
+    _, others = remedies_for((found,), readings_of(classify(dense(8, 5, 3), sgd(0.1))))
+    reasons = [each for each in others if "no module of an activation" in each.reason]
+    assert len(reasons) == 1
+
+
 def test_single_sample_batches_have_no_statistics():
     answer = batch_norm(readings_of(classify(dense(8, 5, 3), sgd(0.1)), batch_size=1))
     assert isinstance(answer, NotApplicable)

@@ -214,5 +214,6 @@ def _drawn(
         drawn.append(proposal(readings))
     return (
         tuple(remedy for remedy in drawn if isinstance(remedy, Remedy)),
-        tuple(remedy for remedy in drawn if isinstance(remedy, NotApplicable)),
+        # Two proposals may come to nothing for one reason.
+        tuple(dict.fromkeys(each for each in drawn if isinstance(each, NotApplicable))),
     )
