@@ -26,8 +26,9 @@ class Gain:
 
     Args:
         mean: of the differences [loss]; inf where the control breaks down and the remedy is proved.
-        low: lower end of the one-sided confidence interval by Student's t, at 95 % for all
-            finalists together.
+        low: lower end of the one-sided confidence interval, at 95 % for all finalists together: by
+            Student's t of the differences, or the least between any run without and any with,
+            whichever is higher; both share the risk.
         is_proved: whether `low` is above zero and the mean above 2 % of the control's loss.
     """
 

@@ -96,8 +96,8 @@ def examine(
 
     Cost:
         About the budget. A remedy counts as proved if its held-out loss is lower than the
-        control's by a paired one-sided t test over the seeds, at 95 % for all finalists together,
-        and by 2 % at least.
+        control's by a paired one-sided t test over the seeds, or by the ranks of all runs, at 95 %
+        for both and all finalists together, and by 2 % at least.
 
     Example:
         >>> import thalweg, thalweg.problems

@@ -66,14 +66,17 @@ class Heat:
         """
         if self.more is None:
             return ((len(self.control), 1.0),)
-        (first, share), (last, rest) = LOOKS
-        most = next((n for n in range(last, first, -1) if self.affords(n)), first)
-        return ((first, share), (most, rest)) if most > first else ((first, 1.0),)
+        (first, _), _ = LOOKS
+        return LOOKS if self.affords(first + 1) else ((first, 1.0),)
 
-    def affords(self, number: int) -> bool:
-        """Whether so many pairs of a finalist fit, with what control runs they need beyond."""
+    def affords(self, number: int, done: int = 0) -> bool:
+        """Whether so many pairs of a finalist fit, of which some are done already.
+
+        With what control runs they need beyond those that there are.
+        """
         further = max(0, number - len(self.control))
-        price = number * self.plan.price(self.training) + further * self.control[-1].cost
+        price = (number - done) * self.plan.price(self.training)
+        price += further * self.control[-1].cost
         return self.ledger.gradients_left >= price / self.readings.problem.num_samples
 
     def affords_another(self) -> bool:

@@ -26,7 +26,8 @@ from thalweg.doctor._watch import minibatch_losses, settling
 from thalweg.doctor.remedies import Remedy
 
 CLEARLY = 0.05
-"""Of its loss, that a rival of a proved remedy must end below it to be named before it."""
+"""Of its loss, that a rival of a proved remedy must end below it to be named before it, or a remedy
+above the control in the first pair to be given up."""
 
 LONGER = 1.25
 """Runs are gone on with only where they become so many times longer."""
@@ -47,17 +48,16 @@ def prove(
     gain, runs = Gain(-inf, -inf, False), tuple[Run, ...]()
     try:
         for number, share in heat.looks() if num_pairs is None else ((num_pairs, 1.0),):
-            while len(heat.control) < number and heat.more is not None:
-                heat.control.append(heat.more.another())
-                heat.spend(heat.control[-1].cost)
-            for each in heat.control[len(pairs) : number]:
-                if len(pairs) >= LOOKS[0][0] and not heat.affords(1):
-                    # A control that ran to its end, unlike those before it, took what was left.
+            while len(pairs) < number and _has_pair(heat, len(pairs)):
+                seed = heat.control[len(pairs)].seed
+                pairs.append(heat.run("proving", remedy, heat.plan, seed))
+                if len(pairs) == 1 and _is_hopeless(heat, remedy, pairs):
                     break
-                pairs.append(heat.run("proving", remedy, heat.plan, each.seed))
             runs = tuple(run for run, _ in pairs)
             trained = pairs[0][1].problem
             gain = _gain(heat, remedy, runs, trained, num_compared / share)
+            if len(pairs) == 1:
+                break
             has_risk = share < 1 and not gain.is_proved
             if has_risk and _gone_on(heat, remedy, pairs):
                 runs = tuple(run for run, _ in pairs)
@@ -76,6 +76,30 @@ def prove(
     tried = TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome, remedy.apply)
     heat.settled.append(tried)
     return tried
+
+
+def _has_pair(heat: Heat, number: int) -> bool:
+    """Whether one more pair than so many fits; its control run is made where it is not there."""
+    if number >= LOOKS[0][0] and not heat.affords(number + 1, number):
+        return False
+    if number == len(heat.control):
+        if heat.more is None:
+            return False
+        heat.control.append(heat.more.another())
+        heat.spend(heat.control[-1].cost)
+    # One that ran to its end, unlike those before it, takes what was left.
+    return number < LOOKS[0][0] or heat.affords(number + 1, number)
+
+
+def _is_hopeless(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]]) -> bool:
+    """Whether the first pair shows harm where something is learned: others wait for the budget."""
+    if heat.more is None:
+        return False
+    runs = tuple(run for run, _ in pairs)
+    gain = _gain(heat, remedy, runs, pairs[0][1].problem, 1)
+    if _learned_nothing(heat, remedy, runs):
+        return False
+    return not gain.mean >= -CLEARLY * abs(heat.levels[remedy.name][1])
 
 
 def _fits_less_in_use(heat: Heat, trials: Sequence[Trial]) -> bool:

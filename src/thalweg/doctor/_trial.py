@@ -28,6 +28,9 @@ from thalweg.doctor._marks import SETTLING, Marks
 CURVE_POINTS = 60
 """A curve keeps the means of the training loss over this many stretches of a run."""
 
+LAST = 5
+"""Stretches at least whose mean is the training loss at the end, if they are no third of all."""
+
 NUM_PARTS = 4
 """Of the held-out data, scored one after the other where losses are averaged: together they cost
 one more score."""
@@ -138,7 +141,9 @@ class Run:
         """Mean training loss over the last stretches; inf where the run broke off."""
         if self.failure or not self.losses:
             return inf
-        tail = self.losses[-max(1, len(self.losses) // 10) :]
+        number = len(self.losses)
+        # A short run's stretches are single minibatches, of which the last is chance.
+        tail = self.losses[-max(1, number // 10, min(LAST, number // 3)) :]
         return sum(tail) / len(tail)
 
 

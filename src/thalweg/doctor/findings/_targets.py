@@ -6,6 +6,7 @@ from math import prod
 
 from thalweg._loss import Kind
 from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._levels import FAINT, MOST
 from thalweg.doctor._readings import UNTRAINED, Readings
 
 LARGE = 10.0
@@ -16,6 +17,9 @@ FALLEN = 0.05
 
 SMALL = 1e-2
 """And small below this one."""
+
+BEYOND = 1 - MOST
+"""Of what can be learned, that no output can come near, from which on none learns it well."""
 
 
 def target_shape(readings: Readings) -> Finding | None:
@@ -54,6 +58,7 @@ def target_range(readings: Readings) -> Finding | None:
         classes is None
         and head.kind in (Kind.SQUARED, Kind.ELEMENTWISE)
         and readings.may_train_well
+        and (readings.trains_well or _out_of_reach(readings, least, most) < BEYOND)
     ):
         return None
     beyond = max(least - low, high - most)
@@ -66,9 +71,26 @@ def target_range(readings: Readings) -> Finding | None:
         {"least target": low, "greatest target": high, "least allowed": least,
          "greatest allowed": most},
         "a target lies outside of what the loss is defined for, or of what the last activation can "
-        "return (in a regression only where the network learns less than 80 % of the attainable)",
+        "return (in a regression only where the network learns less than 80 % of the attainable or "
+        "no network with such outputs could learn more)",
         1 + beyond / max(most - least, 1.0),
     )  # fmt: skip
+
+
+def _out_of_reach(readings: Readings, least: float, most: float) -> float:
+    """Share of what can be learned of the targets that no output between these bounds comes near.
+
+    The best answers are taken to be spread like the targets, but with the variance that can be
+    explained: those drawn in towards their mean by its root.
+    """
+    y, found = readings.sample.y, readings.levels.attainable
+    if y is None or not y.is_floating_point() or readings.sample.bad_targets:
+        return 0.0
+    explained = FAINT if found is None else min(max(found.explained, FAINT), 1.0)
+    spread = explained**0.5 * (y - y.mean(0))
+    answers = y.mean(0) + spread
+    lost = (answers - answers.clamp(least, most)).square().mean()
+    return float(lost / spread.square().mean().clamp_min(1e-300))
 
 
 def _allowed(readings: Readings) -> tuple[float, float, str] | None:
