@@ -120,7 +120,8 @@ def judged(
 ) -> tuple[Readings, tuple[Finding, ...]]:
     """What was confirmed already, else what the rules find in all that was read.
 
-    Where that is no more than that the training does not move, it is watched on first.
+    Where that is no more than that the training does not move, or nothing of one that learns too
+    little, it is watched on first.
     """
     with case.ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
         if confirmed is not None:
@@ -128,7 +129,9 @@ def judged(
         probed = readings.probe.cost
         findings = find(readings)
         gradients.append(case.fraction * (readings.probe.cost - probed) + readings.cost)
-    if not findings or not all(finding.ailment in UNMOVED for finding in findings):
+    if not all(finding.ailment in UNMOVED for finding in findings):
+        return readings, findings
+    if not findings and (readings.may_train or readings.watched.failure):
         return readings, findings
     begun = readings.num_seen
     with case.ledger.measuring("one training, watched on", 0.37) as gradients:

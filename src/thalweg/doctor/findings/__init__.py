@@ -10,7 +10,7 @@ from thalweg.doctor._readings import Readings
 from thalweg.doctor.findings._bottleneck import bottleneck
 from thalweg.doctor.findings._conditioning import ill_conditioned
 from thalweg.doctor.findings._data import data_not_finite
-from thalweg.doctor.findings._gradients import exploding, vanishing
+from thalweg.doctor.findings._gradients import exploding, vanishing, vanishing_less
 from thalweg.doctor.findings._held_out import unlike_held_out
 from thalweg.doctor.findings._inputs import (
     arrive_large,
@@ -55,7 +55,7 @@ CAUSES: tuple[Rule, ...] = (
     ),
     *(too_much_dropout, weight_decay, clipping, momentum, epsilon, noise),
     *(vanishing, exploding, exploding_in_time),
-    *(lr_too_large, saturated, bottleneck, dead, lr_too_small, vanishing_in_time),
+    *(lr_too_large, saturated, bottleneck, dead, lr_too_small, vanishing_in_time, vanishing_less),
 )
 """What explains itself: in the data, the step, the settings, the network, in this order."""
 
@@ -65,7 +65,7 @@ _BESIDE: tuple[Rule, ...] = (outliers, input_scale, constant_features)
 FAR_PAST = 2.0
 """Times past its rule, from which on that is told."""
 
-_DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small, vanishing_in_time)
+_DEAR = (wrong_reduction, noise, lr_too_large, lr_too_small, vanishing_in_time, vanishing_less)
 """What is asked where nothing else is known: it takes other trainings, or rules them out."""
 
 _EARLY = tuple(rule for rule in CAUSES if rule not in (*_DEAR, no_signal, unlike_held_out))

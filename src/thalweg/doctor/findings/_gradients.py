@@ -2,36 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import inf
 
 from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._levels import NOTHING
 from thalweg.doctor._readings import UNTRAINED, Readings
 from thalweg.signal import DepthRow, Signal
 
 FACTOR = 1e3
 """Between the ends of the network the gradient must change by this before it is worth naming."""
 
+LESS = 100.0
+"""Or by this, where nothing is learned and no cause is known."""
+
+BLOWN, FAR_ABOVE = 30.0, 10.0
+"""Or by the first, where the outputs exploded as well: the training begins at so many times the
+loss of an answer that ignores the input."""
+
+
+PARTS = {FACTOR: "thousandth", LESS: "hundredth"}
+
+RULES = {
+    FACTOR: UNTRAINED,
+    LESS: f"the network as it is learns less than {NOTHING:.0%} of what can be learned, and no "
+    "other cause is found",
+}
+
 
 def vanishing(readings: Readings) -> Finding | None:
     """The gradient shrinks layer by layer towards the input, and the network does not train."""
+    return _vanishing(readings, FACTOR)
+
+
+def vanishing_less(readings: Readings) -> Finding | None:
+    """It shrinks less, but in all the steps that were watched nothing was learned."""
+    if readings.is_early or readings.watched.failure or readings.learned >= NOTHING:
+        return None
+    return None if vanishing(readings) is not None else _vanishing(readings, LESS)
+
+
+def _vanishing(readings: Readings, least: float) -> Finding | None:
     signal = readings.signal
     if readings.trains or not signal.gradient or signal.gradient.high >= 1:
         return None
     first, last = signal.rows[0], signal.rows[-1]
     shrinkage = last.gradient_norm / first.gradient_norm if first.gradient_norm else inf
-    if shrinkage < FACTOR:
+    if shrinkage < least:
         return None
-    starved = [row.name for row in signal.rows if row.gradient_norm * FACTOR < last.gradient_norm]
+    starved = [row.name for row in signal.rows if row.gradient_norm * least < last.gradient_norm]
     return Finding(
         Ailment.VANISHING,
         f"The gradient vanishes: from {last.name!r} back to {first.name!r} it shrinks "
-        f"{shrinkage:.1e} times, by {_per_layer(signal)} a layer. Layers "
-        f"{starved[0]!r} to {starved[-1]!r} receive less than a thousandth of it.",
+        f"{shrinkage:.1e} times, by {_per_layer(signal)} a layer. "
+        f"{_named(starved)} less than a {PARTS[least]} of it.",
         tuple(starved),
         _evidence(signal, first, last),
-        "the gradient norm falls by more than 1,000 times from the last layer to the first, its "
-        f"trend over depth is a fall at 95 % confidence, and {UNTRAINED}",
-        shrinkage / FACTOR,
+        f"the gradient norm falls by more than {least:,.0f} times from the last layer to the "
+        f"first, its trend over depth is a fall at 95 % confidence, and {RULES[least]}",
+        shrinkage / least,
     )
 
 
@@ -42,19 +71,29 @@ def exploding(readings: Readings) -> Finding | None:
         return None
     first, last = signal.rows[0], signal.rows[-1]
     growth = first.gradient_norm / last.gradient_norm if last.gradient_norm else inf
-    if growth < FACTOR:
+    blind = readings.blind_loss
+    is_blown = blind is not None and readings.start > FAR_ABOVE * blind > 0
+    least = BLOWN if is_blown else FACTOR
+    if growth < least:
         return None
-    flooded = [row.name for row in signal.rows if row.gradient_norm > FACTOR * last.gradient_norm]
+    flooded = [row.name for row in signal.rows if row.gradient_norm > least * last.gradient_norm]
     return Finding(
         Ailment.EXPLODING,
         f"The gradient explodes: from {last.name!r} back to {first.name!r} it grows {growth:.1e} "
         f"times, by {_per_layer(signal)} a layer.",
         tuple(flooded),
         _evidence(signal, first, last),
-        "the gradient norm grows by more than 1,000 times from the last layer to the first, its "
-        f"trend over depth is a growth at 95 % confidence, and {UNTRAINED}",
-        growth / FACTOR,
+        f"the gradient norm grows by more than {FACTOR:,.0f} times from the last layer to the "
+        f"first (by {BLOWN:g}, where the loss begins {FAR_ABOVE:g} times above an answer that "
+        f"ignores the input), its trend over depth is a growth at 95 % confidence, and {UNTRAINED}",
+        growth / least,
     )
+
+
+def _named(starved: Sequence[str]) -> str:
+    if len(starved) == 1:
+        return f"Layer {starved[0]!r} receives"
+    return f"Layers {starved[0]!r} to {starved[-1]!r} receive"
 
 
 def _per_layer(signal: Signal) -> str:

@@ -7,7 +7,7 @@ from math import inf, isfinite
 from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HELPFUL, NOTHING
-from thalweg.doctor._readings import UNTRAINED, Readings
+from thalweg.doctor._readings import FAR, UNTRAINED, Readings
 from thalweg.doctor.findings._units import are_driven_off
 
 RISE = 0.1
@@ -101,6 +101,12 @@ def lr_too_large(readings: Readings) -> Finding | None:
     )
 
 
+def _begins_far_above(readings: Readings) -> bool:
+    """Whether the outputs are too large to begin with: any larger step brings them down at once."""
+    blind = readings.blind_loss
+    return blind is not None and readings.start > FAR * blind > 0
+
+
 def is_thrown(readings: Readings) -> bool:
     """Whether a step went so far that nothing was learned afterwards."""
     return _overshoots(readings, THROWN) and readings.learned < NOTHING
@@ -148,6 +154,7 @@ def lr_too_small(readings: Readings) -> Finding | None:
     least = GAINS_EARLY if readings.moves > RESTS else GAINS_AT_REST
     if readings.is_early and (
         _overshoots(readings, OVERSHOOT)
+        or _begins_far_above(readings)
         or readings.moves > MOVES
         or readings.halfway_in <= readings.times_left
         or readings.faster < least

@@ -23,6 +23,17 @@ SHRUNK = 0.5
 """Weight decay matters if it alone shrinks weights by e^−0.5 over the training."""
 
 
+SCALE_FREE = (
+    *(torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam),
+    *(torch.optim.Adamax, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Adadelta),
+    *(torch.optim.Rprop, torch.optim.Adafactor),
+)
+"""Divide by the gradient's size."""
+
+DECOUPLED = (torch.optim.AdamW, torch.optim.Adafactor)
+"""Shrink the weights beside the step; others of them do so where they are told."""
+
+
 def accumulated(readings: Readings) -> Finding | None:
     """Gradients that an optimizer step has used already lie in the next one, too."""
     uses = readings.watched.uses[1:]
@@ -72,8 +83,7 @@ def clipping(readings: Readings) -> Finding | None:
 
 def _is_scale_free(optimizer: torch.optim.Optimizer) -> bool:
     """Whether the gradient's size makes no difference to the step."""
-    kinds = (torch.optim.Adam, torch.optim.AdamW, torch.optim.RMSprop, torch.optim.Adagrad)
-    return isinstance(optimizer, kinds)
+    return isinstance(optimizer, SCALE_FREE)
 
 
 def weight_decay(readings: Readings) -> Finding | None:
@@ -83,15 +93,15 @@ def weight_decay(readings: Readings) -> Finding | None:
     if readings.trains_well or not rate or not watched.uses or watched.failure:
         return None
     lr = float(group["lr"]) / max(1 - float(group.get("momentum", 0) or 0), 1e-3)
-    is_decoupled = isinstance(readings.optimizer, torch.optim.AdamW)
-    # Adam divides the pull by the gradient's size as well, and moves about lr a step.
-    is_adam = isinstance(readings.optimizer, torch.optim.Adam) and not is_decoupled
+    is_decoupled = isinstance(readings.optimizer, DECOUPLED) or group.get("decoupled_weight_decay")
+    # Adam and its like divide the pull by the gradient's size as well, and move about lr a step.
+    is_divided = _is_scale_free(readings.optimizer) and not is_decoupled
     shrinking = lr * rate * watched.num_steps
     late = watched.uses[len(watched.uses) // 2 :]
     ratio = median(use.decay for use in late)
     # Weights on which decay acts as strongly as the gradient are held where both cancel.
     outweighs = ratio > 1 if not is_decoupled else shrinking > 3
-    falls = shrinking > SHRUNK or is_adam
+    falls = shrinking > SHRUNK or is_divided
     norm = _shrunk_to(readings)
     if not (falls and (outweighs or norm < exp(-2))):
         return None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from thalweg._problem import Problem
 from thalweg.doctor._readings import Readings
@@ -13,55 +16,123 @@ from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
 NAME = "the narrow layer widened"
 
+Layer = nn.Linear | _ConvNd
+
 
 def widened(readings: Readings) -> Remedy | NotApplicable:
-    """Gives the narrowest hidden dense layer as many units as its narrower neighbour."""
-    dense = [(n, m) for n, m in readings.problem.model.named_modules() if isinstance(m, nn.Linear)]
-    chained = [
-        (one, other) for one, other in pairwise(dense)
-        if one[1].out_features == other[1].in_features
-    ]  # fmt: skip
+    """Gives the narrowest hidden layer as many units as its narrower neighbour, dense or of maps.
+
+    The layer that follows takes as many more, and batch normalisation between them, too.
+    """
+    model = readings.problem.model
+    layers = [(name, m) for name, m in model.named_modules() if _can_widen(m)]
+    chained = [(one, other) for one, other in pairwise(layers) if _follows(one[1], other[1])]
     if not chained:
-        return NotApplicable(NAME, "no two dense layers follow one another")
-    (before, layer), (after, following) = min(chained, key=lambda c: c[0][1].out_features)
-    narrow, wide = layer.out_features, min(layer.in_features, following.out_features)
-    hidden = [m.out_features for _, m in dense[:-1]]
-    wide = max(wide, sorted(hidden)[len(hidden) // 2])
+        return NotApplicable(NAME, "no two dense or convolutional layers follow one another")
+    (before, layer), (after, following) = min(chained, key=lambda c: _width(c[0][1]))
+    narrow = _width(layer)
+    hidden = [_width(m) for _, m in layers[:-1]]
+    wide = max(min(_fan_in(layer), _width(following)), sorted(hidden)[len(hidden) // 2])
     if wide <= narrow:
         return NotApplicable(NAME, f"no layer is narrower than its neighbours, {narrow} units")
-    between = _between(readings.problem.model, before, after)
-    if any(isinstance(m, nn.modules.batchnorm._NormBase | nn.LayerNorm) for m in between):
+    norms = [each for each in _between(model, before, after) if _is_norm(each[1])]
+    if not all(isinstance(m, _BatchNorm) and m.num_features == narrow for _, m in norms):
         return NotApplicable(NAME, "a normalisation of that width stands between the layers")
+    # Maps that are flattened are so many numbers each.
+    wider_in = wide * _fan_in(following) // narrow
 
     def apply(problem: Problem, generator: torch.Generator) -> Problem:
-        for name, old, new in (
-            (before, layer, nn.Linear(layer.in_features, wide, layer.bias is not None)),
-            (after, following, nn.Linear(wide, following.out_features, following.bias is not None)),
+        own = problem.model
+        for name, width, fan_in in (
+            (before, wide, _fan_in(layer)),
+            (after, _width(following), wider_in),
         ):
+            old = own.get_submodule(name)
+            assert isinstance(old, Layer), "it is a copy of the one that was looked at"
+            new = _like(old, width, fan_in)
             _drawn_alike(new, old, generator)
-            problem.model.set_submodule(name, new.to(layer.weight))
+            own.set_submodule(name, new.to(old.weight))
+        for name, norm in norms:
+            assert isinstance(norm, _BatchNorm), "no other is widened"
+            settings = (norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+            new_norm = type(norm)(wide, *settings)
+            new_norm.train(norm.training)
+            own.set_submodule(name, new_norm.to(layer.weight))
         return problem
 
-    return Remedy(
-        f"{NAME}, {narrow} to {wide} units",
-        f'model.set_submodule("{before}", nn.Linear({layer.in_features}, {wide}))\n'
-        f'model.set_submodule("{after}", nn.Linear({wide}, {following.out_features}))',
-        apply,
-        is_direct=True,
-    )
+    code = [
+        f'model.set_submodule("{before}", {_written(layer, wide, _fan_in(layer))})',
+        *(f'model.set_submodule("{n}", nn.{type(m).__name__}({wide}))' for n, m in norms),
+        f'model.set_submodule("{after}", {_written(following, _width(following), wider_in)})',
+    ]
+    unit = "units" if isinstance(layer, nn.Linear) else "maps"
+    name = f"{NAME}, {narrow} to {wide} {unit}"
+    return Remedy(name, "\n".join(code), apply, is_direct=True)
 
 
-def _drawn_alike(new: nn.Linear, old: nn.Linear, generator: torch.Generator) -> None:
+def _can_widen(module: nn.Module) -> bool:
+    if isinstance(module, _ConvNd):
+        return module.groups == 1 and not isinstance(module, _ConvTransposeNd)
+    return isinstance(module, nn.Linear)
+
+
+def _follows(one: nn.Module, other: nn.Module) -> bool:
+    """Whether one's outputs are as many as the other takes, or maps of which it takes all."""
+    if isinstance(one, _ConvNd) and isinstance(other, nn.Linear):
+        return other.in_features % one.out_channels == 0
+    return type(one) is type(other) and _width(one) == _fan_in(other)
+
+
+def _width(layer: nn.Module) -> int:
+    width = layer.out_features if isinstance(layer, nn.Linear) else layer.out_channels
+    assert isinstance(width, int), "a dense or convolutional layer"
+    return width
+
+
+def _fan_in(layer: nn.Module) -> int:
+    """Features or maps that a layer takes."""
+    number = layer.in_features if isinstance(layer, nn.Linear) else layer.in_channels
+    assert isinstance(number, int), "a dense or convolutional layer"
+    return number
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
+
+
+def _like(old: Layer, width: int, fan_in: int) -> Layer:
+    has_bias = old.bias is not None
+    if isinstance(old, nn.Linear):
+        return nn.Linear(fan_in, width, has_bias)
+    # The base class, which types see, takes more.
+    kind: Callable[..., Layer] = type(old)
+    sizes = (old.kernel_size, old.stride, old.padding, old.dilation)
+    return kind(fan_in, width, *sizes, bias=has_bias, padding_mode=old.padding_mode)
+
+
+def _written(old: Layer, width: int, fan_in: int) -> str:
+    """The source of one of another size."""
+    if isinstance(old, nn.Linear):
+        return f"nn.Linear({fan_in}, {width})"
+    settings = [f"{old.kernel_size}"]
+    for name in ("stride", "padding", "dilation"):
+        value, usual = getattr(old, name), 0 if name == "padding" else 1
+        if value != (usual,) * len(old.kernel_size):
+            settings.append(f"{name}={value!r}")
+    return f"nn.{type(old).__name__}({fan_in}, {width}, {', '.join(settings)})"
+
+
+def _drawn_alike(new: Layer, old: Layer, generator: torch.Generator) -> None:
     """Weights as large as theirs were for their number of inputs, fan_in · Var(W) being kept."""
-    size = float(old.weight.detach().double().square().mean() * old.in_features) ** 0.5
+    size = float(old.weight.detach().double().square().mean() * old.weight[0].numel()) ** 0.5
     with torch.no_grad():
         drawn = torch.randn(new.weight.shape, generator=generator)
-        new.weight.copy_(size / new.in_features**0.5 * drawn)
+        new.weight.copy_(size / new.weight[0].numel() ** 0.5 * drawn)
         if new.bias is not None and old.bias is not None:
             new.bias.fill_(float(old.bias.detach().mean()))
 
 
-def _between(model: nn.Module, before: str, after: str) -> list[nn.Module]:
+def _between(model: nn.Module, before: str, after: str) -> list[tuple[str, nn.Module]]:
     modules = list(model.named_modules())
     names = [name for name, _ in modules]
-    return [module for _, module in modules[names.index(before) + 1 : names.index(after)]]
+    return modules[names.index(before) + 1 : names.index(after)]
