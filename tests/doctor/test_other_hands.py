@@ -32,6 +32,7 @@ from thalweg.doctor.remedies._range_test import lr_of_range_test
 from thalweg.doctor.remedies._settings import usual_momentum
 from thalweg.doctor.remedies._step import in_training_mode
 from thalweg.doctor.remedies._targets import targets_within_reach
+from thalweg.doctor.remedies._widening import widened
 
 
 def found(problem, budget="2000g"):
@@ -387,3 +388,118 @@ def test_both_betas_are_mended_where_one_alone_would_not_do():
 
 def test_a_regression_is_no_worse_for_all_of_this():
     assert not found(regress(dense(8, 24, 1), sgd(0.05), epochs=40), "52g")
+
+
+def scaled(model, factor):
+    with torch.no_grad():
+        for layer in model:
+            if isinstance(layer, nn.Linear):
+                layer.weight.mul_(factor)
+    return model
+
+
+def test_gradients_that_vanish_less_are_named_where_nothing_is_learned():
+    """Three sigmoid layers lose a factor of some hundreds; where they learn they are sound."""
+    sizes = (8, 24, 24, 24, 3)
+    deep = classify(dense(*sizes, activation=nn.Sigmoid), sgd(0.05), epochs=40)
+    signal = readings_of(deep).signal
+    shrinkage = signal.rows[-1].gradient_norm / signal.rows[0].gradient_norm
+    assert 100 < shrinkage < 1000
+    examination = examined(deep, "52g")
+    assert examination.findings[0].ailment is Ailment.VANISHING
+    assert "less than a hundredth" in examination.findings[0].sentence
+    learning = classify(dense(*sizes, activation=nn.Sigmoid), adam(1e-2), epochs=40)
+    assert not found(learning, "52g")
+
+
+@pytest.mark.parametrize("gain", [1.0, 5.0])
+def test_gradients_that_explode_less_are_named_where_the_outputs_explode(gain):
+    """(gain² / 6)^½ a layer where torch draws U(±1/√fan_in), through ReLU: 2.04, so 70 in all."""
+    model = scaled(dense(8, *[24] * 6, 3), gain)
+    problem = classify(model, sgd(0.1), epochs=40)
+    rows = readings_of(problem).signal.rows
+    assert rows[0].gradient_norm / rows[-1].gradient_norm < 1000
+    told = found(problem, "52g")
+    assert (Ailment.EXPLODING in told[:1]) == (gain > 1)
+
+
+@pytest.mark.parametrize(
+    "kind", [torch.optim.RMSprop, torch.optim.NAdam, torch.optim.RAdam, torch.optim.Adam]
+)
+def test_decay_outweighs_the_gradient_under_every_optimizer_that_divides_by_its_size(kind):
+    """Though at this rate it alone would shrink the weights by a thousandth."""
+    for decay, expected in ((0.0, False), (1.0, True)):
+        problem = classify(
+            dense(8, 24, 24, 3),
+            lambda p, decay=decay: kind(p, lr=3e-3, weight_decay=decay),
+            epochs=30,
+        )
+        assert (Ailment.WEIGHT_DECAY in found(problem, "39g")[:2]) == expected
+
+
+def test_a_rate_is_not_too_small_for_outputs_that_are_too_large_to_begin_with():
+    """Any larger step brings them down within an epoch, and says nothing of the rate."""
+    problem = classify(scaled(dense(8, 24, 3), 8.0), sgd(2e-3), epochs=40)
+    assert readings_of(problem).passed.value > 3
+    told = {each.ailment: each.found_after for each in examined(problem, "52g").findings}
+    assert told.get(Ailment.LR_TOO_SMALL, inf) > 40
+
+
+@pytest.mark.parametrize(("last", "is_certain"), [(nn.ReLU, True), (nn.Tanh, False)])
+def test_targets_that_no_output_comes_near_are_certain_without_a_watched_training(last, is_certain):
+    """Of standardised targets a ReLU misses half; tanh only the ends."""
+    model = nn.Sequential(*dense(8, 24, 1), last())
+    x, y = curve()
+    y = (y - y.mean()) / y.std()
+    problem = Problem(model, F.mse_loss, (x, y), optimizer=sgd(0.05), batch_size=32, epochs=40)
+    examination = examined(problem, "52g")
+    watched_steps = [m for m in examination.measurements if m.name == "one training, watched"]
+    assert (not watched_steps) == is_certain
+    assert (examination.findings[:1] != ()) == is_certain
+    if is_certain:
+        assert examination.findings[0].ailment is Ailment.TARGET_RANGE
+        assert examination.proved
+
+
+class Maps(nn.Module):
+    """Convolutions with a narrow one among them, pooled, and a dense head."""
+
+    def __init__(self, narrow, positions):
+        super().__init__()
+        self.entry = nn.Conv2d(1, 8, 3, padding=1)
+        self.narrow = nn.Conv2d(8, narrow, 3, stride=2, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(narrow, momentum=0.2)
+        self.pool = nn.AdaptiveAvgPool2d(positions)
+        self.head = nn.Linear(narrow * positions**2, 3)
+
+    def forward(self, x):
+        x = torch.relu(self.norm(self.narrow(torch.relu(self.entry(x)))))
+        return self.head(self.pool(x).flatten(1))
+
+
+@pytest.mark.parametrize("positions", [1, 2])
+def test_a_narrow_convolution_is_widened_with_what_goes_by_its_maps(positions):
+    x = torch.randn(60, 1, 8, 8, generator=torch.Generator().manual_seed(0)).double()
+    model = seeded(lambda: Maps(2, positions)).double()
+    problem = regression(x, torch.zeros(60).long(), model, F.cross_entropy)
+    remedy = widened(unread(problem))
+    healed = applied(remedy, problem).model
+    assert remedy.name == "the narrow layer widened, 2 to 8 maps"
+    assert (healed.narrow.out_channels, healed.norm.num_features) == (8, 8)
+    assert healed.head.in_features == 8 * positions**2
+    assert (healed.narrow.stride, healed.narrow.bias, healed.norm.momentum) == ((2, 2), None, 0.2)
+    assert healed(x).shape == (60, 3)
+    by_hand = seeded(lambda: Maps(2, positions))
+    pasted(remedy, model=by_hand)
+    by_hand.double()
+    assert by_hand(x).shape == (60, 3)
+    # As large as theirs were for their number of inputs.
+    size = float(healed.narrow.weight.detach().std() / model.narrow.weight.detach().std())
+    assert size == pytest.approx(1.0, abs=0.15)
+
+
+def test_maps_in_groups_are_not_widened():
+    model = nn.Sequential(nn.Conv1d(4, 2, 3, groups=2), nn.ReLU(), nn.Flatten(), nn.Linear(12, 3))
+    x = torch.randn(60, 4, 8, generator=torch.Generator().manual_seed(0))
+    problem = regression(x, torch.zeros(60).long(), model, F.cross_entropy)
+    assert isinstance(widened(unread(problem)), NotApplicable)

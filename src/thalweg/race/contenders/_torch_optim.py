@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from torch import nn
 
-from thalweg._errors import ThalwegError
 from thalweg.race._trial import Setting
 from thalweg.race.contenders._closure import ClosureContender
 from thalweg.race.contenders._contender import Contender, grid
@@ -32,20 +30,6 @@ def _sgd(momentum: float, is_nesterov: bool = False) -> GradientContender:
         lambda params, lr: torch.optim.SGD(params, lr=lr, momentum=momentum, nesterov=is_nesterov),
         scheduled(DESCENT_RATES),
     )
-
-
-def _muon(params: list[nn.Parameter], lr: float) -> list[torch.optim.Optimizer]:
-    matrices = [p for p in params if p.ndim == 2]
-    others = [p for p in params if p.ndim != 2]
-    if not matrices:
-        raise ThalwegError(
-            "Muon orthogonalises the gradients of matrices, and this model has none; leave it out"
-        )
-    optimizers: list[torch.optim.Optimizer] = [
-        # The root mean square of its step made that of Adam: one learning rate serves both.
-        torch.optim.Muon(matrices, lr=lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
-    ]
-    return [*optimizers, torch.optim.Adam(others, lr=lr)] if others else optimizers
 
 
 TORCH: dict[str, Contender] = {
@@ -86,9 +70,12 @@ TORCH: dict[str, Contender] = {
 """By the names that are typed."""
 
 if hasattr(torch.optim, "Muon"):  # since torch 2.9
+    from thalweg.race.contenders._muon import muon
+
     TORCH["muon"] = GradientContender(
         "torch.optim.Muon on matrices, Adam on the rest",
-        _muon,
+        muon,
         scheduled((3e-3, 1e-2, 1e-3, 3e-2, 3e-4, 1e-1)),
-        note="Muon orthogonalises in bfloat16, whatever the model's dtype.",
+        note="Muon orthogonalises in bfloat16, whatever the model's dtype, but on processors that "
+        "only emulate it.",
     )
