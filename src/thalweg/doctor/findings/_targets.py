@@ -120,7 +120,8 @@ def target_scale(readings: Readings) -> Finding | None:
         return None
     scale, spread = float(y.square().mean().sqrt()), float(y.std())
     past = max(scale / LARGE, SMALL / max(scale, 1e-300) if scale else 0.0)
-    is_coming = readings.end < FALLEN * readings.start
+    # Small ones are overshot by outputs about 1, and every loss falls from there.
+    is_coming = scale > LARGE and readings.end < FALLEN * readings.start
     if past < 1 or is_coming or readings.head.broadcast is not None:
         return None
     size = "large" if scale > LARGE else "small"

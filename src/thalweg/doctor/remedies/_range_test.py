@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
 from math import inf, isfinite, log
-from statistics import median
+from statistics import median, stdev
 
 import torch
 from torch import nn
@@ -27,6 +27,9 @@ LOWEST, HIGHEST = 1e-5, 10.0
 
 NUM_STEPS = 80
 """Of the sweep: 13 a decade."""
+
+UNCHANGED = 10
+"""Steps of the sweep, the first, in which the rate is too small to matter."""
 
 SMOOTHING = 0.85
 """Of the losses, by exponential averages."""
@@ -229,7 +232,10 @@ def swept(problem: Problem, batch_size: int) -> tuple[list[float], list[float]]:
 
 
 def least(rates: Sequence[float], losses: Sequence[float]) -> float | None:
-    """The rate at which the smoothed loss is least; None where it never falls by a twentieth."""
+    """The rate at which the smoothed loss is least; None where it never falls by a twentieth.
+
+    Nor by as much as minibatches differ before any step counts: then the least is luck.
+    """
     smoothed: list[float] = []
     average = 0.0
     for step, loss in enumerate(losses, 1):
@@ -239,7 +245,9 @@ def least(rates: Sequence[float], losses: Sequence[float]) -> float | None:
         return None
     at = min(range(len(smoothed)), key=lambda i: smoothed[i])
     begin = smoothed[4]
-    return rates[at] if smoothed[at] < begin - 0.05 * abs(begin) else None
+    # The first rates change nothing yet.
+    luck = stdev(losses[:UNCHANGED])
+    return rates[at] if smoothed[at] < begin - max(0.05 * abs(begin), luck) else None
 
 
 def rise(rates: Sequence[float], losses: Sequence[float]) -> float | None:
