@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from math import inf, nan
 
 import pytest
@@ -22,6 +23,7 @@ from thalweg.doctor.remedies import NotApplicable
 from thalweg.doctor.remedies._activation import relu_for_others, relu_for_sigmoid
 from thalweg.doctor.remedies._initialisation import edge_of_chaos
 from thalweg.doctor.remedies._last_activation import last_activation_of
+from thalweg.doctor.remedies._learning_rate import lr_of_the_mean
 from thalweg.doctor.remedies._missing import dropped_rows, filled_inputs
 from thalweg.doctor.remedies._output import (
     loss_of_logits,
@@ -75,6 +77,27 @@ def test_of_an_activation_that_serves_twice_the_last_call_alone_is_taken_out():
     assert float(expected.detach().min()) < 0
     for _ in range(2):  # it counts its calls, pass by pass
         assert torch.equal(healed(x), expected)
+
+
+def test_a_sum_in_a_step_of_ones_own_is_made_up_for_by_the_rate():
+    def step(model, batch, optimizer):
+        x, y = batch
+        optimizer.zero_grad()
+        loss = F.mse_loss(model(x), y, reduction="sum")
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    summing = partial(F.mse_loss, reduction="sum")
+    problem = regression(*table(), dense(8, 6, 1), summing)
+    readings = watched(replace(problem, step=step))
+    size, rate = readings.plan.batch_size, float(readings.optimizer.param_groups[0]["lr"])
+    healed = applied(lr_of_the_mean(readings), problem)
+    made = healed.optimizer(healed.model.parameters()).param_groups[0]
+    assert made["lr"] == pytest.approx(rate / size, rel=1e-2)
+    assert isinstance(lr_of_the_mean(watched(problem)), NotApplicable)
+    averaging = replace(problem, step=step, loss=F.mse_loss)
+    assert isinstance(lr_of_the_mean(watched(averaging)), NotApplicable)
 
 
 def own_step(model, batch, optimizer, loss=F.nll_loss):

@@ -24,6 +24,7 @@ from thalweg.doctor.remedies._learning_rate import (
     lr_multiplied,
     lr_multiplied_more,
     lr_multiplied_most,
+    lr_of_the_mean,
 )
 from thalweg.doctor.remedies._missing import dropped_rows, filled_inputs
 from thalweg.doctor.remedies._normalisation import batch_norm
@@ -85,7 +86,14 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         undone,
         targets_within_reach,
     ),
-    Ailment.REDUCTION: (mean_reduction, per_sample, lr_of_range_test, lr_divided, lr_divided_more),
+    Ailment.REDUCTION: (
+        mean_reduction,
+        per_sample,
+        lr_of_the_mean,
+        lr_of_range_test,
+        lr_divided,
+        lr_divided_more,
+    ),
     Ailment.TARGET_SCALE: (standardised_targets, lr_divided, adam),
     Ailment.INPUT_SCALE: (standardised_inputs, batch_norm),
     Ailment.OUTLIERS: (clipped_inputs, standardised_inputs),

@@ -10,6 +10,7 @@ import torch
 from thalweg._problem import Problem
 from thalweg.doctor._probe import multiplied
 from thalweg.doctor._readings import Readings
+from thalweg.doctor.findings._reduction import exponent_of
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, joined
 
 USUAL = 1e-3
@@ -57,6 +58,20 @@ def lr_at_limit(readings: Readings) -> Remedy | NotApplicable:
     if 0.8 < factor < 1.25:
         return NotApplicable(name, "that is about the learning rate in use")
     return _scaled(readings, factor)
+
+
+def lr_of_the_mean(readings: Readings) -> Remedy | NotApplicable:
+    """The learning rate over a minibatch's samples, where a step of one's own sums the loss."""
+    name = "the learning rate over the number of samples"
+    problem = readings.problem
+    if problem.step is None:
+        return NotApplicable(name, "the loss is not called by a step of your own and can be mended")
+    exponent = exponent_of(problem)
+    power = 0 if exponent is None else round(exponent)
+    if not power:
+        return NotApplicable(name, "the loss does not grow or fall with the number of samples")
+    scaled = _scaled(readings, float(readings.plan.batch_size) ** -power)
+    return scaled if isinstance(scaled, NotApplicable) else replace(scaled, is_direct=True)
 
 
 def adam(readings: Readings) -> Remedy | NotApplicable:
