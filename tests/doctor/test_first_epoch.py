@@ -152,6 +152,8 @@ def test_a_loss_that_falls_fast_has_no_rate_that_is_too_small(seed, monkeypatch)
     assert first(large(seed)) is None
     assert first(large(seed, lr=1e-6))[0] is Ailment.LR_TOO_SMALL
     monkeypatch.setattr("thalweg.doctor._readings.Readings.times_left", -1.0)
+    assert first(large(seed)) is None, "its outputs are too large to begin with"
+    monkeypatch.setattr("thalweg.doctor.findings._learning_rate.FAR", math.inf)
     assert first(large(seed))[0] is Ailment.LR_TOO_SMALL
 
 

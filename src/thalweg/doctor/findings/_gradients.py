@@ -73,7 +73,7 @@ def exploding(readings: Readings) -> Finding | None:
     growth = first.gradient_norm / last.gradient_norm if last.gradient_norm else inf
     blind = readings.blind_loss
     is_blown = blind is not None and readings.start > FAR_ABOVE * blind > 0
-    least = BLOWN if is_blown else FACTOR
+    least = BLOWN if is_blown and growth < FACTOR else FACTOR
     if growth < least:
         return None
     flooded = [row.name for row in signal.rows if row.gradient_norm > least * last.gradient_norm]

@@ -154,7 +154,7 @@ def lr_too_small(readings: Readings) -> Finding | None:
     least = GAINS_EARLY if readings.moves > RESTS else GAINS_AT_REST
     if readings.is_early and (
         _overshoots(readings, OVERSHOOT)
-        or _begins_far_above(readings)
+        or (_begins_far_above(readings) and readings.moves > RESTS)
         or readings.moves > MOVES
         or readings.halfway_in <= readings.times_left
         or readings.faster < least
