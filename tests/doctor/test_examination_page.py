@@ -1,5 +1,7 @@
 """The page of an examination, opened in a browser: sick, healthy, large and small networks."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -44,6 +46,30 @@ def test_the_page_of_a_deep_network_read_by_lanczos(vanishing, tmp_path):
 )
 def test_the_page_of_a_small_network_read_by_all_eigenvalues(make, heading, tmp_path):
     check(thalweg.examine(make(), budget="700g"), heading, tmp_path)
+
+
+def test_a_training_that_learns_little_for_no_known_reason_is_no_good_news(vanishing):
+    told = replace(vanishing, findings=(), learned=0.007, num_watched=184, is_learning=False)
+    page = told.page()
+    assert page.tone is thalweg.report.Tone.UNSURE
+    assert page.verdict == "This training learns little, and no rule says why"
+    assert page.lead.startswith("In 184 steps it learned 1% of what simple learners find")
+    good = replace(told, is_learning=True).page()
+    assert (good.tone, good.verdict) == (
+        thalweg.report.Tone.GOOD,
+        "Nothing ails this training",
+    )
+    assert good.lead.startswith("Trained as it is")
+
+
+def test_what_the_watched_training_learned_is_told(vanishing):
+    """Nothing, where gradients vanish; most, where nothing ails."""
+    assert not vanishing.is_learning
+    assert abs(vanishing.learned) < 0.1
+    sound = thalweg.examine(relu_digits(depth=2, width=16), budget="700g")
+    assert sound.is_learning
+    assert sound.learned > 0.5
+    assert sound.num_watched > 0
 
 
 def test_every_finding_has_a_picture_and_a_sentence(vanishing):

@@ -109,6 +109,10 @@ class Examination(PagedResult):
         is_partial: whether Ctrl-C ended the trials.
         suspicions: what was named after the first epoch, to be confirmed or cleared by the rest of
             the training; empty where that epoch settled it.
+        learned: share of what simple learners find in the data that the watched training learned:
+            0 like an answer that ignores the input, 1 like theirs; None where it was not told.
+        num_watched: steps of that training.
+        is_learning: whether that is half at least, or was on its way there.
     """
 
     schema = "thalweg/examination/1"
@@ -135,10 +139,13 @@ class Examination(PagedResult):
     machine: str
     is_partial: bool = False
     suspicions: tuple[Suspicion, ...] = ()
+    learned: float | None = None
+    num_watched: int = 0
+    is_learning: bool = True
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing was found."""
+        """Whether nothing was found; see `is_learning` for whether that is good news."""
         return not self.findings
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import isfinite
 
 import torch
 
@@ -165,6 +166,9 @@ def examine(
         budget=budget,
         machine=machine_of(next(problem.model.parameters())),
         is_partial=ledger.is_interrupted,
+        learned=readings.learned if isfinite(readings.learned) else None,
+        num_watched=readings.num_seen,
+        is_learning=readings.may_train,
     )
     if ledger.is_interrupted:
         raise InterruptedExamination(examination)

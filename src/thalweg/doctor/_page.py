@@ -30,15 +30,23 @@ def page_of(examination: Examination) -> Page:
     return Page(
         title=examination.title,
         verdict=_verdict(examination),
-        tone=Tone.GOOD if examination.is_healthy else Tone.BAD,
+        tone=_tone(examination),
         lead=_lead(examination),
         sections=tuple(section for section in sections if section is not None),
         footer=f"seed {examination.seed} · budget {examination.budget} · {examination.machine}",
     )
 
 
+def _tone(examination: Examination) -> Tone:
+    if not examination.is_healthy:
+        return Tone.BAD
+    return Tone.GOOD if examination.is_learning else Tone.UNSURE
+
+
 def _verdict(examination: Examination) -> str:
     partly = "Interrupted: " if examination.is_partial else ""
+    if examination.is_healthy and not examination.is_learning:
+        return f"{partly}{'t' if partly else 'T'}his training learns little, and no rule says why"
     if examination.is_healthy:
         return f"{partly}{'n' if partly else 'N'}othing ails this training"
     named = [finding.ailment.value for finding in examination.findings]
@@ -49,8 +57,8 @@ def _lead(examination: Examination) -> str:
     after = _spread([run.after.loss for run in examination.control])
     if examination.is_healthy:
         return (
-            f"Trained as it is for {examination.num_steps} steps, its held-out loss goes from "
-            f"{examination.control[0].before.loss:.4g} to {after}"
+            f"{_learned_little(examination)}Trained as it is for {examination.num_steps} steps, "
+            f"its held-out loss goes from {examination.control[0].before.loss:.4g} to {after}"
             f"{_accuracy_clause(examination.control)}; no rule found anything wrong."
         )
     first = examination.findings[0].sentence
@@ -66,6 +74,16 @@ def _lead(examination: Examination) -> str:
         f"{first} Proved remedy: {best.name}. With it the held-out loss after "
         f"{examination.num_steps} steps is {_spread([r.after.loss for r in best.runs])} instead "
         f"of {after}{_accuracy_clause(best.runs, examination.control)}."
+    )
+
+
+def _learned_little(examination: Examination) -> str:
+    """What is told first of a training that nothing ails and that hardly learns."""
+    if examination.is_learning or examination.learned is None:
+        return ""
+    return (
+        f"In {examination.num_watched} steps it learned {max(examination.learned, 0.0):.0%} of "
+        f"what simple learners find in the data; a larger budget watches it longer. "
     )
 
 
@@ -114,16 +132,16 @@ def _remedy_section(examination: Examination) -> Section | None:
             f"{len(examination.control)} runs on copies, with {examination.optimizer}, minibatches "
             f"of {examination.batch_size}.",
             (curves_figure(examination, ()),),
-            Tone.GOOD,
+            _tone(examination),
         )
     shown = [remedy for remedy in examination.remedies if remedy.runs]
     proved = examination.proved
     if proved:
         sentence = (
             f"{_counted(len(proved), 'remedy', 'remedies')} of {len(examination.remedies)} tried "
-            f"proved to help: the held-out loss is lower than without by a paired t test over "
-            f"{len(examination.control)} seeds with the same data order and steps, at 95 % for all "
-            f"finalists together."
+            f"proved to help: the held-out loss is lower than without by a test over pairs "
+            f"of up to {len(examination.control)} seeds with the same data order and steps, at "
+            f"95 % for all finalists together."
         )
     elif not examination.remedies:
         sentence = "There is none to try; what the training does as it is:"
