@@ -1,6 +1,7 @@
 """Optimizers that look at the surface: they evaluate the loss, and each step leaves a record."""
 
 from thalweg.optim._adam import Adam, adam_step
+from thalweg.optim._closure_objective import ClosureObjective
 from thalweg.optim._cubic_regularisation import CubicRegularisation
 from thalweg.optim._damped import Damped
 from thalweg.optim._dense_saddle_free_newton import DenseSaddleFreeNewton
@@ -14,8 +15,9 @@ from thalweg.optim._metric import Identity, Metric
 from thalweg.optim._nesterov import Nesterov, nesterov_step
 from thalweg.optim._newton import Newton, newton_step
 from thalweg.optim._newton_cg import NewtonCG, NewtonCGDirection, newton_cg_direction
-from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective
+from thalweg.optim._objective import Objective
 from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
+from thalweg.optim._problem_objective import ProblemObjective
 from thalweg.optim._record import StepRecord
 from thalweg.optim._recorded_optimizer import RecordedOptimizer
 from thalweg.optim._saddle_free_newton import SaddleFreeNewton, saddle_free_step

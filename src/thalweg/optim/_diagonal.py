@@ -13,8 +13,9 @@ from thalweg._errors import OptimizerError
 from thalweg._evaluation import Evaluation
 from thalweg._reading import differentiating
 from thalweg.optim._metric import Metric
-from thalweg.optim._objective import Objective, ProblemObjective
+from thalweg.optim._objective import Objective
 from thalweg.optim._output_root import output_root
+from thalweg.optim._problem_objective import ProblemObjective
 
 
 class Diagonal(Metric):

@@ -19,8 +19,9 @@ from thalweg.optim._kfac_scale import ScaleBlock, is_scale
 from thalweg.optim._kfac_stack import Stack, stacked
 from thalweg.optim._kfac_weight import WeightBlock, is_weight
 from thalweg.optim._metric import Metric
-from thalweg.optim._objective import Objective, ProblemObjective
+from thalweg.optim._objective import Objective
 from thalweg.optim._output_root import MAX_COLUMNS, output_root
+from thalweg.optim._problem_objective import ProblemObjective
 
 ENOUGH = 32
 """Samples for each unit of the widest layer from which one random column each is enough: the error

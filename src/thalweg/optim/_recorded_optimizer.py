@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from thalweg._errors import OptimizerError
 from thalweg._layout import Layout
 from thalweg._problem import Problem
-from thalweg.optim._objective import ClosureObjective, Objective, ProblemObjective, set_aside
+from thalweg.optim._closure_objective import ClosureObjective
+from thalweg.optim._objective import Objective, set_aside
+from thalweg.optim._problem_objective import ProblemObjective
 from thalweg.optim._record import StepRecord
 from thalweg.optim._walk import Walk
 

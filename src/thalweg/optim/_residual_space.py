@@ -18,7 +18,8 @@ from thalweg._evaluation import Evaluation
 from thalweg._loss import Kind, known_loss
 from thalweg._reading import differentiating, unwrapped
 from thalweg.optim._cholesky import Cholesky
-from thalweg.optim._objective import Objective, ProblemObjective
+from thalweg.optim._objective import Objective
+from thalweg.optim._problem_objective import ProblemObjective
 from thalweg.optim._walk import Proposal, Walk
 
 MAX_RESIDUALS = 512

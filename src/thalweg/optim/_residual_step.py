@@ -8,7 +8,7 @@ from math import inf, isfinite
 import torch
 from torch import Tensor
 
-from thalweg.optim._objective import ProblemObjective
+from thalweg.optim._problem_objective import ProblemObjective
 from thalweg.optim._residual_space import ResidualSpace, residuals_of
 from thalweg.optim._walk import Attempt, Walk
 

@@ -15,8 +15,9 @@ from thalweg._errors import OptimizerError
 from thalweg._problem import Problem
 from thalweg.optim._kfac import KFAC
 from thalweg.optim._metric import Identity, Metric
-from thalweg.optim._objective import Objective, ProblemObjective
+from thalweg.optim._objective import Objective
 from thalweg.optim._optimizer import NEVER, Outcome, SurfaceOptimizer, no_decrease
+from thalweg.optim._problem_objective import ProblemObjective
 from thalweg.optim._residual_space import has_residuals, residual_space
 from thalweg.optim._residual_step import residual_step
 from thalweg.optim._secant import secant_corrections

@@ -15,8 +15,9 @@ from thalweg._errors import OptimizerError
 from thalweg._problem import Problem
 from thalweg.optim._kfac import KFAC
 from thalweg.optim._metric import Metric
-from thalweg.optim._objective import Along, Objective, ProblemObjective
+from thalweg.optim._objective import Along, Objective
 from thalweg.optim._optimizer import Outcome, SurfaceOptimizer
+from thalweg.optim._problem_objective import ProblemObjective
 from thalweg.optim._walk import FORWARD, Attempt, Walk
 from thalweg.surface import Curvature
 
