@@ -686,8 +686,9 @@ def test_a_step_at_the_edge_of_stability_is_no_ailment():
 def test_there_is_a_patient_for_every_rule():
     elsewhere = {Ailment.ILL_CONDITIONED, Ailment.GRADIENT_FLAT}  # consequences, below
     assert {ailment for _, ailment, _ in PATIENTS.values()} == set(Ailment) - elsewhere
-    # Gradients vanish and explode in depth and in time, and vanish less where nothing is learned.
-    assert len(RULES) == len(Ailment) + 3
+    # Gradients vanish and explode in depth and in time, and vanish less where nothing is learned;
+    # gates saturate, too.
+    assert len(RULES) == len(Ailment) + 4
     assert set(TWINS) == set(PATIENTS)
 
 

@@ -526,3 +526,27 @@ def test_maps_in_groups_are_not_widened():
     x = torch.randn(60, 4, 8, generator=torch.Generator().manual_seed(0))
     problem = regression(x, torch.zeros(60).long(), model, F.cross_entropy)
     assert isinstance(widened(unread(problem)), NotApplicable)
+
+
+class Reader(nn.Module):
+    """Reads eight numbers one after the other."""
+
+    def __init__(self, scale):
+        super().__init__()
+        self.rnn, self.head = nn.GRU(1, 16, batch_first=True), nn.Linear(16, 3)
+        with torch.no_grad():
+            for parameter in self.parameters():
+                parameter.mul_(scale)
+
+    def forward(self, x):
+        return self.head(self.rnn(x[..., None])[0][:, -1])
+
+
+@pytest.mark.parametrize("scale", [1.0, 40.0])
+def test_gates_that_are_saturated_are_named_and_drawn_anew(scale):
+    """A larger rate would bring their large outputs down, and teach them nothing."""
+    problem = classify(seeded(lambda: Reader(scale)), adam(3e-3), epochs=30)
+    examination = examined(problem, "39g")
+    told = [each.ailment for each in examination.findings]
+    assert (Ailment.SATURATED in told[:1]) == (scale > 1)
+    assert bool(examination.proved) == (scale > 1)

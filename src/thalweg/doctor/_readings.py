@@ -25,7 +25,7 @@ from thalweg.doctor._sample import Sample
 from thalweg.doctor._scheduled import yet_to_rise
 from thalweg.doctor._trial import Plan, Run
 from thalweg.doctor._watch import Watched, attained, minibatch_losses, settling
-from thalweg.passes import Pass
+from thalweg.passes import Pass, flat_gates
 from thalweg.signal import Signal, TimeSignal, along_time
 
 
@@ -200,12 +200,25 @@ class Readings:
         if not any(isinstance(module, nn.RNNBase) for module in self.problem.model.modules()):
             return ()
         try:
-            part = self.problem.in_eval_mode()
-            if part.num_samples > READ_IN_TIME:
-                part = part.subsampled(READ_IN_TIME, torch.Generator().manual_seed(0))
-            return tuple(TimeSignal.of(found) for found in along_time(part))
+            return tuple(TimeSignal.of(found) for found in along_time(self._in_part))
         except ThalwegError:
             return ()
+
+    @cached_property
+    def gates(self) -> dict[str, float]:
+        """Share of flat slopes of recurrent layers' gates, on some samples. Cost: 1 of them."""
+        try:
+            return flat_gates(self._in_part)
+        except (ThalwegError, RuntimeError):
+            return {}
+
+    @property
+    def _in_part(self) -> Problem:
+        """In evaluation mode, on as many samples as are read along time."""
+        part = self.problem.in_eval_mode()
+        if part.num_samples > READ_IN_TIME:
+            part = part.subsampled(READ_IN_TIME, torch.Generator().manual_seed(0))
+        return part
 
     @property
     def cost(self) -> float:
@@ -215,7 +228,8 @@ class Readings:
         size = self.plan.batch_size
         num_forward = ("_losses_before" in vars(self)) + ("coasted" in vars(self))
         forward = num_forward * settling(size) * size / self.problem.num_samples / 3
-        return after + forward + (2 * read if vars(self).get("in_time") else 0.0)
+        in_time = 2 * bool(vars(self).get("in_time")) + bool(vars(self).get("gates"))
+        return after + forward + in_time * read
 
     @cached_property
     def learned(self) -> float:

@@ -32,7 +32,7 @@ from thalweg.doctor.findings._stuck import gradient_flat, stuck
 from thalweg.doctor.findings._symmetric import symmetric
 from thalweg.doctor.findings._targets import target_range, target_scale, target_shape
 from thalweg.doctor.findings._time import exploding_in_time, vanishing_in_time
-from thalweg.doctor.findings._units import dead, saturated
+from thalweg.doctor.findings._units import dead, saturated, saturated_gates
 
 Rule = Callable[[Readings], Finding | None]
 
@@ -55,7 +55,16 @@ CAUSES: tuple[Rule, ...] = (
     ),
     *(too_much_dropout, weight_decay, clipping, momentum, epsilon, noise),
     *(vanishing, exploding, exploding_in_time),
-    *(lr_too_large, saturated, bottleneck, dead, lr_too_small, vanishing_in_time, vanishing_less),
+    *(
+        lr_too_large,
+        saturated,
+        saturated_gates,
+        bottleneck,
+        dead,
+        lr_too_small,
+        vanishing_in_time,
+        vanishing_less,
+    ),
 )
 """What explains itself: in the data, the step, the settings, the network, in this order."""
 

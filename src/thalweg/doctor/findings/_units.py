@@ -42,6 +42,27 @@ def saturated(readings: Readings) -> Finding | None:
     )
 
 
+def saturated_gates(readings: Readings) -> Finding | None:
+    """Half of the slopes of a recurrent layer's gates are under 1 % of their maximum."""
+    if readings.trains:
+        return None
+    flat = {name: share for name, share in readings.gates.items() if share > SHARE}
+    if not flat:
+        return None
+    names = tuple(flat)
+    return Finding(
+        Ailment.SATURATED,
+        f"Gates are saturated at this point: in {_listed(names)} up to {max(flat.values()):.0%} of "
+        f"the gates' slopes along the sequence are below 1 % of their maximum, so hardly any "
+        f"gradient passes.",
+        names,
+        {f"saturated in {name}": share for name, share in flat.items()},
+        f"more than {SHARE:.0%} of the slopes of a recurrent layer's gates, over samples and "
+        f"steps, are below 1 % of their steepest, and {UNTRAINED}",
+        max(flat.values()) / SHARE,
+    )
+
+
 def dead(readings: Readings) -> Finding | None:
     """Half of a rectified layer's units are off on every sample."""
     if readings.trains:

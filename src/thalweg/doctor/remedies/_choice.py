@@ -41,7 +41,7 @@ from thalweg.doctor.remedies._parameters import given, unfrozen
 from thalweg.doctor.remedies._range_test import NAME, lr_of_range_test
 from thalweg.doctor.remedies._recurrent import orthogonal_in_time
 from thalweg.doctor.remedies._remedy import NotApplicable, Proposal, Remedy, joined
-from thalweg.doctor.remedies._reset import reset
+from thalweg.doctor.remedies._reset import reset, reset_recurrent
 from thalweg.doctor.remedies._residual import residual
 from thalweg.doctor.remedies._schedule import cosine
 from thalweg.doctor.remedies._settings import (
@@ -135,7 +135,16 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         adam,
         reset,
     ),
-    Ailment.SATURATED: (edge_of_chaos, length_preserving, reset, relu, batch_norm, tanh, adam),
+    Ailment.SATURATED: (
+        reset_recurrent,
+        edge_of_chaos,
+        length_preserving,
+        reset,
+        relu,
+        batch_norm,
+        tanh,
+        adam,
+    ),
     Ailment.DEAD: (
         edge_of_chaos,
         length_preserving,
