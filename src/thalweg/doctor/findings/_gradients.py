@@ -20,10 +20,9 @@ BLOWN, FAR_ABOVE = 30.0, 10.0
 """Or by the first, where the outputs exploded as well: the training begins at so many times the
 loss of an answer that ignores the input."""
 
-
 PARTS = {FACTOR: "thousandth", LESS: "hundredth"}
 
-RULES = {
+WHERE = {
     FACTOR: UNTRAINED,
     LESS: f"the network as it is learns less than {NOTHING:.0%} of what can be learned, and no "
     "other cause is found",
@@ -59,7 +58,7 @@ def _vanishing(readings: Readings, least: float) -> Finding | None:
         tuple(starved),
         _evidence(signal, first, last),
         f"the gradient norm falls by more than {least:,.0f} times from the last layer to the "
-        f"first, its trend over depth is a fall at 95 % confidence, and {RULES[least]}",
+        f"first, its trend over depth is a fall at 95 % confidence, and {WHERE[least]}",
         shrinkage / least,
     )
 
