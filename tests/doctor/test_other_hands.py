@@ -19,7 +19,7 @@ from thalweg import Problem
 from thalweg.doctor import Ailment
 from thalweg.doctor._scheduled import yet_to_rise
 from thalweg.doctor.findings._inputs import outlying
-from thalweg.doctor.remedies import NotApplicable
+from thalweg.doctor.remedies import NotApplicable, any_remedy
 from thalweg.doctor.remedies._activation import relu_for_others, relu_for_sigmoid
 from thalweg.doctor.remedies._initialisation import edge_of_chaos
 from thalweg.doctor.remedies._last_activation import last_activation_of
@@ -30,6 +30,7 @@ from thalweg.doctor.remedies._output import (
     squashed,
     without_last_activation,
 )
+from thalweg.doctor.remedies._own_initialisation import sound_reset
 from thalweg.doctor.remedies._range_test import lr_of_range_test
 from thalweg.doctor.remedies._settings import usual_momentum
 from thalweg.doctor.remedies._step import in_training_mode
@@ -550,3 +551,36 @@ def test_gates_that_are_saturated_are_named_and_drawn_anew(scale):
     told = [each.ailment for each in examination.findings]
     assert (Ailment.SATURATED in told[:1]) == (scale > 1)
     assert bool(examination.proved) == (scale > 1)
+
+
+def test_an_initialisation_of_ones_own_is_undone_where_torchs_alone_is_sound():
+    """Deep sigmoids, and units that the data drive off, are not mended by drawing anew."""
+
+    def read(problem):
+        return replace(readings_of(problem), observed=watched(problem).observed)
+
+    off = dense(8, 24, 24, 3)
+    with torch.no_grad():
+        off[0].bias.fill_(-40.0)
+    remedy = sound_reset(read(classify(off, sgd(0.05), epochs=40)))
+    assert remedy.name == "torch's own initialisation"
+    assert [rival.name for rival in remedy.rivals] == [
+        "initialisation at the edge of chaos (σ_w² = relu: 2)"
+    ]
+    deep = classify(dense(8, *[24] * 6, 3, activation=nn.Sigmoid), sgd(0.05), epochs=40)
+    assert isinstance(sound_reset(read(deep)), NotApplicable)
+    x, y = clusters()
+    driven = Problem(
+        dense(8, 24, 24, 3, activation=nn.Tanh), F.cross_entropy, (1e4 * x, y),
+        optimizer=sgd(0.05), batch_size=32, epochs=40,
+    )  # fmt: skip
+    assert isinstance(sound_reset(read(driven)), NotApplicable)
+
+
+def test_what_two_proposals_come_to_is_tried_once():
+    off = dense(8, 24, 24, 3)
+    with torch.no_grad():
+        off[0].bias.fill_(-40.0)
+    names = [each.name for each in any_remedy(watched(classify(off, sgd(0.05), epochs=40)))]
+    assert len(set(names)) == len(names)
+    assert names.count("torch's own initialisation") == 1

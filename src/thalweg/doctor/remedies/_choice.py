@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
@@ -37,11 +37,12 @@ from thalweg.doctor.remedies._output import (
     undone,
     without_last_activation,
 )
+from thalweg.doctor.remedies._own_initialisation import sound_reset
 from thalweg.doctor.remedies._parameters import given, unfrozen
 from thalweg.doctor.remedies._range_test import NAME, lr_of_range_test
 from thalweg.doctor.remedies._recurrent import orthogonal_in_time
 from thalweg.doctor.remedies._remedy import NotApplicable, Proposal, Remedy, joined
-from thalweg.doctor.remedies._reset import reset, reset_recurrent
+from thalweg.doctor.remedies._reset import reset
 from thalweg.doctor.remedies._residual import residual
 from thalweg.doctor.remedies._schedule import cosine
 from thalweg.doctor.remedies._settings import (
@@ -104,7 +105,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.ACCUMULATED: (zeroed,),
     Ailment.WRONG_MODE: (in_training_mode,),
     Ailment.BATCH_OF_ONE: (larger_batches, layer_norm),
-    Ailment.SYMMETRIC: (edge_of_chaos, length_preserving, reset),
+    Ailment.SYMMETRIC: (sound_reset, edge_of_chaos, length_preserving, reset),
     Ailment.BOTTLENECK: (widened,),
     Ailment.DROPOUT: (less_dropout,),
     Ailment.WEIGHT_DECAY: (no_weight_decay,),
@@ -126,6 +127,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     ),
     Ailment.EXPLODING: (
         orthogonal_in_time,
+        sound_reset,
         edge_of_chaos,
         length_preserving,
         batch_norm,
@@ -136,7 +138,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         reset,
     ),
     Ailment.SATURATED: (
-        reset_recurrent,
+        sound_reset,
         edge_of_chaos,
         length_preserving,
         reset,
@@ -146,6 +148,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         adam,
     ),
     Ailment.DEAD: (
+        sound_reset,
         edge_of_chaos,
         length_preserving,
         leaky_relu,
@@ -218,7 +221,15 @@ def _together(
 
 def any_remedy(readings: Readings) -> tuple[Remedy, ...]:
     """Every remedy that can be tried on a problem, whatever ails it."""
-    return tuple(r for r in (proposal(readings) for proposal in ANY) if isinstance(r, Remedy))
+    return _once(r for r in (proposal(readings) for proposal in ANY) if isinstance(r, Remedy))
+
+
+def _once(remedies: Iterable[Remedy]) -> tuple[Remedy, ...]:
+    """Each by its name: two proposals may come to one remedy, of which the first has its rivals."""
+    named: dict[str, Remedy] = {}
+    for remedy in remedies:
+        named.setdefault(remedy.name, remedy)
+    return tuple(named.values())
 
 
 def _drawn(
@@ -233,7 +244,7 @@ def _drawn(
             continue
         drawn.append(proposal(readings))
     return (
-        tuple(remedy for remedy in drawn if isinstance(remedy, Remedy)),
+        _once(remedy for remedy in drawn if isinstance(remedy, Remedy)),
         # Two proposals may come to nothing for one reason.
         tuple(dict.fromkeys(each for each in drawn if isinstance(each, NotApplicable))),
     )

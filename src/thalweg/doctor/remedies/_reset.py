@@ -39,13 +39,6 @@ def reset(readings: Readings) -> Remedy | NotApplicable:
     return Remedy(name, code, apply)
 
 
-def reset_recurrent(readings: Readings) -> Remedy | NotApplicable:
-    """The same where there are recurrent layers, which nothing else draws anew as a whole."""
-    if not any(isinstance(module, nn.RNNBase) for module in readings.problem.model.modules()):
-        return NotApplicable("recurrent layers drawn anew", "the network has none")
-    return reset(readings)
-
-
 def _can_reset(module: nn.Module) -> bool:
     own = list(module.parameters(recurse=False))
     is_trained = bool(own) and all(p.requires_grad for p in own)
