@@ -1,5 +1,6 @@
 """What every test stands on: shapes and types checked at run time, one thread, a generator."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from typed import check_annotations
 check_annotations()
 
 torch.set_num_threads(1)
+# Commands and notebooks that tests run are given one, too: threads that wait for one another on
+# processors where other tests run take ten times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
