@@ -109,6 +109,16 @@ def test_layers_whose_states_are_not_their_outputs_are_left_out(settings):
     assert flat_gates(Problem(model, F.mse_loss, (sequences(), y))) == {}
 
 
+def test_a_network_without_such_layers_is_not_run():
+    class Refusing(nn.Linear):
+        def forward(self, x):
+            raise AssertionError("it is run")
+
+    model = Refusing(INPUTS, UNITS).double()
+    data = torch.zeros(SAMPLES, INPUTS).double(), torch.zeros(SAMPLES, UNITS).double()
+    assert flat_gates(Problem(model, F.mse_loss, data)) == {}
+
+
 def test_nothing_is_left_on_the_model():
     model = Last(nn.GRU, 0.3).double()
     flat_gates(problem_of(model, sequences()))

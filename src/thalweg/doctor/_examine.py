@@ -168,7 +168,7 @@ def examine(
         is_partial=ledger.is_interrupted,
         learned=readings.learned if isfinite(readings.learned) else None,
         num_watched=readings.num_seen,
-        is_learning=readings.may_train,
+        is_learning=readings.trains,
     )
     if ledger.is_interrupted:
         raise InterruptedExamination(examination)

@@ -197,7 +197,7 @@ class Readings:
     @cached_property
     def in_time(self) -> tuple[TimeSignal, ...]:
         """Signal through the steps of recurrent layers, on some of the samples. Cost: 2 of them."""
-        if not any(isinstance(module, nn.RNNBase) for module in self.problem.model.modules()):
+        if not self._is_recurrent:
             return ()
         try:
             return tuple(TimeSignal.of(found) for found in along_time(self._in_part))
@@ -207,10 +207,16 @@ class Readings:
     @cached_property
     def gates(self) -> dict[str, float]:
         """Share of flat slopes of recurrent layers' gates, on some samples. Cost: 1 of them."""
+        if not self._is_recurrent:
+            return {}
         try:
             return flat_gates(self._in_part)
         except (ThalwegError, RuntimeError):
             return {}
+
+    @property
+    def _is_recurrent(self) -> bool:
+        return any(isinstance(module, nn.RNNBase) for module in self.problem.model.modules())
 
     @property
     def _in_part(self) -> Problem:

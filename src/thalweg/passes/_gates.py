@@ -55,6 +55,8 @@ def flat_gates(problem: Problem) -> dict[str, float]:
         for name, module in model.named_modules()
         if isinstance(module, RECURRENT) and _is_plain(module)
     ]
+    if not handles:
+        return {}
     try:
         with reading(), torch.no_grad():
             for batch in problem.batches:
