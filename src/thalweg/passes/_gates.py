@@ -12,10 +12,8 @@ from torch import Tensor, nn
 
 from thalweg._problem import Problem
 from thalweg._reading import reading
+from thalweg.passes._activation import SATURATED_BELOW
 from thalweg.passes._time import RECURRENT
-
-FLAT = 0.01
-"""Of its steepest, a slope of less lets hardly any gradient pass."""
 
 
 def flat_gates(problem: Problem) -> dict[str, float]:
@@ -72,7 +70,7 @@ def _count(count: list[float], module: nn.Module, args: Any, output: Any) -> Non
     assert isinstance(module, nn.RNNBase), "only such are listened to"
     if isinstance(args[0], Tensor):  # and no packed sequences
         for slopes in _slopes(module, args, output[0]):
-            count[0] += float((slopes < FLAT).sum())
+            count[0] += float((slopes < SATURATED_BELOW).sum())
             count[1] += slopes.numel()
 
 
