@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from thalweg.cli._app import COMMANDS, app
+from thalweg.cli._app import app
+from thalweg.cli._commands import COMMANDS
 
 FACTORIES = Path(__file__).parent / "factories.py"
 HEALTHY = f"{FACTORIES}:healthy"
 
 CALLS = {
-    "examine": ("_app.examine", (HEALTHY,)),
+    "examine": ("_examine.examine", (HEALTHY,)),
     "spectrum": ("_spectrum.spectrum", (HEALTHY,)),
     "signal": ("_signal.propagation", (HEALTHY,)),
     "critical": ("_critical.find_critical", (HEALTHY,)),

@@ -12,7 +12,8 @@ import pytest
 import typer.main
 from typer.testing import CliRunner
 
-from thalweg.cli._app import COMMANDS, app
+from thalweg.cli._app import app
+from thalweg.cli._commands import COMMANDS
 from thalweg.cli._factory import problem_from
 
 ROOT = Path(__file__).parents[2]

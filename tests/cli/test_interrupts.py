@@ -8,7 +8,7 @@ import sys
 import jsonschema
 import pytest
 
-from thalweg.cli._app import COMMANDS
+from thalweg.cli._commands import COMMANDS
 from thalweg.cli._schema import schema_text
 
 FACTORY = '''

@@ -144,7 +144,7 @@ def test_what_nobody_foresaw_is_no_finding(monkeypatch, tmp_path):
     def fails(*arguments, **settings):
         raise RuntimeError("a wheel came off")
 
-    monkeypatch.setattr("thalweg.cli._app.examine", fails)
+    monkeypatch.setattr("thalweg.cli._examine.examine", fails)
     result = examine(f"{FACTORIES}:healthy", "--out", tmp_path / "page.html")
     assert result.exit_code == 2
     assert "RuntimeError: a wheel came off" in result.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from thalweg.cli._app import COMMANDS
+from thalweg.cli._commands import COMMANDS
 
 FACTORIES = Path(__file__).parent / "factories.py"
 HEALTHY = f"{FACTORIES}:healthy"

@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
 
 import typer
+import typer.core
+import typer.main
 
-import thalweg
-from thalweg.cli._check import check_command
-from thalweg.cli._compare import compare_command
-from thalweg.cli._configuration import Command, configurable
-from thalweg.cli._critical import critical_command
-from thalweg.cli._derive import derive_command
-from thalweg.cli._escape import escape_command
-from thalweg.cli._flow import flow_command
-from thalweg.cli._landscape import landscape_command
-from thalweg.cli._running import (
-    AsJson,
-    Debug,
-    Device,
-    Out,
-    Params,
-    Seed,
-    Target,
-    answer,
-    problem_at,
-    progress_bar,
-    refusals,
-)
-from thalweg.cli._schema import schema_command
-from thalweg.cli._signal import signal_command
-from thalweg.cli._spectrum import spectrum_command
-from thalweg.cli._worked import worked_command
-from thalweg.doctor import Budget, InterruptedExamination, examine
-from thalweg.report import check_writable
-
-HEALTHY, FINDINGS = 0, 1
-"""Exit codes of `examine`: nothing found; something found."""
+from thalweg._version import __version__
+from thalweg.cli._commands import COMMANDS
+from thalweg.cli._configuration import configurable
 
 EPILOG = r"""
 Exit codes. 0: done, and nothing is wrong. 1: something is: findings of examine, a wrong step of
@@ -57,8 +31,45 @@ looks like.
 Example: thalweg examine thalweg.problems:deep_sigmoid_digits
 """
 
+SCHEMA = "schema"
+"""The command that is about the others, and not configurable."""
+
+
+class Parsers(Mapping[str, Any]):
+    """From a name to the parser of that command, built when it is asked for."""
+
+    def __getitem__(self, name: str) -> Any:
+        if name == SCHEMA:
+            from thalweg.cli._schema import schema_command as command
+        elif name in COMMANDS:
+            command = configurable(name, COMMANDS)
+        else:
+            raise KeyError(name)
+        one = typer.Typer(rich_markup_mode="rich", add_completion=False)
+        one.command(name)(command)
+        return typer.main.get_command(one)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (*COMMANDS, SCHEMA)
+
+    def __len__(self) -> int:
+        return len(COMMANDS) + 1
+
+
+class LazyGroup(typer.core.TyperGroup):
+    """The group of all commands, where each is loaded by itself: a room can take seconds."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Parsers()  # type: ignore[assignment]  # nobody adds to them
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002
+        return list(self.commands)
+
+
 app = typer.Typer(
     name="thalweg",
+    cls=LazyGroup,
     help="Reads the loss surface under a neural network, and says why it does not train.",
     epilog="\n\n".join(" ".join(part.splitlines()) for part in EPILOG.strip().split("\n\n")),
     no_args_is_help=True,
@@ -75,7 +86,7 @@ def main() -> None:
 
 def _show_version(is_asked: bool) -> bool:
     if is_asked:
-        typer.echo(f"thalweg {thalweg.__version__}")
+        typer.echo(f"thalweg {__version__}")
         raise typer.Exit
     return is_asked
 
@@ -88,58 +99,3 @@ def root(
     ] = False,
 ) -> None:
     """Reads the loss surface under a neural network, and says why it does not train."""
-
-
-def examine_command(
-    target: Target,
-    out: Out = Path("report.html"),
-    budget: Annotated[
-        str,
-        typer.Option(help="What may be spent: seconds (60s, 2m) or gradients (5000g)."),
-    ] = "60s",
-    seed: Seed = 0,
-    device: Device = None,
-    params: Params = None,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Examine a network: what ails its training, with evidence, and a remedy that was tried.
-
-    Exit code 0: nothing found. 1: findings. 2: could not examine. 130: interrupted; findings, and
-    remedies proved until then, are written.
-
-    Example: thalweg examine thalweg.problems:deep_sigmoid_digits --budget 60s
-    """
-    with refusals(debug, "examine"):
-        limit = Budget.parse(budget)
-        check_writable(out)
-        with progress_bar() as progress:
-            problem, left = problem_at(target, device), ""
-            try:
-                examination = examine(
-                    problem, params=params or "*", budget=limit, seed=seed, progress=progress
-                )
-            except InterruptedExamination as interruption:
-                examination, left = interruption.found, "what was found is written"
-        answer(examination, out, as_json, left)
-    raise typer.Exit(HEALTHY if examination.is_healthy else FINDINGS)
-
-
-COMMANDS: dict[str, Command] = {
-    "examine": examine_command,
-    "spectrum": spectrum_command,
-    "signal": signal_command,
-    "critical": critical_command,
-    "escape": escape_command,
-    "landscape": landscape_command,
-    "compare": compare_command,
-    "flow": flow_command,
-    "worked": worked_command,
-    "derive": derive_command,
-    "check": check_command,
-}
-"""In the order of `thalweg --help`."""
-
-for _name in COMMANDS:
-    app.command(_name)(configurable(_name, COMMANDS))
-app.command("schema")(schema_command)

@@ -12,7 +12,8 @@ from rich.markup import escape
 
 from thalweg._errors import ThalwegError
 from thalweg.cli._document import read_text
-from thalweg.cli._running import AsJson, Debug, refusals
+from thalweg.cli._refusals import refusals
+from thalweg.cli._running import AsJson, Debug
 from thalweg.sheet import CheckedSolution, Verdict, check
 
 MAX_BYTES = 4_000_000

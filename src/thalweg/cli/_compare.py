@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from thalweg.cli._refusals import refusals
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -17,7 +18,6 @@ from thalweg.cli._running import (
     answer,
     problems_at,
     progress_bar,
-    refusals,
 )
 from thalweg.race import SHELF, Budget, InterruptedComparison, compare
 from thalweg.report import check_writable

@@ -17,7 +17,7 @@ import typer
 from typer.models import OptionInfo
 
 from thalweg._errors import ThalwegError
-from thalweg.cli._running import refusals
+from thalweg.cli._refusals import refusals
 
 PROJECT = "pyproject.toml"
 

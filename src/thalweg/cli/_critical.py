@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from thalweg._errors import ThalwegError
+from thalweg.cli._refusals import refusals
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -21,7 +22,6 @@ from thalweg.cli._running import (
     generator_of,
     problem_at,
     progress_bar,
-    refusals,
 )
 from thalweg.critical import (
     DampedNewton,

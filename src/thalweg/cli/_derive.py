@@ -8,7 +8,8 @@ import typer
 
 from thalweg._errors import FormulaError
 from thalweg.cli._document import FormatOption, OutOption, format_of, write
-from thalweg.cli._running import AsJson, Debug, progress_bar, refusals
+from thalweg.cli._refusals import refusals
+from thalweg.cli._running import AsJson, Debug, progress_bar
 from thalweg.symbolic import derive
 
 

@@ -9,6 +9,7 @@ import torch
 import typer
 
 from thalweg._errors import ThalwegError
+from thalweg.cli._refusals import refusals
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -21,7 +22,6 @@ from thalweg.cli._running import (
     generator_of,
     problem_at,
     progress_bar,
-    refusals,
 )
 from thalweg.critical import InterruptedEscape, escape
 from thalweg.report import check_writable

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from thalweg.cli._refusals import refusals
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -20,7 +21,6 @@ from thalweg.cli._running import (
     answer,
     problem_at,
     progress_bar,
-    refusals,
 )
 from thalweg.gradient_flow import (
     ExactQuadratic,

@@ -15,6 +15,7 @@ from thalweg import optim
 from thalweg._errors import ThalwegError
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._progress import Progress
+from thalweg.cli._refusals import refusals
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -27,7 +28,6 @@ from thalweg.cli._running import (
     generator_of,
     problem_at,
     progress_bar,
-    refusals,
 )
 from thalweg.pictures import (
     BottomEigenvectors,

@@ -1,9 +1,8 @@
-"""What every command does around its one call: its options, refusals, the bar, the answer."""
+"""What every command does around its one call: its options, the bar, the answer."""
 
 from __future__ import annotations
 
 import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
@@ -20,10 +19,8 @@ from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._progress import Progress
 from thalweg.cli._factory import problem_from, problems_from
+from thalweg.cli._refusals import INTERRUPTED
 from thalweg.report import Page, PagedResult, print_page
-
-FAILED, INTERRUPTED = 2, 130
-"""Exit codes: it could not be done; Ctrl-C."""
 
 Target = Annotated[
     str,
@@ -102,39 +99,6 @@ def _device(name: str) -> torch.device:
             f"device {name!r} cannot be used here; give one of {', '.join(there)}"
         ) from error
     return device
-
-
-@contextmanager
-def refusals(debug: bool, done: str) -> Iterator[None]:
-    """What goes wrong becomes one sentence on stderr and exit code 2; a traceback if asked for.
-
-    Args:
-        debug: whether to show tracebacks.
-        done: what could not be done where nobody foresaw why, such as "examine".
-    """
-    try:
-        yield
-    except typer.Exit:
-        raise
-    except Exception as error:
-        if debug:
-            traceback.print_exception(error)
-        said = str(error) if isinstance(error, ThalwegError) else _unexpected(error, done)
-        Console(stderr=True, soft_wrap=True).print(
-            f"[bold red]thalweg:[/bold red] {escape(said)}", highlight=False
-        )
-        raise typer.Exit(FAILED) from error
-    except KeyboardInterrupt as error:
-        Console(stderr=True).print("thalweg: interrupted; nothing was written")
-        raise typer.Exit(INTERRUPTED) from error
-
-
-def _unexpected(error: Exception, done: str) -> str:
-    first = (str(error).strip().splitlines() or ["no message"])[0]
-    return (
-        f"could not {done}: {type(error).__name__}: {first}; nobody foresaw this, so run again "
-        f"with --debug and report the traceback"
-    )
 
 
 @contextmanager

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from thalweg._errors import ThalwegError
-from thalweg.cli._running import Debug, refusals
+from thalweg.cli._refusals import refusals
+from thalweg.cli._running import Debug
 from thalweg.critical import CriticalSearch, Escape
 from thalweg.curvature import Spectrum
 from thalweg.doctor import Examination

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from thalweg.cli._refusals import refusals
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -18,7 +19,6 @@ from thalweg.cli._running import (
     generator_of,
     problem_at,
     progress_bar,
-    refusals,
 )
 from thalweg.report import check_writable
 from thalweg.signal import InterruptedPropagation, propagation

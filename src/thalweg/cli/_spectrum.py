@@ -10,6 +10,7 @@ from typing import Annotated
 import torch
 import typer
 
+from thalweg.cli._refusals import refusals
 from thalweg.cli._running import (
     AsJson,
     Debug,
@@ -22,7 +23,6 @@ from thalweg.cli._running import (
     generator_of,
     problem_at,
     progress_bar,
-    refusals,
 )
 from thalweg.curvature import InterruptedSpectrum, spectrum
 from thalweg.linalg import SymmetricOperator, check_savable, save

@@ -14,7 +14,8 @@ from thalweg._problem import Problem
 from thalweg._progress import Progress
 from thalweg.cli._document import FormatOption, OutOption, format_of, read_text, write
 from thalweg.cli._factory import value_from
-from thalweg.cli._running import AsJson, Debug, progress_bar, refusals
+from thalweg.cli._refusals import refusals
+from thalweg.cli._running import AsJson, Debug, progress_bar
 from thalweg.report import Page
 from thalweg.sheet import WorkedPass, worked
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from thalweg._problem import Problem
@@ -28,6 +27,9 @@ def digits(seed: int = 0) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]
         >>> x.shape, y_test.shape
         (torch.Size([1437, 64]), torch.Size([360]))
     """
+    # scikit-learn takes longer to load than thalweg does.
+    from sklearn.datasets import load_digits
+
     bunch = load_digits()
     x = torch.tensor(bunch.data / 16.0, dtype=torch.float32)
     y = torch.tensor(bunch.target, dtype=torch.int64)
