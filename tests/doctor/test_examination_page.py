@@ -8,6 +8,7 @@ from torch import nn
 
 import thalweg
 from browser import check_page
+from thalweg.passes import along_time
 from thalweg.problems import deep_sigmoid_digits, relu_digits
 
 
@@ -80,3 +81,29 @@ def test_every_finding_has_a_picture_and_a_sentence(vanishing):
     titles = [section.title for section in page.sections]
     assert "What it cost" in titles
     assert any(title.startswith("The place on the loss surface") for title in titles)
+
+
+class Last(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.rnn, self.head = nn.RNN(3, 8, batch_first=True), nn.Linear(8, 1)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+def test_what_is_found_along_time_is_shown_step_by_step(vanishing, tmp_path):
+    torch.manual_seed(0)
+    data = (torch.randn(20, 12, 3), torch.randn(20, 1))
+    (passed,) = along_time(thalweg.Problem(Last(), nn.functional.mse_loss, data))
+    found = replace(vanishing.findings[0], in_time=thalweg.signal.TimeSignal.of(passed))
+    told = replace(vanishing, findings=(found,))
+    sections = told.page().sections
+    figure = next(block for block in sections[0].blocks if isinstance(block, thalweg.report.Figure))
+    assert list(figure.data[0]["x"]) == list(range(12))
+    assert figure.data[0]["y"][0] < figure.data[0]["y"][-1]
+    # The gradient through depth is told by no finding now, so that it stands with the signal.
+    depth = next(each for each in sections if each.title == "Signal through depth")
+    pictures = [block.alt for block in depth.blocks if isinstance(block, thalweg.report.Figure)]
+    assert any(alt.startswith("Gradient norm") for alt in pictures)
+    check(told, "step in time", tmp_path)

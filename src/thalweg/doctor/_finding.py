@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
+from thalweg.signal import TimeSignal
+
 
 class Ailment(Enum):
     """What can be found."""
@@ -59,6 +61,8 @@ class Finding:
         found_after: steps of training that its evidence took; 0 where it shows before the first.
         suspected_after: steps after which it was named as a suspicion, None where it was found
             without one.
+        in_time: what it says of a recurrent layer, step by step; None where it is about depth, or
+            something else.
     """
 
     ailment: Ailment
@@ -69,6 +73,7 @@ class Finding:
     margin: float
     found_after: int = 0
     suspected_after: int | None = None
+    in_time: TimeSignal | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._trial import Run
 from thalweg.report import Block, Code, Fact, Facts, Page, Section, Table, Text, Tone
 from thalweg.signal import Signal
-from thalweg.signal._figures import gradient_figure, scale_figure, units_figure
+from thalweg.signal._figures import gradient_figure, scale_figure, time_figure, units_figure
 
 
 def page_of(examination: Examination) -> Page:
@@ -101,7 +101,10 @@ def _finding_section(finding: Finding, examination: Examination) -> Section:
         Ailment.SATURATED: lambda: units_figure(examination.signal),
         Ailment.DEAD: lambda: units_figure(examination.signal),
     }
-    picture = pictures.get(finding.ailment, lambda: curves_figure(examination, ()))()
+    if finding.in_time is not None:
+        picture: Block = time_figure(finding.in_time)
+    else:
+        picture = pictures.get(finding.ailment, lambda: curves_figure(examination, ()))()
     facts = _evidence_facts(finding)
     named = ""
     if finding.suspected_after is not None:
@@ -209,7 +212,7 @@ def _signal_section(examination: Examination) -> Section | None:
     signal = examination.signal
     if len(signal.rows) < 2:
         return None
-    told = {finding.ailment for finding in examination.findings}
+    told = {finding.ailment for finding in examination.findings if finding.in_time is None}
     blocks: list[Block] = [scale_figure(signal)]
     if not told & {Ailment.VANISHING, Ailment.EXPLODING}:
         blocks.insert(0, gradient_figure(signal))

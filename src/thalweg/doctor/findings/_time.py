@@ -75,6 +75,7 @@ def _told(readings: Readings, ailment: Ailment) -> Finding | None:
         change / FACTOR,
         # That it does not learn is the evidence: this trend alone is that of sound networks, too.
         readings.num_seen if is_vanishing else 0,
+        in_time=worst,
     )
 
 
