@@ -60,8 +60,8 @@ def test_roots_are_inverse_to_each_other_and_damped_by_the_mean():
     metric = Diagonal(damping=0.5)
     d = read(network(), F.cross_entropy, (draw(7, 3), torch.arange(7) % 3), metric)
     v = draw(len(d), seed=3)
-    torch.testing.assert_close(metric.whitened(metric.unwhitened(v)), v)
-    twice = metric.unwhitened(metric.unwhitened(v))
+    torch.testing.assert_close(metric.lifted(metric.measured(v)), v)
+    twice = metric.measured(metric.measured(v))
     torch.testing.assert_close(twice, (d + 0.5 * d.mean()) * v)
 
 

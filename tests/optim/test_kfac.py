@@ -11,10 +11,11 @@ from torch import nn
 from problems import draw
 from thalweg import Problem, Surface
 from thalweg.optim import KFAC, ClosureObjective, Identity, ProblemObjective, SaddleFreeNewton
+from thalweg.optim._kronecker import Root
 
 
 def read(model, loss, batch, *, damping=1e-12, **settings):
-    """The metric at the model as it is, and its matrix, by columns of M^½ M^½."""
+    """The metric at the model as it is, and its matrix L Lᵀ, L by its rows."""
     params = [p for p in model.parameters() if p.requires_grad]
     metric = KFAC(model, damping, **settings)
     metric.attach(params)
@@ -25,7 +26,8 @@ def read(model, loss, batch, *, damping=1e-12, **settings):
 
 def dense(metric, params):
     eye = torch.eye(sum(p.numel() for p in params), dtype=params[0].dtype)
-    return torch.stack([metric.unwhitened(metric.unwhitened(e)) for e in eye])
+    L = torch.stack([metric.measured(e) for e in eye])
+    return L @ L.T
 
 
 def ggn(model, loss, batch):
@@ -105,13 +107,25 @@ def test_a_convolution_is_a_linear_layer_on_its_patches(layer):
     assert torch.linalg.eigvalsh((M + M.T) / 2)[0] > 0
 
 
-def test_roots_are_inverse_to_each_other_and_symmetric():
+def test_three_turns_are_of_one_root():
+    """L⁻ᵀ is the inverse of Lᵀ, and the transpose of L⁻¹."""
     model = nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 3)).double()
-    metric, _ = read(model, F.cross_entropy, (draw(7, 3), torch.arange(7) % 3), damping=1e-3)
+    metric, M = read(model, F.cross_entropy, (draw(7, 3), torch.arange(7) % 3), damping=1e-3)
     u, v = draw(31, seed=4), draw(31, seed=5)
-    torch.testing.assert_close(metric.whitened(metric.unwhitened(v)), v)
-    torch.testing.assert_close(u @ metric.whitened(v), metric.whitened(u) @ v)
-    assert v @ metric.whitened(v) > 0
+    torch.testing.assert_close(metric.lifted(metric.measured(v)), v)
+    torch.testing.assert_close(metric.measured(metric.lifted(v)), v)
+    torch.testing.assert_close(u @ metric.whitened(v), metric.lifted(u) @ v)
+    torch.testing.assert_close(metric.measured(v).square().sum(), v @ M @ v)
+
+
+def test_a_factor_that_rounding_made_indefinite_has_a_root():
+    """A Cholesky factorisation breaks down there; the eigenvalue below zero is taken as zero."""
+    q, _ = torch.linalg.qr(draw(4, 4))
+    M = (q * torch.tensor([3.0, 2.0, 1.0, -1e-12])) @ q.T
+    root = Root.of(M[None], 1e-20)
+    torch.testing.assert_close(root.factor[0] @ root.factor[0].T, M, rtol=0, atol=1e-11)
+    product = root.factor[0] @ root.inverse[0]
+    torch.testing.assert_close(product, torch.eye(4, dtype=M.dtype), rtol=0, atol=1e-4)
 
 
 def test_many_outputs_are_drawn_without_bias():

@@ -190,9 +190,9 @@ def test_what_is_solved_by_kfac_is_the_damped_factors_inverse():
     found = metric.solved(v, shift)
     torch.testing.assert_close(found[:12].view(4, 3), expected[:, :3])
     torch.testing.assert_close(found[12:16], expected[:, 3])
-    # Without damping it is the square of the inverse root, whose ε is small.
+    # Without damping it is L⁻ᵀ L⁻¹, whose ε is small.
     plain = read(KFAC(model, 1e-14), model, F.cross_entropy, batch_of(0))
-    twice = plain.whitened(plain.whitened(v))
+    twice = plain.lifted(plain.whitened(v))
     torch.testing.assert_close(plain.solved(v, 1e-26)[:16], twice[:16], rtol=1e-5, atol=1e-8)
 
 

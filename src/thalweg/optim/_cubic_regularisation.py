@@ -100,7 +100,7 @@ class CubicRegularisation(SurfaceOptimizer):
                 reason = "the gradient is zero; no negative curvature seen"
                 return Outcome.within(subspace, None, False, reason, damping=tried)
             attempt = walk.attempt(subspace.proposal(y, is_escape=walk.gradient_norm == 0))
-            length = float(linalg.vector_norm(self.metric.unwhitened(attempt.step)))
+            length = float(linalg.vector_norm(self.metric.measured(attempt.step)))
             ratio = walk.ratio(attempt, attempt.second - tried * length**3 / 3)
             if ratio > 0.9:
                 slope = float(linalg.vector_norm(subspace.gradient))

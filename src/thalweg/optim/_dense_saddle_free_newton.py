@@ -26,7 +26,8 @@ class DenseSaddleFreeNewton(Damped):
         lr: factor on the step, 1 for the method as published.
         damping: λ at first, in units of the largest curvature; then by the ratio, see `Damped`.
         curvature: `HESSIAN`; of the `GGN`, which needs `bind`, it is `LevenbergMarquardt`.
-        metric: M; the curvature is then that of steps measured in it, M^{-½} C M^{-½}.
+        metric: M; the curvature is then that of steps measured in it, L⁻¹ C L⁻ᵀ with
+            M = L Lᵀ.
         maximize: climb instead.
         refresh_every: steps between two readings of the metric.
 

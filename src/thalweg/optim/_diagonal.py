@@ -102,13 +102,17 @@ class Diagonal(Metric):
             fresh = self._diagonal.lerp(fresh, 1 - self.decay)
         self._take(fresh)
 
-    def whitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """M^{-½} v."""
-        return v if self._root is None else v / self._root
+    def whitened(self, g: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """M^{-½} g."""
+        return g if self._root is None else g / self._root
 
-    def unwhitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """M^½ v."""
-        return v if self._root is None else v * self._root
+    def lifted(self, u: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """M^{-½} u: this root is symmetric."""
+        return self.whitened(u)
+
+    def measured(self, s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """M^½ s."""
+        return s if self._root is None else s * self._root
 
     def solved(self, v: Float[Tensor, " n"], shift: float) -> Float[Tensor, " n"]:
         """(M + δ)⁻¹ v, without the damping ε.

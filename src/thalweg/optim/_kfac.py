@@ -18,6 +18,7 @@ from thalweg.optim._kfac_block import Block
 from thalweg.optim._kfac_scale import ScaleBlock, is_scale
 from thalweg.optim._kfac_stack import Stack, stacked
 from thalweg.optim._kfac_weight import WeightBlock, is_weight
+from thalweg.optim._kronecker import Turn
 from thalweg.optim._metric import Metric
 from thalweg.optim._objective import Objective
 from thalweg.optim._output_root import MAX_COLUMNS, output_root
@@ -27,9 +28,9 @@ ENOUGH = 32
 """Samples for each unit of the widest layer from which one random column each is enough: the error
 of G is then below a quarter of it in every direction, and its time that of one output."""
 
-EIGEN = 50
-"""Of n³ multiplications in a product of matrices, the time of eigenvalues, vectors and roots of one
-factor in float64 (measured: 65 for n = 65, 51 for 200 and 400)."""
+ROOT = 5
+"""Of n³ multiplications in a product of matrices in float32, the time of one factor's root and its
+inverse in float64 (measured: 5 for n = 200, 3 for 400; of small ones the calls)."""
 
 DAMPING = {torch.float64: 1e-6}
 """ε by dtype; 1e-2 in those with fewer digits."""
@@ -58,9 +59,9 @@ class KFAC(Metric):
         damping: ε; 1e-2, and 1e-6 for float64, when left out.
         decay: share of the factors read before in new ones, for minibatches.
 
-    Cost: a forward pass and one backward pass for each output up to 16; an eigendecomposition of
-    each factor where roots are asked for, and a Cholesky factor where `solved` is, a tenth of it.
-    `whitened` and `solved` take two products of matrices a layer.
+    Cost: a forward pass and one backward pass for each output up to 16; a Cholesky factor of each
+    factor and its inverse. `whitened`, `lifted`, `measured` and `solved` take two products of
+    matrices a layer.
 
     Source: Martens and Grosse 2015, "Optimizing neural networks with Kronecker-factored approximate
     curvature", §3; Grosse and Martens 2016 for convolutions; Botev and Martens 2022, "KFAC-JAX",
@@ -115,7 +116,7 @@ class KFAC(Metric):
 
     @property
     def gradients_per_root(self) -> float:
-        """Of the eigendecompositions of all factors that were read last."""
+        """Of the Cholesky factors of all factors that were read last."""
         return self._cost_of_roots
 
     def attach(self, params: Sequence[Tensor]) -> None:
@@ -174,13 +175,17 @@ class KFAC(Metric):
             fresh = {k: old.lerp(fresh[k], 1 - self.decay) for k, old in self._factors.items()}
         self._take(fresh)
 
-    def whitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """M^{-½} v."""
-        return self._applied(v, is_inverse=True)
+    def whitened(self, g: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """L⁻¹ g."""
+        return self._applied(g, Turn.WHITEN)
 
-    def unwhitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """M^½ v."""
-        return self._applied(v, is_inverse=False)
+    def lifted(self, u: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """L⁻ᵀ u."""
+        return self._applied(u, Turn.LIFT)
+
+    def measured(self, s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Lᵀ s."""
+        return self._applied(s, Turn.MEASURE)
 
     @property
     def mean(self) -> float:
@@ -259,9 +264,9 @@ class KFAC(Metric):
         return 0 if _num_samples(evaluation) >= ENOUGH * widest else MAX_COLUMNS
 
     def _roots(self) -> float:
-        """What all eigendecompositions take, in multiplications of a product of matrices."""
+        """What all roots take, in multiplications of a product of matrices."""
         sides = [shape for _, shape in self._shapes() if len(shape) == 3]
-        return sum(EIGEN * groups * side**3 for groups, side, _ in sides)
+        return sum(ROOT * groups * side**3 for groups, side, _ in sides)
 
     def _take(self, factors: dict[str, Tensor]) -> None:
         self._factors = factors
@@ -278,13 +283,13 @@ class KFAC(Metric):
         self._mean = sum(traces) / known if known else 1.0
         self._scale = (sum(scales) / len(scales)) ** 0.5 if scales else 1.0
 
-    def _applied(self, v: Float[Tensor, " n"], *, is_inverse: bool) -> Float[Tensor, " n"]:
+    def _applied(self, v: Float[Tensor, " n"], turn: Turn) -> Float[Tensor, " n"]:
         if not self._factors:
             return v
-        rest = v / self._scale if is_inverse else v * self._scale
+        rest = v * self._scale if turn is Turn.MEASURE else v / self._scale
         for stack in self._stacks:
-            stack.apply(v, rest, is_inverse)
-        return self._by_blocks(rest, self._alone, lambda block: block.applied(v, is_inverse))
+            stack.apply(v, rest, turn)
+        return self._by_blocks(rest, self._alone, lambda block: block.applied(v, turn))
 
     def _by_blocks(
         self,

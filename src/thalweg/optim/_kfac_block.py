@@ -12,6 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from thalweg.optim._kronecker import Turn
+
 Sums = dict[str, Tensor]
 """What is summed over batches, by name."""
 
@@ -71,8 +73,8 @@ class Block(ABC):
         """Takes what was summed up; returns the mean of the block's diagonal."""
 
     @abstractmethod
-    def applied(self, v: Float[Tensor, " n"], is_inverse: bool) -> Sequence[Tensor]:
-        """M^{±½} of the block's parts of v: that of the weight, and that of the bias if any."""
+    def applied(self, v: Float[Tensor, " n"], turn: Turn) -> Sequence[Tensor]:
+        """The block's parts of v, turned: that of the weight, and that of the bias if any."""
 
     @abstractmethod
     def solved(self, v: Float[Tensor, " n"], shift: float) -> Sequence[Tensor]:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg.optim._kfac_block import Block, Sums, Use
-from thalweg.optim._kronecker import Root, inverse
+from thalweg.optim._kronecker import Root, Turn, inverse
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _NORMS = (*_BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -69,15 +69,15 @@ class ScaleBlock(Block):
         self._root = self._inverse = None
         return float(self._sums.diagonal(dim1=-2, dim2=-1).mean())
 
-    def applied(self, v: Float[Tensor, " n"], is_inverse: bool) -> Sequence[Tensor]:
-        """U^{±½} (γ, β), channel by channel."""
+    def applied(self, v: Float[Tensor, " n"], turn: Turn) -> Sequence[Tensor]:
+        """(γ, β) turned by a root of U, channel by channel."""
         if self._root is None:
             assert self._sums is not None, "taken before"
             U = self._sums
             # A channel without curvature is damped by that of all.
             floor = self._damping * U.diagonal(dim1=-2, dim2=-1).mean()
             self._root = Root.of(U + floor * torch.eye(U.shape[-1], dtype=U.dtype).to(U), 0.0)
-        return self._parted(self._root.from_left(self._whole(v), is_inverse))
+        return self._parted(self._root.from_left(self._whole(v), turn))
 
     def solved(self, v: Float[Tensor, " n"], shift: float) -> Sequence[Tensor]:
         """(U + δ)⁻¹ (γ, β), channel by channel."""

@@ -1,4 +1,4 @@
-"""Stack: small layers of one shape, whose powers are taken and applied as one."""
+"""Stack: small layers of one shape, whose roots are taken and applied as one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from thalweg.optim._kfac_block import Block
 from thalweg.optim._kfac_weight import WeightBlock
-from thalweg.optim._kronecker import Kronecker
+from thalweg.optim._kronecker import Kronecker, Turn
 
 SMALL = 2**14
 """Parameters of a layer up to which calls cost more than arithmetic, and picking its weights out
@@ -29,20 +29,20 @@ class Stack:
         self._root: Kronecker | None = None
         self._places = torch.cat([block.places() for block in blocks])
 
-    def apply(self, v: Float[Tensor, " n"], into: Float[Tensor, " n"], is_inverse: bool) -> None:
-        """Writes M^{±½} of these layers' parts of v into their places.
+    def apply(self, v: Float[Tensor, " n"], into: Float[Tensor, " n"], turn: Turn) -> None:
+        """Writes these layers' parts of v, turned, into their places.
 
         Args:
             v: (n,).
             into: (n,).
-            is_inverse: whether by the inverse roots.
+            turn: what is made of them.
         """
         if self._root is None:
             R, C = (
                 torch.cat(factors) for factors in zip(*map(_factors, self._blocks), strict=True)
             )
             self._root = Kronecker.of(R, C, self._blocks[0].damping)
-        into.put_(self._places, self._root.applied(v.take(self._places), is_inverse))
+        into.put_(self._places, self._root.applied(v.take(self._places), turn))
 
 
 def stacked(blocks: Iterable[Block]) -> tuple[list[Stack], list[Block]]:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 
 from thalweg.optim._kfac_block import Block, Sums, Use
-from thalweg.optim._kronecker import Kronecker, KroneckerInverse
+from thalweg.optim._kronecker import Kronecker, KroneckerInverse, Turn
 
 MAX_SIDE = 4096
 """Rows or columns of a weight up to which a factor is a matrix; beyond, its diagonal: the output
@@ -106,12 +106,12 @@ class WeightBlock(Block):
         self._root = self._inverse = None
         return float(_diagonal(R).mean() * _diagonal(C).mean())
 
-    def applied(self, v: Float[Tensor, " n"], is_inverse: bool) -> Sequence[Tensor]:
-        """R^{±½} W C^{±½}."""
+    def applied(self, v: Float[Tensor, " n"], turn: Turn) -> Sequence[Tensor]:
+        """W turned by the roots of R and C."""
         if self._root is None:
             assert self.pair is not None, "taken before"
             self._root = Kronecker.of(*self.pair, self.damping)
-        return self._parted(self._root.applied(self._whole(v), is_inverse))
+        return self._parted(self._root.applied(self._whole(v), turn))
 
     def solved(self, v: Float[Tensor, " n"], shift: float) -> Sequence[Tensor]:
         """(R + γ/π)⁻¹ W (C + πγ)⁻¹."""

@@ -16,8 +16,8 @@ from thalweg.optim._objective import Objective
 class Metric(ABC):
     """A positive definite matrix M that measures a step by ‖s‖² = sᵀMs.
 
-    Methods move in u = M^½ s: there the gradient is M^{-½}g, the curvature M^{-½} C M^{-½}, and
-    the length that of M. A metric near the curvature makes the latter round.
+    With any root M = L Lᵀ methods move in u = Lᵀ s: there the gradient is L⁻¹g, the curvature
+    L⁻¹ C L⁻ᵀ, and the length Euclid's. A metric near the curvature makes the latter round.
     """
 
     @property
@@ -38,16 +38,32 @@ class Metric(ABC):
 
     @property
     def gradients_per_root(self) -> float:
-        """The cost of the first `whitened` or `unwhitened` after a `refresh`, in gradients."""
+        """The cost of the root that the first vector after a `refresh` asks for, in gradients."""
         return 0.0
 
     @abstractmethod
-    def whitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """M^{-½} v: a gradient into u, or a step out of it."""
+    def whitened(self, g: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """L⁻¹ g: a gradient into u.
+
+        Args:
+            g: (n,).
+        """
 
     @abstractmethod
-    def unwhitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-        """M^½ v: a step into u."""
+    def lifted(self, u: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """L⁻ᵀ u: a step out of u.
+
+        Args:
+            u: (n,).
+        """
+
+    @abstractmethod
+    def measured(self, s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Lᵀ s: a step into u.
+
+        Args:
+            s: (n,).
+        """
 
     @abstractmethod
     def solved(self, v: Float[Tensor, " n"], shift: float) -> Float[Tensor, " n"]:
@@ -88,13 +104,17 @@ class Identity(Metric):
         """The metric in words."""
         return "identity"
 
-    def whitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def whitened(self, g: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The vector itself."""
-        return v
+        return g
 
-    def unwhitened(self, v: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    def lifted(self, u: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
         """The vector itself."""
-        return v
+        return u
+
+    def measured(self, s: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """The vector itself."""
+        return s
 
     def solved(self, v: Float[Tensor, " n"], shift: float) -> Float[Tensor, " n"]:
         """The vector, over 1 + δ."""

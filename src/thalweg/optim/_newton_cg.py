@@ -83,11 +83,11 @@ class NewtonCG(SurfaceOptimizer):
         gradient = self.metric.whitened(walk.gradient)
 
         def multiply(u: Tensor) -> Tensor:
-            return self.metric.whitened(walk.product(self.metric.whitened(u)))
+            return self.metric.whitened(walk.product(self.metric.lifted(u)))
 
         found = newton_cg_direction(multiply, gradient, self.max_products)
         whole = Proposal(
-            self.metric.whitened(found.direction),
+            self.metric.lifted(found.direction),
             float(gradient @ found.direction),
             float(found.image @ found.direction),
         )

@@ -136,9 +136,9 @@ class SaddleFreeNewton(SurfaceOptimizer):
     """Saddle-free Newton in a small Krylov space, measured in a K-FAC metric.
 
     In a subspace spanned by the last step and Lanczos vectors of the gradient, all in
-    u = M^½ θ, the curvature is QΛQᵀ and the step
+    u = Lᵀ θ with M = L Lᵀ, the curvature is QΛQᵀ and the step
 
-        s = −M^{-½} V Q (|Λ| + λ)⁻¹ Qᵀ Vᵀ M^{-½} ∇L.
+        s = −L⁻ᵀ V Q (|Λ| + λ)⁻¹ Qᵀ Vᵀ L⁻¹ ∇L.
 
     λ rises by 5 until the loss falls, and falls by 5 where it fell as predicted; each try costs a
     forward pass and no product. A step that does better than predicted is doubled as long as that
@@ -382,7 +382,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
             return self.remembered("previous")
         # On a critical point the gradient shows nothing; a random vector sees all directions.
         random = torch.randn(len(walk.start), generator=self.generator(), dtype=torch.float64)
-        return metric.whitened(random.to(walk.start))
+        return metric.lifted(random.to(walk.start))
 
     def _searched(self, walk: Walk, space: Subspace, damping: float) -> Search:
         """Goes up with λ until the loss falls, or down as long as that pays."""

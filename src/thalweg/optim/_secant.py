@@ -107,7 +107,7 @@ class SecantInverse:
         """B₀ v."""
         u = self._metric.whitened(v)
         along = (self._inner - self._outer) * (self._axes @ u)
-        return self._metric.whitened(torch.addmv(u, self._axes.T, along, beta=self._outer))
+        return self._metric.lifted(torch.addmv(u, self._axes.T, along, beta=self._outer))
 
 
 def secant_corrections(walk: Walk, space: Subspace, attempt: Attempt, damping: float) -> Corrected:

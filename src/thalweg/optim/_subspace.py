@@ -21,7 +21,7 @@ MAX_DENSE_BYTES = 2 * 2**30
 class Subspace:
     """The quadratic model m(y) = bᵀy + ½ yᵀΛy of the loss along k orthonormal directions.
 
-    With S = M^{-½} V Q, where V (n, k) is orthonormal and QΛQᵀ = Vᵀ M^{-½} C M^{-½} V, a step is
+    With S = L⁻ᵀ V Q, where M = L Lᵀ, V (n, k) is orthonormal and QΛQᵀ = Vᵀ L⁻¹ C L⁻ᵀ V, a step is
     s = S y, its slope bᵀy with b = Sᵀg, its bend yᵀΛy and its length in the metric ‖y‖.
 
     Args:
@@ -29,7 +29,7 @@ class Subspace:
         slopes: b (k,), float64.
         rotation: Q (k, k), float64.
         basis: Vᵀ (k, n); None where V is the identity.
-        gradient: M^{-½} g (n,).
+        gradient: L⁻¹ g (n,).
         metric: M.
     """
 
@@ -80,7 +80,7 @@ class Subspace:
         inner = (self.rotation @ y).to(self.gradient.device, self.gradient.dtype)
         u = inner if self.basis is None else self.basis.T @ inner
         slope, bend = float(self.slopes @ y), float((self.values * y) @ y)
-        return Proposal(self.metric.whitened(u), slope, bend, is_escape)
+        return Proposal(self.metric.lifted(u), slope, bend, is_escape)
 
 
 class Space(ABC):
@@ -128,7 +128,7 @@ class Krylov(Space):
         start = None
         if walk.gradient_norm == 0:
             start = torch.randn(len(walk.start), generator=generator, dtype=torch.float64)
-            start = metric.whitened(start.to(walk.start))
+            start = metric.lifted(start.to(walk.start))
         return krylov_space(walk, metric, self.size, start)
 
 
@@ -166,7 +166,7 @@ def whole_space(walk: Walk, metric: Metric) -> Subspace:
     unit = torch.zeros_like(walk.start)
     for i in range(n):
         unit[i] = 1.0
-        columns[i] = metric.whitened(walk.product(metric.whitened(unit)))
+        columns[i] = metric.whitened(walk.product(metric.lifted(unit)))
         unit[i] = 0.0
     values, rotation = torch.linalg.eigh((columns + columns.T) / 2)
     gradient = metric.whitened(walk.gradient)
@@ -176,7 +176,7 @@ def whole_space(walk: Walk, metric: Metric) -> Subspace:
 def krylov_space(
     walk: Walk, metric: Metric, size: int, previous: Float[Tensor, " n"] | None = None
 ) -> Subspace:
-    """The last step, and the Krylov space of the gradient: {d, g̃, C̃g̃, C̃²g̃, …}, C̃ = M^{-½}CM^{-½}.
+    """The last step, and the Krylov space of the gradient: {d, g̃, C̃g̃, C̃²g̃, …}, C̃ = L⁻¹ C L⁻ᵀ.
 
     Args:
         walk: gradient and products.
@@ -204,7 +204,7 @@ def krylov_space(
     basis = torch.empty(size, n, dtype=walk.start.dtype, device=walk.start.device)
     gradient = metric.whitened(walk.gradient)
     tiny = 64 * torch.finfo(gradient.dtype).eps
-    starts = [gradient] if previous is None else [metric.unwhitened(previous), gradient]
+    starts = [gradient] if previous is None else [metric.measured(previous), gradient]
     # Row j holds the product of vector j along all that were there, as it was taken off twice.
     taken = basis.new_zeros(2, size, size)
     count = 0
@@ -213,7 +213,7 @@ def krylov_space(
             count += 1
     done = 0
     while done < count:
-        image = metric.whitened(walk.product(metric.whitened(basis[done])))
+        image = metric.whitened(walk.product(metric.lifted(basis[done])))
         rest = _orthogonalised(basis[:count], image, taken[:, done, :count])
         # Only the chain that starts at the gradient is continued.
         if done == count - 1 and count < size:

@@ -89,7 +89,7 @@ class TrustRegionCG(SurfaceOptimizer):
         gradient = self.metric.whitened(walk.gradient)
 
         def multiply(u: Tensor) -> Tensor:
-            return self.metric.whitened(walk.product(self.metric.whitened(u)))
+            return self.metric.whitened(walk.product(self.metric.lifted(u)))
 
         radius: float = self.memory["radius"]
         way = steihaug_way(multiply, gradient, radius, self.max_products)
@@ -97,7 +97,7 @@ class TrustRegionCG(SurfaceOptimizer):
             tried = radius
             step, image = way.at(tried)
             attempt = walk.attempt(
-                Proposal(self.metric.whitened(step), float(gradient @ step), float(image @ step))
+                Proposal(self.metric.lifted(step), float(gradient @ step), float(image @ step))
             )
             ratio = walk.ratio(attempt)
             length = float(torch.linalg.vector_norm(step))
