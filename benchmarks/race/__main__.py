@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from pathlib import Path
 
 import torch
 
@@ -28,6 +29,7 @@ def main() -> None:
     parser.add_argument("--share", type=float, default=None, help="of the usual time of a run")
     parser.add_argument("--out", default=HERE, help="the folder of RACE.md and race.json")
     arguments = parser.parse_args()
+    Path(arguments.out).mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     start = time.perf_counter()
 
@@ -40,8 +42,8 @@ def main() -> None:
     found: list[Lap] = []
     for name in arguments.problems:
         found += laps(TASKS[name], racing, range(arguments.seeds), share, tell)
-        write(found, machine, arguments.quick, type(HERE)(arguments.out))
-    tell(f"{type(HERE)(arguments.out) / 'RACE.md'}")
+        write(found, machine, arguments.quick, Path(arguments.out))
+    tell(f"{Path(arguments.out) / 'RACE.md'}")
 
 
 if __name__ == "__main__":
