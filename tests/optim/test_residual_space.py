@@ -80,7 +80,7 @@ def test_the_first_step_is_that_of_levenberg_and_marquardt():
     damped = G + 0.1 * torch.eye(len(G), dtype=G.dtype)
     expected = -torch.linalg.solve(damped, walk.gradient)
     w = -space.factor(0.1).solved(space.residuals)
-    proposal = space.proposal(w, walk.start)
+    proposal = space.proposal(w, space.kernel @ w, walk.start)
     torch.testing.assert_close(proposal.direction, expected)
     assert proposal.slope == pytest.approx(float(walk.gradient @ expected))
     assert proposal.bend == pytest.approx(float(expected @ G @ expected))

@@ -104,9 +104,16 @@ class ResidualSpace:
         damped.diagonal().add_(damping)
         return Cholesky.of(damped)
 
-    def proposal(self, w: Float[Tensor, " r"], like: Tensor) -> Proposal:
-        """The step Jᵀw, with slope ρᵀKw and bend ‖Kw‖²."""
-        moved = self.kernel @ w
+    def proposal(
+        self, w: Float[Tensor, " r"], moved: Float[Tensor, " r"], like: Tensor
+    ) -> Proposal:
+        """The step Jᵀw, with slope ρᵀKw and bend ‖Kw‖².
+
+        Args:
+            w: (r,).
+            moved: K w, by which it moves the residuals in the linear model.
+            like: in whose dtype and where the step is.
+        """
         step = self.pulled(w).to(like)
         return Proposal(step, float(self.residuals @ moved), float(moved @ moved))
 

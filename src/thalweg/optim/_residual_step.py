@@ -94,22 +94,24 @@ def _iterated(walk: Walk, space: ResidualSpace, damping: float) -> tuple[Attempt
     if factor is None:
         return None, 0.0
 
-    def solved(right: Tensor) -> Tensor:
-        return -factor.solved(right)
+    def solved(right: Tensor) -> tuple[Tensor, Tensor]:
+        """The solution w, and K w = −(r + λ w): as exact as a product, and for nothing."""
+        w = -factor.solved(right)
+        return w, -torch.add(right, w, alpha=damping)
 
-    def tried(w: Tensor) -> tuple[Attempt, Tensor]:
-        attempt = walk.attempt(space.proposal(w, walk.start))
+    def tried(w: Tensor, moved: Tensor) -> tuple[Attempt, Tensor]:
+        attempt = walk.attempt(space.proposal(w, moved, walk.start))
         assert isinstance(walk.objective, ProblemObjective)
         return attempt, residuals_of(walk.objective, walk.objective.last)
 
-    w = solved(space.residuals)
-    best, residuals = tried(w)
+    w, moved = solved(space.residuals)
+    best, residuals = tried(w, moved)
     promised = best.second
     for _ in range(MAX_CORRECTIONS):
-        w = solved(residuals - space.kernel @ w)
+        w, moved = solved(residuals - moved)
         if not bool(torch.isfinite(w).all()):
             break
-        attempt, residuals = tried(w)
+        attempt, residuals = tried(w, moved)
         # Also from above the start: where the first step went up, the next one may go down.
         pays = attempt.loss < PAYS * best.loss
         if attempt.loss < best.loss:
