@@ -5,6 +5,8 @@ import enum
 import inspect
 import pkgutil
 import re
+import subprocess
+import sys
 from importlib import import_module
 from types import ModuleType
 
@@ -130,3 +132,17 @@ def test_errors_are_one_tree_with_a_sentence_each():
     assert all(issubclass(error, thalweg.ThalwegError) for error in errors)
     doc = import_module("thalweg._errors").__doc__
     assert all(error.__name__ in doc for error in errors)
+
+
+@pytest.mark.parametrize(
+    ("code", "unloaded"),
+    [
+        ("import thalweg", ("torch", "sympy", "scipy", "sklearn")),
+        ("from thalweg.cli import main", ("torch", "sympy", "scipy", "sklearn")),
+        ("import thalweg.curvature", ("sympy", "sklearn", "thalweg.doctor", "thalweg.sheet")),
+    ],
+)
+def test_nobody_waits_for_what_they_do_not_use(code, unloaded):
+    listed = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
+    done = subprocess.run(listed, capture_output=True, text=True, check=True)
+    assert not set(unloaded) & set(done.stdout.split())

@@ -86,6 +86,20 @@ def test_the_first_step_is_that_of_levenberg_and_marquardt():
     assert proposal.bend == pytest.approx(float(expected @ G @ expected))
 
 
+def test_what_a_corrected_step_predicts_is_that_of_the_dense_model():
+    """Slope and bend come from the equation that the step solves, not from the dense matrix."""
+    model, (x, y) = network(), data()
+    walk = walk_of(model, (x, y))
+    G = Surface(Problem(model, F.mse_loss, (x, y))).here().ggn().to_dense()
+    gradient = walk.gradient.clone()
+    for damping in (1e-6, 1e-2, 1.0):
+        attempt = residual_step(walk, residual_space(walk), damping).attempt
+        first = -float(gradient @ attempt.step)
+        second = first - float(attempt.step @ G @ attempt.step) / 2
+        assert attempt.first == pytest.approx(first, rel=1e-8)
+        assert attempt.second == pytest.approx(second, rel=1e-8)
+
+
 def test_the_corrected_step_solves_the_damped_problem_on_the_curved_residuals():
     """To the end, chord iterations find J₀ᵀρ(θ + s) + λs = 0 for steps in the span of J₀ᵀ."""
     model, (x, y) = network(), data()
