@@ -10,7 +10,7 @@ from thalweg.surface import RetainedGraph, Taped, _choice
 from thalweg.surface._hessian import HESSIAN
 
 
-def chosen(monkeypatch, of_graph, of_tape):
+def chosen(monkeypatch, of_graph, of_tape, is_part=False):
     """The choice where runs take these seconds, and how many runs of each there were."""
     counts = {"graph": 0, "tape": 0}
     timed, seconds = _choice._timed, {"graph": of_graph, "tape": of_tape}
@@ -26,7 +26,7 @@ def chosen(monkeypatch, of_graph, of_tape):
     problem = thalweg.Problem(initialised(mlp_model(), 0), F.cross_entropy, data)
     point = thalweg.Surface(problem).here()
     with torch.enable_grad():
-        choice = _choice.choose(point._task(HESSIAN, problem.part, "batch 0"))
+        choice = _choice.choose(point._task(HESSIAN, problem.part, "batch 0"), is_part)
     return choice, counts
 
 
@@ -44,3 +44,12 @@ def test_the_shortest_of_several_runs_decides(monkeypatch, of_graph, of_tape, ro
     choice, counts = chosen(monkeypatch, of_graph, of_tape)
     assert isinstance(choice.route, route)
     assert counts == {"graph": runs, "tape": runs}
+
+
+@pytest.mark.parametrize(
+    ("is_part", "of_tape", "route"),
+    [(False, 1.05, RetainedGraph), (True, 1.05, Taped), (True, 1.15, RetainedGraph)],
+)
+def test_a_tape_that_is_even_on_a_part_is_taken_for_the_whole(monkeypatch, is_part, of_tape, route):
+    choice, _ = chosen(monkeypatch, [1.0] * 2, [of_tape] * 2, is_part)
+    assert isinstance(choice.route, route)

@@ -31,6 +31,10 @@ CLOSE = 0.8
 SHORT, MOST_REPEATS = 2e-2, 3
 """Runs of fewer seconds are easily disturbed, and measured up to so often; others once."""
 
+EVEN = 1.1
+"""A tape that takes up to so much longer on a part of a batch is no slower on the whole: what it
+spends on every operation alone weighs the less there, the more samples there are."""
+
 
 @dataclass(frozen=True)
 class Chosen(Route):
@@ -63,10 +67,14 @@ class Chosen(Route):
         return self.route.build(task)
 
 
-def choose(task: Task) -> Route:
+def choose(task: Task, is_part: bool = False) -> Route:
     """Builds the product by a tape and by a retained graph, compares their values and their times.
 
     The tape is taken where it is faster and gives what autograd gives.
+
+    Args:
+        task: the product to try.
+        is_part: its batch is only a part of the one whose products are wanted.
     """
     plain = RetainedGraph()
     graph = plain.build(task)
@@ -93,7 +101,7 @@ def choose(task: Task) -> Route:
         of_tape, of_graph = min(of_tape, _timed(tape, v)[1]), min(of_graph, _timed(graph, v)[1])
         ratio = of_tape / of_graph
     said = f"{ratio:.2f} × the time of a retained graph, equal to {deviation:.1g}"
-    if ratio >= 1:
+    if ratio >= (EVEN if is_part else 1.0):
         return Chosen(plain, ratio, deviation, f"tape: {said}")
     library = library_of(v[0])
     return Chosen(Taped(), ratio, deviation, f"tape: {said}{'; ' if library else ''}{library}")

@@ -446,7 +446,9 @@ class Point:
         if graph_bytes < MIN_PROBED_BYTES or kind.by_tape is None:
             return RetainedGraph()
         with reading(), explaining():
-            return choose(self._task(kind, self.problem.part, "a part of batch 0"))
+            part = self.problem.part
+            is_part = part is not self.problem.batches[0]
+            return choose(self._task(kind, part, "a part of batch 0"), is_part)
 
     @cached_property
     def _graph_bytes(self) -> float:
