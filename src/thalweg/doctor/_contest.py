@@ -14,6 +14,7 @@ from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._proving import meet_rivals, prove
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._screening import halved
+from thalweg.doctor._trial import Run
 from thalweg.doctor.remedies import Remedy
 
 STOPPED = "not proved: interrupted before its full runs"
@@ -84,7 +85,14 @@ def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
     if tried and not heat.has_time:
         late += [untried(remedy, None, UP) for remedy in others]
         others = []
-    finalists, dropped = halved(heat, others)
+    screened, dropped = halved(heat, others)
+    finalists: list[tuple[Remedy, Run | None]] = list(screened)
+    if not finalists and heat.has_time:
+        # Too little is left to compare them first, but enough to prove what promises most.
+        number = heat.num_affordable
+        unseen = {each.name for each in dropped if each.outcome == UP}
+        finalists = [(r, None) for r in others if r.name in unseen][:number]
+        dropped = [each for each in dropped if each.name not in {r.name for r, _ in finalists}]
     own: list[TriedRemedy] = []
     for remedy, screening in finalists:
         if (own or tried) and not heat.has_time:
@@ -94,7 +102,8 @@ def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
     ran = _ranked([t for t in (*tried, *own) if t.runs])
     failed = [t for t in (*tried, *own) if not t.runs]
     broken = [t for t in dropped if t.screening is None]
-    return (*ran, *late, *(t for t in dropped if t.screening is not None), *failed, *broken)
+    seen = [t for t in dropped if t.screening is not None]
+    return (*ran, *late, *seen, *failed, *broken)
 
 
 def _ranked(tried: Sequence[TriedRemedy]) -> list[TriedRemedy]:

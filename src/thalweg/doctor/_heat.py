@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import inf
+
 import torch
 
 from thalweg._problem import Problem
@@ -58,6 +60,13 @@ class Heat:
         """Whether the runs of one more finalist fit."""
         seconds = sum(each.seconds for each in self.control)
         return self.ledger.seconds_left >= seconds and self.affords(len(self.control))
+
+    @property
+    def num_affordable(self) -> int:
+        """Remedies that can each be given as many runs as the control has."""
+        price = len(self.control) * self.plan.price(self.training)
+        left = self.ledger.gradients_left * self.readings.problem.num_samples
+        return self.num_finalists if left == inf else int(left / price)
 
     def looks(self) -> tuple[tuple[int, float], ...]:
         """Pairs that a finalist is looked at after, and shares of the risk, as the budget allows.

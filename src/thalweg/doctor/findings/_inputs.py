@@ -22,6 +22,11 @@ UNEVEN = 100.0
 FAR, USUAL = 30.0, 0.9
 """An outlier is this many times further from the median than this share of the samples."""
 
+WILD = 1000.0
+"""So far beyond lies no value of a heavy tail, hardly ever: a unit mixed up, or a code for what is
+missing. Of a thousand draws the furthest lies some 100 times as far out as 90 % for Cauchy's law,
+240 times for a lognormal one with σ = 3."""
+
 FEW = 0.11
 """Outliers are less than this share of the samples, in every feature that has any."""
 
@@ -98,7 +103,7 @@ def outliers(readings: Readings) -> Finding | None:
         return None
     share = float(far.double().mean())
     are_foreign = _are_foreign(readings, far)
-    if readings.trains_well and not are_foreign:
+    if readings.trains_well and not (are_foreign or furthest > WILD):
         return None
     foreign = ", and the held-out ones do not" if are_foreign else ""
     return Finding(
@@ -109,8 +114,9 @@ def outliers(readings: Readings) -> Finding | None:
         (),
         {"share of samples": share, "distance over that of most samples": furthest},
         f"in a feature, fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times "
-        f"further from its median than {USUAL:.0%} of them; and {NOT_WELL}, or so few of the "
-        f"held-out samples have that the probability is below {CHANCE:g}",
+        f"further from its median than {USUAL:.0%} of them; and {NOT_WELL}, or one more than "
+        f"{WILD:,.0f} times, or so few of the held-out samples have that the probability is below "
+        f"{CHANCE:g}",
         furthest / FAR,
         readings.num_seen,
     )

@@ -54,14 +54,14 @@ def lr_too_large(readings: Readings) -> Finding | None:
     ratio = stability.ratio if stability else 0.0
     is_unstable = ratio > 1 and not readings.trains and (_rises(readings) or _is_broken(readings))
     thrown = is_thrown(readings)
-    if not (readings.is_early or readings.trains or thrown) and _overshoots(readings, RISE):
+    if not (readings.is_early or thrown) and _overshoots(readings, RISE):
         thrown = are_driven_off(readings)
     # Where a step went much too far no other trainings need to be paid, nor where none ever did.
     is_asked = not thrown and (ratio > 1 or _overshoots(readings, RISE))
     helps = readings.slower if is_asked else 0.0
     if not (is_unstable or thrown) and helps < (GAINS_EARLY if readings.is_early else HELPFUL):
         return None
-    if ratio <= 1 and readings.trains:
+    if ratio <= 1 and readings.trains and not thrown:
         return None
     lr = float(readings.optimizer.param_groups[0]["lr"])
     start, end, peak = readings.start, readings.end, readings.watched.peak

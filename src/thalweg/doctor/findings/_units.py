@@ -17,10 +17,14 @@ NEARLY_ALL = 0.97
 SHARE = 0.5
 """Half of a layer's units must have stopped answering."""
 
+FLAT = 0.9
+"""Of the slopes of every bounded layer: where so many are flat before and after, only what comes
+after them was trained, however much that learned."""
+
 
 def saturated(readings: Readings) -> Finding | None:
     """Half of a bounded layer's slopes are under 1 % of their maximum."""
-    if readings.trains and readings.generalises:
+    if readings.trains and readings.generalises and not _stay_flat(readings):
         return None
     found = _worst(readings, lambda row: row.saturated if row.activation in BOUNDED else 0.0)
     if found is None:
@@ -36,10 +40,23 @@ def saturated(readings: Readings) -> Finding | None:
         {f"saturated after {row.name}": row.saturated for row in rows},
         f"more than {SHARE:.0%} of the slopes of a layer are below 1 % of the activation's "
         f"steepest, and {UNTRAINED}, or held-out samples are answered less than 80 % as well as "
-        f"can be",
+        f"can be, or {FLAT:.0%} in every such layer, before as after the training",
         share / SHARE,
         num_steps,
     )
+
+
+def _stay_flat(readings: Readings) -> bool:
+    """Whether nearly all slopes of all bounded layers are flat, and training leaves them so."""
+    if readings.is_early or readings.is_frugal or not _all_flat(readings.signal):
+        return False
+    after = readings.signal_after
+    return after is not None and _all_flat(after)
+
+
+def _all_flat(signal: Signal) -> bool:
+    shares = [row.saturated for row in signal.rows if row.activation in BOUNDED]
+    return bool(shares) and min(shares) > FLAT
 
 
 def saturated_gates(readings: Readings) -> Finding | None:
