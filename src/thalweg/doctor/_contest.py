@@ -86,12 +86,12 @@ def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
         late += [untried(remedy, None, UP) for remedy in others]
         others = []
     screened, dropped = halved(heat, others)
-    finalists: list[tuple[Remedy, Run | None]] = list(screened)
+    finalists: list[tuple[Remedy, Run | None]] = [*screened]
     if not finalists and heat.has_time:
         # Too little is left to compare them first, but enough to prove what promises most.
         number = heat.num_affordable
         unseen = {each.name for each in dropped if each.outcome == UP}
-        finalists = [(r, None) for r in others if r.name in unseen][:number]
+        finalists += [(r, None) for r in others if r.name in unseen][:number]
         dropped = [each for each in dropped if each.name not in {r.name for r, _ in finalists}]
     own: list[TriedRemedy] = []
     for remedy, screening in finalists:

@@ -103,7 +103,8 @@ def outliers(readings: Readings) -> Finding | None:
         return None
     share = float(far.double().mean())
     are_foreign = _are_foreign(readings, far)
-    if readings.trains_well and not (are_foreign or furthest > WILD):
+    are_wild = furthest > WILD and arrive_large(readings)
+    if readings.trains_well and not (are_foreign or are_wild):
         return None
     foreign = ", and the held-out ones do not" if are_foreign else ""
     return Finding(
@@ -115,7 +116,7 @@ def outliers(readings: Readings) -> Finding | None:
         {"share of samples": share, "distance over that of most samples": furthest},
         f"in a feature, fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times "
         f"further from its median than {USUAL:.0%} of them; and {NOT_WELL}, or one more than "
-        f"{WILD:,.0f} times, or so few of the held-out samples have that the probability is below "
+        f"{WILD:,.0f} times, and nothing scales it before the first activation, or so few of the held-out samples have that the probability is below "
         f"{CHANCE:g}",
         furthest / FAR,
         readings.num_seen,
