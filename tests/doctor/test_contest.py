@@ -355,6 +355,23 @@ def test_where_the_direct_one_fails_the_others_are_tried(slow):
     ]
 
 
+def test_what_is_left_proves_the_next_where_it_buys_no_screening(slow):
+    """Of 2.2 remedies' runs, the direct one takes one; four runs and a screening do not fit."""
+    price = sum(run.cost for run in slow.control) / slow.problem.num_samples
+    ledger = Ledger(lambda *_: None, Budget(2.2 * price, False))
+    direct = replace(with_lr("direct", 1e-6), is_direct=True)
+    others = [with_lr("better", 0.3), with_lr("good", 0.03)]
+    with ledger.measuring("remedies", 0.0):
+        tried = contest([direct, *others], slow.problem, slow, ledger, (0.0, 1.0))
+        assert ledger.gradients_left >= 0
+    assert [(t.name, t.is_proved, len(t.runs)) for t in tried] == [
+        ("better", True, 3),
+        ("direct", False, 3),
+        ("good", False, 0),
+    ]
+    assert tried[0].screening is None
+
+
 def test_many_are_halved_in_shorter_runs_first(slow):
     rates = [0.3, 0.1, 0.03, 1e-5, 1e-6, 1e-7, 1e-8, 1e-9]
     tried = play([with_lr(f"{lr:g}", lr) for lr in rates], slow)

@@ -116,8 +116,8 @@ def outliers(readings: Readings) -> Finding | None:
         {"share of samples": share, "distance over that of most samples": furthest},
         f"in a feature, fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times "
         f"further from its median than {USUAL:.0%} of them; and {NOT_WELL}, or one more than "
-        f"{WILD:,.0f} times, and nothing scales it before the first activation, or so few of the held-out samples have that the probability is below "
-        f"{CHANCE:g}",
+        f"{WILD:,.0f} times, and nothing scales it before the first activation, or so few of the "
+        f"held-out samples have that the probability is below {CHANCE:g}",
         furthest / FAR,
         readings.num_seen,
     )
