@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from math import inf, nan
+from math import inf, log, nan
 
 import pytest
 import torch
@@ -17,8 +17,10 @@ import thalweg
 from networks import adam, classify, clusters, curve, dense, examined, regress, seeded, sgd
 from thalweg import Problem
 from thalweg.doctor import Ailment
+from thalweg.doctor._probe import Probe
+from thalweg.doctor._sample import Sample
 from thalweg.doctor._scheduled import yet_to_rise
-from thalweg.doctor.findings._inputs import outlying
+from thalweg.doctor.findings._inputs import WILD, _distances, outlying
 from thalweg.doctor.remedies import NotApplicable, any_remedy
 from thalweg.doctor.remedies._activation import relu_for_others, relu_for_sigmoid
 from thalweg.doctor.remedies._initialisation import edge_of_chaos
@@ -204,6 +206,32 @@ def test_each_feature_may_have_its_own_few_outliers():
     assert Ailment.OUTLIERS in found(problem)[:2]
 
 
+@pytest.mark.parametrize(
+    ("name", "draw"),
+    [
+        ("Cauchy", lambda rows, g: rows.cauchy_(generator=g)),
+        ("lognormal", lambda rows, g: rows.log_normal_(0.0, 3.0, generator=g)),
+        ("Pareto", lambda rows, g: rows.uniform_(generator=g).pow(-2)),
+        ("a unit mixed up", None),
+    ],
+)
+@pytest.mark.parametrize("num_samples", [300, 2000])
+def test_half_of_a_heavy_tail_lies_not_as_far_as_a_unit_that_was_mixed_up(name, draw, num_samples):
+    """The furthest may lie anywhere, and further the more samples there are."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(num_samples, 2, generator=generator)
+    if draw is None:
+        x[::30] *= 1e3
+    else:
+        x = draw(x, generator)
+    problem = Problem(dense(2, 2), F.cross_entropy, (x, torch.arange(num_samples) % 2))
+    distances = _distances(Sample.of(problem))
+    half = float(distances[distances > 0].median())
+    assert (half > WILD) == (draw is None)
+    if draw is not None:
+        assert half < 200
+
+
 def test_pixels_that_are_nearly_always_dark_are_no_outliers():
     generator = torch.Generator().manual_seed(0)
     x = 0.01 * torch.rand(200, 20, generator=generator)
@@ -384,6 +412,24 @@ def test_an_autoencoder_of_one_number_is_a_bottleneck(code, is_lossy):
         model, F.mse_loss, (x, x.clone()), optimizer=adam(1e-2), batch_size=32, epochs=40
     )
     assert (Ailment.BOTTLENECK in found(problem, "52g")[:2]) == is_lossy
+
+
+@pytest.mark.parametrize("falls", [True, False])
+def test_about_half_of_the_rate_that_short_trainings_end_lowest_with(monkeypatch, falls):
+    """They favour steps that are too large; where they show nothing, the sweep's tenth is left."""
+    monkeypatch.setattr("thalweg.doctor.remedies._range_test.least", lambda *_: 0.1)
+    readings = watched(classify(dense(8, 16, 3), sgd(1e-6)))
+
+    def at(probe, factor, larger=1):
+        way = abs(log(factor * 1e-6 / 0.01))
+        return readings.start * ((0.1 + 0.2 * way) if falls else 1.0)
+
+    monkeypatch.setattr(Probe, "at", at)
+    remedy = lr_of_range_test(readings)
+    healed = [applied(each, readings.problem) for each in (remedy, *remedy.rivals)]
+    rates = [p.optimizer(p.model.parameters()).param_groups[0]["lr"] for p in healed]
+    # To the two digits that a rate is given with.
+    assert rates == pytest.approx([0.0056, 0.0032] if falls else [0.01, 0.0056], rel=0.01)
 
 
 def test_a_rate_for_weights_of_this_size():

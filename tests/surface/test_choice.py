@@ -53,3 +53,4 @@ def test_the_shortest_of_several_runs_decides(monkeypatch, of_graph, of_tape, ro
 def test_a_tape_that_is_even_on_a_part_is_taken_for_the_whole(monkeypatch, is_part, of_tape, route):
     choice, _ = chosen(monkeypatch, [1.0] * 2, [of_tape] * 2, is_part)
     assert isinstance(choice.route, route)
+    assert ("even on a part" in choice.reason) == (route is Taped)

@@ -87,12 +87,12 @@ def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
         others = []
     screened, dropped = halved(heat, others)
     finalists: list[tuple[Remedy, Run | None]] = [*screened]
-    if not finalists and heat.has_time:
-        # Too little is left to compare them first, but enough to prove what promises most.
-        number = heat.num_affordable
-        unseen = {each.name for each in dropped if each.outcome == UP}
-        finalists += [(r, None) for r in others if r.name in unseen][:number]
-        dropped = [each for each in dropped if each.name not in {r.name for r, _ in finalists}]
+    waiting = {each.name for each in dropped if each.outcome == UP}
+    if waiting and not finalists:
+        # Too little is left to compare them first, but perhaps enough to prove what promises most.
+        first = [r for r in others if r.name in waiting][: heat.num_affordable]
+        finalists += [(remedy, None) for remedy in first]
+        dropped = [each for each in dropped if each.name not in {r.name for r in first}]
     own: list[TriedRemedy] = []
     for remedy, screening in finalists:
         if (own or tried) and not heat.has_time:
@@ -102,8 +102,7 @@ def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
     ran = _ranked([t for t in (*tried, *own) if t.runs])
     failed = [t for t in (*tried, *own) if not t.runs]
     broken = [t for t in dropped if t.screening is None]
-    seen = [t for t in dropped if t.screening is not None]
-    return (*ran, *late, *seen, *failed, *broken)
+    return (*ran, *late, *(t for t in dropped if t.screening is not None), *failed, *broken)
 
 
 def _ranked(tried: Sequence[TriedRemedy]) -> list[TriedRemedy]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from math import inf
-
 import torch
 
 from thalweg._problem import Problem
@@ -65,8 +63,7 @@ class Heat:
     def num_affordable(self) -> int:
         """Remedies that can each be given as many runs as the control has."""
         price = len(self.control) * self.plan.price(self.training)
-        left = self.ledger.gradients_left * self.readings.problem.num_samples
-        return self.num_finalists if left == inf else int(left / price)
+        return int(self.ledger.gradients_left * self.readings.problem.num_samples / price)
 
     def looks(self) -> tuple[tuple[int, float], ...]:
         """Pairs that a finalist is looked at after, and shares of the risk, as the budget allows.

@@ -32,8 +32,10 @@ SHORT, MOST_REPEATS = 2e-2, 3
 """Runs of fewer seconds are easily disturbed, and measured up to so often; others once."""
 
 EVEN = 1.1
-"""A tape that takes up to so much longer on a part of a batch is no slower on the whole: what it
-spends on every operation alone weighs the less there, the more samples there are."""
+"""On a part of a batch a tape that takes up to so much longer counts as even, and is taken: by so
+much do these runs differ. That of a transformer took 0.89 to 1.14 of the graph's time on a part,
+and 0.86 of it on the whole.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,8 @@ class Chosen(Route):
 def choose(task: Task, is_part: bool = False) -> Route:
     """Builds the product by a tape and by a retained graph, compares their values and their times.
 
-    The tape is taken where it is faster and gives what autograd gives.
+    The tape is taken where it is faster, or even on a part of a batch, and gives what autograd
+    gives.
 
     Args:
         task: the product to try.
@@ -103,6 +106,8 @@ def choose(task: Task, is_part: bool = False) -> Route:
     said = f"{ratio:.2f} × the time of a retained graph, equal to {deviation:.1g}"
     if ratio >= (EVEN if is_part else 1.0):
         return Chosen(plain, ratio, deviation, f"tape: {said}")
+    if ratio >= 1:
+        said += ", even on a part of a batch"
     library = library_of(v[0])
     return Chosen(Taped(), ratio, deviation, f"tape: {said}{'; ' if library else ''}{library}")
 

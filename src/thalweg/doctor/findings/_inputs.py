@@ -22,10 +22,11 @@ UNEVEN = 100.0
 FAR, USUAL = 30.0, 0.9
 """An outlier is this many times further from the median than this share of the samples."""
 
-WILD = 1000.0
-"""So far beyond lies no value of a heavy tail, hardly ever: a unit mixed up, or a code for what is
-missing. Of a thousand draws the furthest lies some 100 times as far out as 90 % for Cauchy's law,
-240 times for a lognormal one with σ = 3."""
+WILD = 300.0
+"""Half of the outliers lie so far beyond the usual where a unit was mixed up, or a code stands for
+what is missing. Of a heavy tail half lie less than 200 times as far, however many samples there
+are: some 60 times under Cauchy's law and a lognormal one of σ = 3, 130 under Pareto's of index ½.
+"""
 
 FEW = 0.11
 """Outliers are less than this share of the samples, in every feature that has any."""
@@ -98,12 +99,13 @@ def outliers(readings: Readings) -> Finding | None:
     sample = readings.sample
     if not _is_table(sample):
         return None
-    far, furthest = outlying(sample)
+    distances = _distances(sample)
+    far, furthest = distances > 0, float(distances.max())
     if not far.any():
         return None
     share = float(far.double().mean())
     are_foreign = _are_foreign(readings, far)
-    are_wild = furthest > WILD and arrive_large(readings)
+    are_wild = float(distances[far].median()) > WILD and arrive_large(readings)
     if readings.trains_well and not (are_foreign or are_wild):
         return None
     foreign = ", and the held-out ones do not" if are_foreign else ""
@@ -115,9 +117,9 @@ def outliers(readings: Readings) -> Finding | None:
         (),
         {"share of samples": share, "distance over that of most samples": furthest},
         f"in a feature, fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times "
-        f"further from its median than {USUAL:.0%} of them; and {NOT_WELL}, or one more than "
-        f"{WILD:,.0f} times, and nothing scales it before the first activation, or so few of the "
-        f"held-out samples have that the probability is below {CHANCE:g}",
+        f"further from its median than {USUAL:.0%} of them; and {NOT_WELL}, or half of them one "
+        f"more than {WILD:g} times, and nothing scales it before the first activation, or so few "
+        f"of the held-out samples have that the probability is below {CHANCE:g}",
         furthest / FAR,
         readings.num_seen,
     )
@@ -154,7 +156,13 @@ def _is_table(sample: Sample) -> bool:
 
 
 def outlying(sample: Sample) -> tuple[Tensor, float]:
-    """Which samples have a value far beyond the usual, and how far the furthest is.
+    """Which samples have a value far beyond the usual, and how far the furthest is."""
+    distances = _distances(sample)
+    return distances > 0, float(distances.max())
+
+
+def _distances(sample: Sample) -> Tensor:
+    """How far beyond the usual a value of each sample lies; 0 where none lies far beyond it.
 
     In a feature where many have, it is usual. In a wide table each feature may have its own few,
     so that together they are many samples.
@@ -164,9 +172,8 @@ def outlying(sample: Sample) -> tuple[Tensor, float]:
     usual = _quantile(away, USUAL)
     # A feature that is nearly always zero is measured by the others.
     typical = float(usual[usual > 0].median()) if bool((usual > 0).any()) else 0.0
-    none = torch.zeros(len(x), dtype=torch.bool)
     if not typical:
-        return none, 0.0
+        return torch.zeros(len(x), dtype=x.dtype)
     usual = torch.where(usual > 1e-3 * typical, usual, torch.full_like(usual, typical))
     ratio = away / usual
     is_far = ratio > FAR
@@ -176,7 +183,7 @@ def outlying(sample: Sample) -> tuple[Tensor, float]:
         ratio = away / usual.clamp_min(float(usual.square().mean().sqrt()))
         is_far = ratio > FAR
         is_far &= is_far.double().mean(0) < FEW
-    return is_far.any(1), float(torch.where(is_far, ratio, 0.0).max())
+    return torch.where(is_far, ratio, 0.0).amax(1)
 
 
 def _are_foreign(readings: Readings, far: Tensor) -> bool:

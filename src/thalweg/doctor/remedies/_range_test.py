@@ -106,9 +106,15 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
         if probe.num_steps > most and is_swept:
             # Nothing corrects it, and what a sweep points to is too large more often than not.
             after /= APART
-        # Rounded, so that what was probed already is not paid for once more.
-        after = refined(after, lambda rate: probe.at(float(f"{rate / before:.9g}")), readings.start)
-        after *= LASTS if probe.cost > own else 1.0
+
+        def ends_at(rate: float) -> float | None:
+            # Rounded, so that what was probed already is not paid for once more.
+            return probe.at(float(f"{rate / before:.9g}"))
+
+        after = refined(after, ends_at, readings.start)
+        end = ends_at(after)
+        if end is not None and end <= (1 - FALLS) * readings.start:
+            after *= LASTS
         spent += round(probe.cost - own)
     if before > 0 and abs(log(after / before)) < log(1.5):
         return NotApplicable(NAME, "it is about the one in use")
