@@ -683,34 +683,6 @@ def test_a_step_at_the_edge_of_stability_is_no_ailment():
     assert examination.is_healthy, [f.sentence for f in examination.findings]
 
 
-def flattened(gain, *sizes):
-    model = tanh(*sizes)
-    with torch.no_grad():
-        for layer in (model[0], model[2]):
-            layer.weight.mul_(gain)
-    return given(model, F.cross_entropy, clusters(), sgd(0.1), epochs=40)
-
-
-def test_values_much_too_far_are_told_though_the_network_learns():
-    """A tanh cuts them off, but the gradient of its layer does not; a heavy tail is told only
-    where it does harm."""
-    for change, is_told in ((far_out, True), (lambda x: x * x.abs() ** 1.5, False)):
-        problem = given(tanh(8, 24, 3), F.cross_entropy, data(change), sgd(0.1), epochs=40)
-        examination = examined(problem)
-        assert examination.learned > 0.8
-        assert (Ailment.OUTLIERS in {f.ailment for f in examination.findings}) is is_told
-
-
-def test_layers_that_stay_flat_are_told_where_the_last_one_learns_less_than_can_be():
-    """Wide ones serve the last layer as random features: that learns all, and is no ailment."""
-    narrow, wide = flattened(100, 8, 32, 32, 3), examined(flattened(100, 8, 64, 64, 3))
-    assert wide.is_healthy
-    assert wide.learned > 1
-    examination = examined(narrow)
-    assert examination.is_learning
-    assert [f.ailment for f in examination.findings] == [Ailment.SATURATED]
-
-
 def test_units_that_the_step_drove_off_are_laid_to_the_learning_rate():
     """They answered before the training; it learns half of what can be, so much is left of them."""
     problem = given(

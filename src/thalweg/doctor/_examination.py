@@ -108,7 +108,8 @@ class Examination(PagedResult):
         machine: versions, device, dtype and threads, in words.
         is_partial: whether Ctrl-C ended the trials.
         suspicions: what was named after the first epoch, to be confirmed or cleared by the rest of
-            the training; empty where that epoch settled it.
+            the training, empty where that epoch settled it; and what is odd in a training that
+            learns, of which no remedy is proved.
         learned: share of what simple learners find in the data that the watched training learned:
             0 like an answer that ignores the input, 1 like theirs; None where it was not told.
         num_watched: steps of that training.

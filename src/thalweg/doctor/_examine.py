@@ -142,7 +142,8 @@ def examine(
     readings, tried = tried_on(case, readings, remedies, plan, shows_late)
     if tried and remedies[0].is_direct:
         findings, tried = looked_again(case, readings, findings, remedies[0], tried)
-    findings, suspicions = settled_with(findings, ledger.suspicions)
+    is_proved = any(each.is_proved for each in tried)
+    findings, suspicions = settled_with(findings, ledger.suspicions, is_proved)
     ledger.progress("done", 1.0)
     examination = Examination(
         title=problem.name or type(problem.model).__name__,

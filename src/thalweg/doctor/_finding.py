@@ -61,6 +61,8 @@ class Finding:
         found_after: steps of training that its evidence took; 0 where it shows before the first.
         suspected_after: steps after which it was named as a suspicion, None where it was found
             without one.
+        needs_proof: whether the training shows no harm of it by itself: it counts only where a
+            remedy is proved.
         in_time: what it says of a recurrent layer, step by step; None where it is about depth, or
             something else.
     """
@@ -73,12 +75,13 @@ class Finding:
     margin: float
     found_after: int = 0
     suspected_after: int | None = None
+    needs_proof: bool = False
     in_time: TimeSignal | None = None
 
 
 @dataclass(frozen=True)
 class Suspicion:
-    """What the first epoch makes one suspect, before it can be confirmed.
+    """What is suspected before it can be confirmed: after the first epoch, or for want of harm.
 
     Args:
         ailment: its kind.

@@ -193,7 +193,7 @@ def _gain(remedy: TriedRemedy) -> str:
 
 
 def _cleared_section(examination: Examination) -> Section | None:
-    """What was suspected after an epoch, and is none of the findings."""
+    """What was suspected, and is none of the findings."""
     cleared = [each for each in examination.suspicions if not each.is_confirmed]
     if not cleared:
         return None
@@ -203,7 +203,8 @@ def _cleared_section(examination: Examination) -> Section | None:
     ]
     return Section(
         "Suspected, and cleared",
-        "What the first epoch made one suspect, and the rest of the training did not confirm.",
+        "What the first epoch made one suspect and the rest of the training did not confirm, or "
+        "what is odd in a training that learns, and of which no remedy is proved to help.",
         (Table(("what", "after steps", "probability", "why"), tuple(rows), ""),),
     )
 

@@ -18,6 +18,9 @@ NOT_MENDED: Tally = (26, 26)
 AS_IF_WHOLE: Tally = (5, 5)
 """A rule would hold if the training ended there."""
 
+NEVER_COUNTED: Tally = (0, 0)
+"""What does no harm that is seen."""
+
 ON_ITS_OWN: dict[Ailment, Tally] = {Ailment.NO_SIGNAL: (9, 9), Ailment.MOMENTUM: (1, 1)}
 """By evidence that an epoch alone has."""
 
@@ -49,10 +52,26 @@ def probability(confirmed: int, named: int) -> float:
 
 
 def settled_with(
-    findings: Sequence[Finding], suspicions: Sequence[Suspicion]
+    findings: Sequence[Finding], suspicions: Sequence[Suspicion], is_proved: bool
 ) -> tuple[tuple[Finding, ...], tuple[Suspicion, ...]]:
-    """Findings with the step that first named them; suspicions with what became of them."""
+    """Findings with the step that first named them; suspicions with what became of them.
+
+    Args:
+        findings: of all rules. One that needs a proof is a suspicion where there is none.
+        suspicions: told on the way.
+        is_proved: whether a remedy was.
+    """
     first = {each.ailment: each.named_after for each in suspicions}
+    unproved = [each for each in findings if each.needs_proof and not is_proved]
+    findings = [each for each in findings if each not in unproved]
+    suspicions = [
+        *suspicions,
+        *(
+            Suspicion(each.ailment, each.sentence, each.found_after, probability(*NEVER_COUNTED))
+            for each in unproved
+            if each.ailment not in first
+        ),
+    ]
     found = {each.ailment for each in findings}
     return (
         tuple(replace(each, suspected_after=first.get(each.ailment)) for each in findings),

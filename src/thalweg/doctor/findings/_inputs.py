@@ -122,6 +122,7 @@ def outliers(readings: Readings) -> Finding | None:
         f"of the held-out samples have that the probability is below {CHANCE:g}",
         furthest / FAR,
         readings.num_seen,
+        needs_proof=readings.trains_well and not are_foreign,
     )
 
 

@@ -24,7 +24,8 @@ after them was trained, and if it learns less than simple learners do, that is w
 
 def saturated(readings: Readings) -> Finding | None:
     """Half of a bounded layer's slopes are under 1 % of their maximum."""
-    if readings.trains and readings.generalises and not _stay_flat(readings):
+    learns = readings.trains and readings.generalises
+    if learns and not _stay_flat(readings):
         return None
     found = _worst(readings, lambda row: row.saturated if row.activation in BOUNDED else 0.0)
     if found is None:
@@ -44,6 +45,7 @@ def saturated(readings: Readings) -> Finding | None:
         f"than simple learners do",
         share / SHARE,
         num_steps,
+        needs_proof=learns,
     )
 
 
