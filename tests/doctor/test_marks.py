@@ -41,9 +41,9 @@ def _problem(kind, optimizer, **settings):
     )  # fmt: skip
 
 
-def _plan(problem, num_steps):
+def _plan(problem, num_steps, averaged=0.0):
     reduction = Reduction(lambda batch, _: float(len(batch[0])), False, "samples")
-    return Plan(num_steps, 10, problem.test_batches, reduction, 1)
+    return Plan(num_steps, 10, problem.test_batches, reduction, 1, averaged)
 
 
 def _watch(problem):
@@ -74,13 +74,19 @@ def test_a_trial_that_goes_on_ends_where_one_from_the_start_does(kind, name, ste
         assert other.num_samples < one.num_samples
 
 
-def test_it_pays_only_for_its_own_steps():
+@pytest.mark.parametrize("num_steps", [9, 18, 47, 80])
+@pytest.mark.parametrize("averaged", [0.0, 0.5])
+def test_it_pays_only_for_its_own_steps(num_steps, averaged):
     problem = _problem("plain", OPTIMIZERS["SGD"])
-    marks = _watch(problem).marks
-    run = Trial(problem.copied(), _plan(problem, 47), SEED, begun=marks).until(47)
-    given = marks.within(47)
-    assert run.num_samples == 10 * (47 - given)
-    assert 47 / APART - 1 <= given <= 47
+    marks, plan = _watch(problem).marks, _plan(problem, num_steps, averaged)
+    run = Trial(problem.copied(), plan, SEED, begun=marks).until(num_steps)
+    spared = plan.spared(marks, num_steps)
+    assert run.num_samples == 10 * (num_steps - spared)
+    assert spared <= marks.within(num_steps) == _plan(problem, num_steps).spared(marks, num_steps)
+    if FIRST < num_steps < WATCHED:
+        assert num_steps / APART - 1 <= marks.within(num_steps) <= num_steps
+    if averaged and num_steps == 47:
+        assert spared < marks.within(47), "between its stops it repeats what lies behind a mark"
 
 
 def test_normalisation_averages_over_the_last_steps_of_its_own():
@@ -111,13 +117,18 @@ def test_all_data_in_a_batch_leave_some_out_by_the_seed_and_so_start_anew():
 
 
 def test_what_was_taken_before_makes_the_runs_longer():
-    marks = _watch(_problem("plain", OPTIMIZERS["SGD"])).marks
-    assert affordable_length(160, 4) == 40
-    length = affordable_length(160, 4, [marks])
+    problem = _problem("plain", OPTIMIZERS["SGD"])
+    marks, plan = _watch(problem).marks, _plan(problem, 50)
+    assert affordable_length(plan, 160, 4) == 40
+    length = affordable_length(plan, 160, 4, [marks])
     assert 50 <= length <= 54
     assert 4 * length - marks.within(length) <= 160
+    stopping = _plan(problem, 50, averaged=0.5)
+    shorter = affordable_length(stopping, 160, 4, [marks])
+    assert shorter <= length
+    assert 4 * shorter - stopping.spared(marks, shorter) <= 160
     # What was watched ends before such long runs do.
-    assert affordable_length(1600, 4, [marks]) == (1600 + marks.within(WATCHED)) // 4
+    assert affordable_length(plan, 1600, 4, [marks]) == (1600 + marks.within(WATCHED)) // 4
 
 
 def test_marks_hold_no_more_bytes_than_they_may(monkeypatch):

@@ -183,7 +183,7 @@ def fitted(
         num_scores = pairs + 1 + 2 * pairs * number + 2 * (num_screened + num_again)
         num_scores += pairs * (1 + number) * bool(plan.averaged)
         steps = max(gradients_left - num_scores * scoring, 0.0) / fraction
-        length = min(longest, _rounded(affordable_length(steps, runs, taken)))
+        length = min(longest, _rounded(affordable_length(plan, steps, runs, taken)))
         if length >= least and (number == 1 or 2 * length >= plan.num_steps):
             return replace(plan, num_steps=length), number
     return replace(plan, num_steps=min(least, longest)), 1
@@ -195,17 +195,18 @@ def begun_by(remedy: Remedy, plan: Plan) -> tuple[Marks, ...]:
     return () if marks is None or marks.batch_size != plan.batch_size else (marks,)
 
 
-def affordable_length(steps: float, runs: float, taken: Sequence[Marks] = ()) -> int:
+def affordable_length(plan: Plan, steps: float, runs: float, taken: Sequence[Marks] = ()) -> int:
     """The longest that so many runs can be, where so many steps are left.
 
     Args:
+        plan: whose stops decide what the runs are spared by those marks.
         steps: that may be taken.
         runs: how many there are; a short one counts for a part.
         taken: by trainings that some of them go on from, one each.
     """
     longest = int((steps + sum(marks.within(inf) for marks in taken)) / runs)
     for length in range(longest, 0, -1):
-        if runs * length - sum(marks.within(length) for marks in taken) <= steps:
+        if runs * length - sum(plan.spared(marks, length) for marks in taken) <= steps:
             return length
     return 0
 

@@ -201,7 +201,7 @@ def _longer(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]], numb
     # What lies behind where they stand now spares them nothing.
     marks = [each for each in marks if each.within(inf) > heat.plan.num_steps]
     taken = (2 * len(runs) - len(marks)) * heat.plan.num_steps
-    longest = affordable_length(steps + taken, 2 * number, marks)
+    longest = affordable_length(heat.plan, steps + taken, 2 * number, marks)
     if heat.training.epochs is not None:
         whole = heat.training.epochs * steps_in_epoch(heat.training, size)
         longest = min(longest, whole)

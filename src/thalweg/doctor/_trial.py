@@ -77,6 +77,17 @@ class Plan:
         first = (1 - self.averaged) * num_steps
         return tuple(round(first + k / NUM_PARTS * (num_steps - first)) for k in range(NUM_PARTS))
 
+    def spared(self, begun: Marks, num_steps: int) -> int:
+        """Steps that a trial of so many need not take where it goes on from these marks.
+
+        From one stop to the next it goes on from the last mark between them, if there is one.
+        """
+        behind = spared = 0
+        for stop in (*self.stops(num_steps), num_steps):
+            spared += max(0, begun.within(stop) - behind)
+            behind = max(behind, stop)
+        return spared
+
 
 @dataclass(frozen=True)
 class Run:
