@@ -59,6 +59,11 @@ def looked_again(
         joint = tuple(joined(remedy, each) for each in remedies)
         remedy = joint[0] if joint else None
         if remedy is not None:
+            if readings.plan.start is not None and not remedy.keeps_network:
+                late = readings.plan.start.num_steps
+                reason = f"the trials begin at step {late}, with the network as it is there"
+                ledger.omit(f"trial: {remedy.name}", reason)
+                break
             price = LOOKS[0][0] * readings.plan.price(case.training) / case.problem.num_samples
             if ledger.gradients_left < price:
                 ledger.omit(
@@ -89,7 +94,7 @@ def _without(
     problem = remedy.apply(case.problem.copied(), generator)
     training = remedy.apply(case.training.copied(), generator)
     readable, _ = readable_form(problem)
-    plan = readings.plan
+    plan = replace(readings.plan, start=None)
     if problem.batch_size != case.problem.batch_size:
         plan = plan.in_batches_of(problem.batch_size)
     case = replace(case, problem=problem, readable=readable, training=training)

@@ -114,6 +114,8 @@ class Examination(PagedResult):
             0 like an answer that ignores the input, 1 like theirs; None where it was not told.
         num_watched: steps of that training.
         is_learning: whether that is half at least, or was on its way there.
+        begun_at: step of the watched training that all trials go on from, in data orders of their
+            own; 0 where they begin with the network as it was handed over.
     """
 
     schema = "thalweg/examination/1"
@@ -143,6 +145,13 @@ class Examination(PagedResult):
     learned: float | None = None
     num_watched: int = 0
     is_learning: bool = True
+    begun_at: int = 0
+
+    @property
+    def stretch(self) -> str:
+        """What a full trial is, in words."""
+        steps = f"{self.num_steps} steps"
+        return f"{steps} from step {self.begun_at} on" if self.begun_at else steps
 
     @property
     def is_healthy(self) -> bool:

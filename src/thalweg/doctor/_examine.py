@@ -139,6 +139,8 @@ def examine(
     remedies = answers(case, readings, findings, suspect)
     # What averages over many steps, or sums up over all, goes wrong after as many.
     shows_late = any(finding.ailment in SHOWING_LATE for finding in findings)
+    if readings.lost_since is not None and remedies:
+        shows_late |= remedies[0].keeps_network
     readings, tried = tried_on(case, readings, remedies, plan, shows_late)
     if tried and remedies[0].is_direct:
         findings, tried = looked_again(case, readings, findings, remedies[0], tried)
@@ -170,6 +172,7 @@ def examine(
         learned=readings.learned if isfinite(readings.learned) else None,
         num_watched=readings.num_seen,
         is_learning=readings.trains,
+        begun_at=readings.plan.start.num_steps if readings.plan.start else 0,
     )
     if ledger.is_interrupted:
         raise InterruptedExamination(examination)

@@ -14,14 +14,14 @@ from thalweg.report import Figure, Ink, band, line
 
 def curves_figure(examination: Examination, shown: Sequence[TriedRemedy]) -> Figure:
     """Training loss by step, as it is and remedied, with the range over the seeds."""
-    start = [(0, [examination.loss])]
+    start = [] if examination.begun_at else [(0, [examination.loss])]
     curves = [("as it is", [*start, *_columns(examination.control)])]
     curves += [(remedy.name, _columns(remedy.runs)) for remedy in shown]
     data: list[dict[str, Any]] = []
     for (name, columns), ink in zip(curves, _INKS, strict=False):
         data += _banded(name, columns, ink)
     caption = (
-        f"Training loss over {examination.num_steps} steps, mean of {len(examination.control)} "
+        f"Training loss over {examination.stretch}, mean of {len(examination.control)} "
         f"seeds, with the range between the seeds. Same seeds, data order and steps for all."
     )
     # A log axis where the curves run over decades, and a run that blows up stays in the picture.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import isfinite
+from math import inf, isfinite
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,10 @@ MOST = 0.8
 FAINT = 0.1
 """What simple learners explain counts as this much at least: a network may find more."""
 
+RELAPSE, SHORTEST = 0.1, 10
+"""Of what can be learned, that an epoch, of so many steps at least, loses again where steps are too
+large, or too noisy: what such a training has learned by then need not last."""
+
 NUM_BATCHES = 8
 """Minibatches that a constant answer is fitted to, where there is no formula."""
 
@@ -62,6 +67,21 @@ class Levels:
         """The loss at which that share of the attainable is learned; of the start if not known."""
         above = start if self.blind is None else self.blind
         return above - share * self.explained * max(above - self.floor, 0.0)
+
+    def lost_since(self, losses: Sequence[float], steps_in_epoch: int) -> int | None:
+        """The step by which `EARLY` was learned, and after which an epoch lost `RELAPSE` again.
+
+        None where nothing of the kind was seen.
+        """
+        length = max(steps_in_epoch, SHORTEST)
+        least, at = self.at(EARLY, losses[0]) if losses else -inf, None
+        for end in range(length, len(losses) + 1, length):
+            mean = fmean(losses[end - length : end])
+            if mean <= least:
+                least, at = mean, end
+            elif at and mean > least + self.at(0.0, losses[0]) - self.at(RELAPSE, losses[0]):
+                return at
+        return None
 
 
 def levels_of(problem: Problem, sample: Sample, head: Head, batch_size: int) -> Levels:

@@ -51,6 +51,19 @@ class Mark:
     def put_on(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Makes a model and its optimizer, as they were before the first step, what they became."""
         optimizer.load_state_dict(deepcopy(self.optimizer))
+        self._put_on(model)
+
+    def hand_on(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        """Hands what was learned on, and what was gathered to an optimizer with the same settings.
+
+        Another begins afresh: what the fault has gathered is not its own.
+        """
+        settings = [_settings(group) for group in self.optimizer["param_groups"]]
+        if settings == [_settings(group) for group in optimizer.state_dict()["param_groups"]]:
+            optimizer.load_state_dict(deepcopy(self.optimizer))
+        self._put_on(model)
+
+    def _put_on(self, model: nn.Module) -> None:
         with torch.no_grad():
             for name, tensor in _tensors(model).items():
                 tensor.copy_(self.tensors[name])
@@ -112,6 +125,10 @@ class Marks:
         """Steps that a trial of so many need not take."""
         mark = self.before(num_steps)
         return 0 if mark is None else mark.num_steps
+
+
+def _settings(group: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in group.items() if key != "params"}
 
 
 def _bytes_of(model: nn.Module, optimizer: torch.optim.Optimizer) -> int:

@@ -171,8 +171,9 @@ class Watching:
             recent = losses[-max(self.per_epoch, 20) :]
             # What averages over many steps may overshoot as late.
             long = max(2 * self.per_epoch, SURELY * self.most, horizon(self.watch.optimizer))
-            is_long = len(losses) >= long
-            return is_long and tail(recent) <= self.levels.at(MOST, losses[0])
+            if len(losses) < long or tail(recent) > self.levels.at(MOST, losses[0]):
+                return False
+            return self.levels.lost_since(losses, self.per_epoch) is None
 
         most = self.most
         if self.problem_steps and horizon(self.watch.optimizer) >= FOREVER * self.problem_steps:

@@ -57,7 +57,7 @@ def _lead(examination: Examination) -> str:
     after = _spread([run.after.loss for run in examination.control])
     if examination.is_healthy:
         return (
-            f"{_learned_little(examination)}Trained as it is for {examination.num_steps} steps, "
+            f"{_learned_little(examination)}Trained as it is for {examination.stretch}, "
             f"its held-out loss goes from {examination.control[0].before.loss:.4g} to {after}"
             f"{_accuracy_clause(examination.control)}; no rule found anything wrong."
         )
@@ -72,7 +72,7 @@ def _lead(examination: Examination) -> str:
     best = examination.proved[0]
     return (
         f"{first} Proved remedy: {best.name}. With it the held-out loss after "
-        f"{examination.num_steps} steps is {_spread([r.after.loss for r in best.runs])} instead "
+        f"{examination.stretch} is {_spread([r.after.loss for r in best.runs])} instead "
         f"of {after}{_accuracy_clause(best.runs, examination.control)}."
     )
 
@@ -178,7 +178,7 @@ def _remedy_table(examination: Examination) -> Table:
     return Table(
         tuple(header),
         tuple(rows),
-        f"After {examination.num_steps} steps: mean ± standard deviation over "
+        f"After {examination.stretch}: mean ± standard deviation over "
         f"{len(examination.control)} seeds. Gain: held-out loss without minus with, and the lower "
         f"end of its one-sided interval.",
     )

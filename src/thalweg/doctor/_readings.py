@@ -290,6 +290,11 @@ class Readings:
         return self.trains if self.is_early else self.learned >= MOST
 
     @property
+    def lost_since(self) -> int | None:
+        """The step after which it lost again what it had learned, None where it did not."""
+        return self.levels.lost_since(self.watched.losses, self.watched.steps_in_epoch)
+
+    @property
     def may_train(self) -> bool:
         """Whether it trains, or was not watched long enough to tell."""
         return self._seen.stage is Stage.FIRST_STEPS or self.trains

@@ -23,7 +23,7 @@ from thalweg._reduction import Reduction
 from thalweg._sampling import drawn
 from thalweg._score import Score, score
 from thalweg._training import born, described, parameters_of, threads, without_leftover
-from thalweg.doctor._marks import SETTLING, Marks
+from thalweg.doctor._marks import SETTLING, Mark, Marks
 
 CURVE_POINTS = 60
 """A curve keeps the means of the training loss over this many stretches of a run."""
@@ -48,6 +48,8 @@ class Plan:
         num_threads: of the trials; small steps are faster on one than divided over many.
         averaged: share of the steps, the last ones, along which held-out losses are averaged; 0 for
             the loss at the end. Where a loss swings, its last value is chance.
+        start: of the watched training, from which every trial begins, in a data order of its own;
+            None for the network as it was handed over. It is for what goes wrong late.
     """
 
     num_steps: int
@@ -56,6 +58,7 @@ class Plan:
     reduction: Reduction
     num_threads: int
     averaged: float = 0.0
+    start: Mark | None = None
 
     def in_batches_of(self, size: int | None) -> Plan:
         """As many samples in all, in minibatches of another size; as it is where there is none."""
@@ -210,6 +213,8 @@ class Trial:
         with reading(), threads(plan.num_threads):
             torch.manual_seed(seed)
             self.optimizer = made_optimizer(problem)
+            if plan.start is not None:
+                plan.start.hand_on(problem.model, self.optimizer)
             self.before = before or score(problem, self.held_out, plan.reduction)
             self.after_step = scheduling(problem, self.optimizer, size)
             self.random = RandomState.now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from math import inf
 
 from thalweg._batch import num_samples
 from thalweg._problem import Problem
@@ -14,6 +15,7 @@ from thalweg.doctor._examination import TriedRemedy
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._heat import LOOKS, NUM_FINALISTS
 from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._marks import Marks
 from thalweg.doctor._planning import NUM_RUNS, NUM_SEEDS, begun_by, fitted, shortened
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan
@@ -84,7 +86,10 @@ def tried_on(
     problem, training, seed, ledger = case.problem, case.training, case.seed, case.ledger
     is_tight = not ledger.budget.is_seconds and problem.epochs is not None
     looks = LATE if shows_late else LOOKS
-    plan = replace(plan, averaged=AVERAGED if shows_late and is_tight else 0.0)
+    marks: Marks | None = readings.watched.marks
+    if shows_late and is_tight:
+        plan, remedies = _from_where_it_shows(plan, readings, remedies, ledger)
+        marks = None if plan.start else marks
     fit = partial(
         fitted,
         plan,
@@ -96,15 +101,15 @@ def tried_on(
         pairs=looks[-1][0] if is_tight else NUM_SEEDS,
     )
     # What breaks off is planned for as a short run already.
-    own = [] if readings.watched.failure else [readings.watched.marks]
+    own = [] if readings.watched.failure or marks is None else [marks]
     plan, most = fit(remedies, taken=own)
     if remedies and (most < NUM_FINALISTS or (is_tight and shows_late)):
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
-        plan, most = fit(remedies, taken=[*own, *begun_by(remedies[0], plan)])
+        begun = () if plan.start else begun_by(remedies[0], plan)
+        plan, most = fit(remedies, taken=[*own, *begun])
     may_raise = case.readable is None or readings.watched.error is not None
     number = looks[0][0] if is_tight else NUM_SEEDS
-    marks = readings.watched.marks
     control = _control(Control(training, plan, seed, may_raise, marks), number, problem, ledger)
     readings = replace(readings, plan=control.plan, control=tuple(control.runs))
     with ledger.measuring("remedies", 0.5):
@@ -113,6 +118,28 @@ def tried_on(
             more = control if is_tight and len(looks) > 1 else None
             tried = contest(remedies, training, readings, ledger, (0.5, 1.0), most, more)
     return replace(readings, plan=control.plan, control=tuple(control.runs)), tried
+
+
+def _from_where_it_shows(
+    plan: Plan, readings: Readings, remedies: tuple[Remedy, ...], ledger: Ledger
+) -> tuple[Plan, tuple[Remedy, ...]]:
+    """The plan for what shows late, and the remedies that it can try.
+
+    Where the remedy changes the step alone, trials begin where the watched training was left: there
+    the fault has gathered what it takes to show. Where the training has lost again what it had
+    learned, they begin before that.
+    """
+    plan = replace(plan, averaged=AVERAGED)
+    kept = readings.watched.marks.kept
+    if not (kept and remedies and remedies[0].keeps_network) or readings.watched.failure:
+        return plan, remedies
+    lost_since = readings.lost_since or inf
+    start = [kept[0], *(mark for mark in kept if mark.num_steps <= lost_since)][-1]
+    for remedy in remedies:
+        if not remedy.keeps_network:
+            reason = f"the trials begin at step {start.num_steps}, with the network as it is there"
+            ledger.omit(f"remedy: {remedy.name}", reason)
+    return replace(plan, start=start), tuple(r for r in remedies if r.keeps_network)
 
 
 def _control(control: Control, number: int, problem: Problem, ledger: Ledger) -> Control:

@@ -20,7 +20,7 @@ class Remedy:
         name: what it is, in words.
         code: the source edit that it amounts to.
         apply: changes a problem whose model is its own; draws from the generator.
-        changes_step: whether it changes the learning rate or the optimizer.
+        changes_step: whether it changes the learning rate, the optimizer or its minibatches.
         changes_loss: whether losses with and without it are in different units, so that each is
             compared as a share of the loss of the best constant answer.
         is_direct: whether it takes away the very cause that was found: it is tried before others,
@@ -29,6 +29,7 @@ class Remedy:
         rivals: what may do the same better. They are tried where it is proved, on what is left of
             the budget.
         begun: of the training with it, on the seed that was watched, by which it was confirmed.
+        parts: that were joined to it.
     """
 
     name: str
@@ -40,6 +41,12 @@ class Remedy:
     num_samples: int = 0
     rivals: tuple[Remedy, ...] = ()
     begun: Marks | None = field(default=None, compare=False, repr=False)
+    parts: tuple[Remedy, ...] = ()
+
+    @property
+    def keeps_network(self) -> bool:
+        """Whether the step alone is changed, so that a training can be gone on with under it."""
+        return self.changes_step and all(part.keeps_network for part in self.parts)
 
 
 @dataclass(frozen=True)
@@ -73,4 +80,5 @@ def joined(first: Remedy, second: Remedy) -> Remedy:
         changes_loss=first.changes_loss or second.changes_loss,
         is_direct=first.is_direct and second.is_direct,
         num_samples=first.num_samples + second.num_samples,
+        parts=(first, second),
     )
