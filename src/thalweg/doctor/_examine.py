@@ -22,7 +22,7 @@ from thalweg.doctor._case import Case, completed, planned, refuse_rates
 from thalweg.doctor._examination import Examination
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._looks import first_read, judged, watched, with_pass
+from thalweg.doctor._looks import first_read, gathered, judged, watched, with_pass
 from thalweg.doctor._observation import Watching, readable_form
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._suspicion import settled_with, suspicions_of
@@ -139,8 +139,10 @@ def examine(
     remedies = answers(case, readings, findings, suspect)
     # What averages over many steps, or sums up over all, goes wrong after as many.
     shows_late = any(finding.ailment in SHOWING_LATE for finding in findings)
-    if readings.lost_since is not None and remedies:
-        shows_late |= remedies[0].keeps_network
+    if remedies and remedies[0].keeps_network:
+        if shows_late and not budget.is_seconds:
+            readings = gathered(case, readings, watching)
+        shows_late |= readings.lost_since is not None
     readings, tried = tried_on(case, readings, remedies, plan, shows_late)
     if tried and remedies[0].is_direct:
         findings, tried = looked_again(case, readings, findings, remedies[0], tried)
