@@ -49,6 +49,23 @@ def test_the_page_of_a_small_network_read_by_all_eigenvalues(make, heading, tmp_
     check(thalweg.examine(make(), budget="700g"), heading, tmp_path)
 
 
+def test_what_was_tried_against_a_suspicion_that_was_cleared_is_shown(vanishing):
+    lost = tuple(
+        replace(r, gain=r.gain and replace(r.gain, is_proved=False)) for r in vanishing.remedies
+    )
+    page = replace(vanishing, findings=(), remedies=lost).page()
+    (section,) = [each for each in page.sections if each.title == "Trained as it is"]
+    assert section.sentence.endswith("is proved to help.")
+    told = [row[0] for row in section.blocks[0].rows]
+    assert told == ["as it is", *(remedy.name for remedy in lost)]
+    (healthy,) = [
+        each
+        for each in replace(vanishing, findings=(), remedies=()).page().sections
+        if each.title == "Trained as it is"
+    ]
+    assert "tried" not in healthy.sentence
+
+
 def test_a_training_that_learns_little_for_no_known_reason_is_no_good_news(vanishing):
     told = replace(vanishing, findings=(), learned=0.007, num_watched=184, is_learning=False)
     page = told.page()

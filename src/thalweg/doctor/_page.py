@@ -129,15 +129,21 @@ def _evidence_facts(finding: Finding) -> Facts:
 
 
 def _remedy_section(examination: Examination) -> Section | None:
-    if examination.is_healthy:
-        return Section(
-            "Trained as it is",
-            f"{len(examination.control)} runs on copies, with {examination.optimizer}, minibatches "
-            f"of {examination.batch_size}.",
-            (curves_figure(examination, ()),),
-            _tone(examination),
-        )
     shown = [remedy for remedy in examination.remedies if remedy.runs]
+    if examination.is_healthy:
+        runs = (
+            f"{len(examination.control)} runs on copies, with {examination.optimizer}, minibatches "
+            f"of {examination.batch_size}."
+        )
+        if not examination.remedies:
+            curves = curves_figure(examination, ())
+            return Section("Trained as it is", runs, (curves,), _tone(examination))
+        blocks: list[Block] = [
+            _remedy_table(examination),
+            curves_figure(examination, shown),
+        ]
+        sentence = f"{runs} None of what was tried against what was suspected is proved to help."
+        return Section("Trained as it is", sentence, tuple(blocks), _tone(examination))
     proved = examination.proved
     if proved:
         sentence = (
@@ -153,7 +159,7 @@ def _remedy_section(examination: Examination) -> Section | None:
         sentence = (
             f"Nothing that was tried helped: of {tried} none is proved to lower the held-out loss."
         )
-    blocks: list[Block] = [_remedy_table(examination)]
+    blocks = [_remedy_table(examination)]
     if shown:
         blocks.append(curves_figure(examination, shown))
     blocks += [Code(remedy.code, f"{remedy.name}: the change") for remedy in proved[:3]]
@@ -205,7 +211,7 @@ def _cleared_section(examination: Examination) -> Section | None:
         "Suspected, and cleared",
         "What the first epoch made one suspect and the rest of the training did not confirm, or "
         "what is odd in a training that learns, and of which no remedy is proved to help.",
-        (Table(("what", "after steps", "probability", "why"), tuple(rows), ""),),
+        (Table(("what", "after steps", "likely then", "why"), tuple(rows), ""),),
     )
 
 
