@@ -37,8 +37,9 @@ SMOOTHING = 0.85
 APART, MOST_RUNS = 10**0.5, 4
 """Rates that are compared differ by this factor, and so many trainings are paid for it."""
 
-LASTS = 10**-0.25
-"""Of the rate that short trainings end lowest with; a whole one is stable at about half of it."""
+LASTS, MILDER = 2 / 3, 0.5
+"""Of the rate that short trainings end lowest with, what a whole one is taken to stand; and of that
+the rival's."""
 
 NEARLY = 0.9
 """Of what the best lowers the loss by, is as good."""
@@ -76,8 +77,8 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     gradient's size begin at no more than a tenth of a usual weight, and at 3 % of it without a
     sweep.
 
-    Short trainings favour steps that are too large for a whole one: about half of the rate that
-    they find is taken, and half of that again is its rival.
+    Short trainings favour steps that are too large for a whole one: two thirds of the rate that
+    they find are taken, and half of that is the rival.
 
     Cost: 80 steps of training, and at most four short trainings, see `refined`.
 
@@ -118,7 +119,7 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
         spent += round(probe.cost - own)
     if before > 0 and abs(log(after / before)) < log(1.5):
         return NotApplicable(NAME, "it is about the one in use")
-    milder = _at(after * LASTS, before, factory, "half of a range test's")
+    milder = _at(after * MILDER, before, factory, "half of a range test's")
     remedy = _at(after, before, factory, said)
     return replace(remedy, num_samples=spent * readings.plan.batch_size, rivals=(milder,))
 
