@@ -43,6 +43,8 @@ def test_momentum_that_first_helps_is_proved_to_harm_from_where_it_has_gathered(
     assert examination.findings[0].ailment is Ailment.MOMENTUM
     best = examination.proved[0]
     assert best.name == "momentum 0.9"
+    # A tenth of the training was watched, though it was found before.
+    assert examination.findings[0].found_after < examination.num_watched == 1.5 * 32
     assert 0 < examination.begun_at <= examination.num_watched
     assert best.outcome == (
         f"proved to help from step {examination.begun_at} of the watched training on"

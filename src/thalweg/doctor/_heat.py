@@ -106,7 +106,7 @@ class Heat:
         problem = remedy.apply(self.training.copied(), generator)
         if problem.batch_size != self.training.batch_size:
             length = length.in_batches_of(problem.batch_size)
-        begun = remedy.begun if seed == self.control[0].seed and not self.plan.start else None
+        begun = remedy.begun if seed == self.control[0].seed else None
         trial = Trial(problem, length, seed, begun=begun)
         run = trial.until(length.num_steps)
         self.spend(run.cost)

@@ -192,7 +192,8 @@ def fitted(
 def begun_by(remedy: Remedy, plan: Plan) -> tuple[Marks, ...]:
     """What a trial of a remedy goes on from, where its steps are those of the plan."""
     marks = remedy.begun
-    return () if marks is None or marks.batch_size != plan.batch_size else (marks,)
+    is_other = plan.start is not None or (marks and marks.batch_size != plan.batch_size)
+    return () if marks is None or is_other else (marks,)
 
 
 def affordable_length(plan: Plan, steps: float, runs: float, taken: Sequence[Marks] = ()) -> int:

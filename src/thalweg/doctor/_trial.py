@@ -183,8 +183,8 @@ class Trial:
         plan: what all trials have in common.
         seed: decides the data order, and dropout.
         before: the score before the first step, taken unless it is known.
-        begun: of a training with the same recipe and seed. What it took already within the plan's
-            steps is not taken, nor counted, again.
+        begun: of a training with the same recipe and seed, from the network as it was handed over.
+            What it took already within the plan's steps is not taken, nor counted, again.
 
     Raises:
         ProblemError: if there is no optimizer, or it was not made from the parameters it got; in a
@@ -214,6 +214,7 @@ class Trial:
             torch.manual_seed(seed)
             self.optimizer = made_optimizer(problem)
             if plan.start is not None:
+                begun = None
                 plan.start.hand_on(problem.model, self.optimizer)
             self.before = before or score(problem, self.held_out, plan.reduction)
             self.after_step = scheduling(problem, self.optimizer, size)

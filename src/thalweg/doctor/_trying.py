@@ -15,7 +15,6 @@ from thalweg.doctor._examination import TriedRemedy
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._heat import LOOKS, NUM_FINALISTS
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._marks import Marks
 from thalweg.doctor._planning import NUM_RUNS, NUM_SEEDS, begun_by, fitted, shortened
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan
@@ -86,10 +85,8 @@ def tried_on(
     problem, training, seed, ledger = case.problem, case.training, case.seed, case.ledger
     is_tight = not ledger.budget.is_seconds and problem.epochs is not None
     looks = LATE if shows_late else LOOKS
-    marks: Marks | None = readings.watched.marks
     if shows_late and is_tight:
         plan, remedies = _from_where_it_shows(plan, readings, remedies, ledger)
-        marks = None if plan.start else marks
     fit = partial(
         fitted,
         plan,
@@ -100,14 +97,14 @@ def tried_on(
         control=CUT_SHORT if readings.watched.failure else 1.0,
         pairs=looks[-1][0] if is_tight else NUM_SEEDS,
     )
+    marks = readings.watched.marks
     # What breaks off is planned for as a short run already.
-    own = [] if readings.watched.failure or marks is None else [marks]
+    own = [] if readings.watched.failure or plan.start else [marks]
     plan, most = fit(remedies, taken=own)
     if remedies and (most < NUM_FINALISTS or (is_tight and shows_late)):
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
-        begun = () if plan.start else begun_by(remedies[0], plan)
-        plan, most = fit(remedies, taken=[*own, *begun])
+        plan, most = fit(remedies, taken=[*own, *begun_by(remedies[0], plan)])
     may_raise = case.readable is None or readings.watched.error is not None
     number = looks[0][0] if is_tight else NUM_SEEDS
     control = _control(Control(training, plan, seed, may_raise, marks), number, problem, ledger)
