@@ -15,6 +15,7 @@ from thalweg.doctor._heat import LOOKS
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._looks import first_read, judged, watched, with_pass
 from thalweg.doctor._observation import Watching, readable_form
+from thalweg.doctor._planning import kept_out
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trying import answers
 from thalweg.doctor.remedies import Remedy, joined
@@ -59,9 +60,7 @@ def looked_again(
         joint = tuple(joined(remedy, each) for each in remedies)
         remedy = joint[0] if joint else None
         if remedy is not None:
-            if readings.plan.start is not None and not remedy.keeps_network:
-                late = readings.plan.start.num_steps
-                reason = f"the trials begin at step {late}, with the network as it is there"
+            if reason := kept_out(remedy, readings.plan):
                 ledger.omit(f"trial: {remedy.name}", reason)
                 break
             price = LOOKS[0][0] * readings.plan.price(case.training) / case.problem.num_samples

@@ -31,6 +31,9 @@ UNMOVED = frozenset({Ailment.STUCK, Ailment.GRADIENT_FLAT})
 
 GONE_ON = 0.5
 
+GATHERED = 0.1
+"""Of their steps, by which what averages over many steps has gathered enough to show its harm."""
+
 CONFIRMED, OF_THE_REST = 0.15, 0.2
 """Of a budget in gradients, and of what is left of it, for what confirms a suspicion of the first
 epoch.
@@ -117,12 +120,21 @@ def watched(
 
 def gathered(case: Case, readings: Readings, watching: Watching) -> Readings:
     """With the training watched until what it gathers shows; trials go on from there."""
-    assert readings.observed is not None, "something was found"
-    begun = readings.num_seen
-    with case.ledger.measuring("one training, watched on", 0.37) as gradients:
-        readings = replace(readings, observed=watching.gathered(readings.observed))
-        gradients.append(case.fraction * (readings.num_seen - begun))
-    return readings
+    lacking = GATHERED * readings.total_steps - readings.num_seen
+    return _watched_on(case, readings, watching, lacking * case.fraction) or readings
+
+
+def _watched_on(
+    case: Case, readings: Readings, watching: Watching, gradients: float
+) -> Readings | None:
+    """With the training gone on with by so much; None where it is hardly longer then."""
+    with case.ledger.measuring("one training, watched on", 0.37) as spent:
+        observed = watching.on(gradients)
+        if observed is None:
+            return None
+        num_steps = observed.watched.num_steps - readings.num_seen
+        spent.append(case.fraction * (num_steps + settling(watching.size) / 3))
+    return replace(readings, observed=observed)
 
 
 def judged(
@@ -143,12 +155,7 @@ def judged(
         return readings, findings
     if not findings and (readings.may_train or readings.watched.failure):
         return readings, findings
-    begun = readings.num_seen
-    with case.ledger.measuring("one training, watched on", 0.37) as gradients:
-        forward = case.fraction * settling(watching.size) / 3
-        observed = watching.on(GONE_ON * case.ledger.gradients_left - forward)
-        if observed is None:
-            return readings, findings
-        readings = replace(readings, observed=observed)
-        gradients.append(case.fraction * (observed.watched.num_steps - begun) + forward)
-    return readings, unmoved(readings)
+    forward = case.fraction * settling(watching.size) / 3
+    most = GONE_ON * case.ledger.gradients_left - forward
+    later = _watched_on(case, readings, watching, most)
+    return (readings, findings) if later is None else (later, unmoved(later))

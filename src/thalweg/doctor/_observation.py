@@ -48,9 +48,6 @@ FOREVER, SURELY_FOREVER = 0.5, 0.2
 SURELY = 0.25
 """Of the steps that may be watched, at least, also where it learns from the first on."""
 
-GATHERED = 0.1
-"""Of their steps, by which what averages over many steps has gathered enough to show its harm."""
-
 LONGER = 1.2
 """A training that seems stuck is watched on where it becomes so many times longer."""
 
@@ -185,17 +182,11 @@ class Watching:
         end = settled(watched, self.size)
         return self._seen(watched, end, _held_out(watched, self.plan), Stage.WHOLE)
 
-    def gathered(self, seen: Observation) -> Observation:
-        """The same with the training gone on with to `GATHERED` of their steps."""
-        num_steps = round(GATHERED * (self.problem_steps or 0))
-        if len(self.watch.losses) >= num_steps or self.watch.failure:
-            return seen
-        return replace(seen, watched=self.watch.until(num_steps, self.most))
-
     def on(self, gradients: float) -> Observation | None:
         """Further, by as much as that buys, or as it is to be watched at most; None for nothing.
 
-        For a training that seems stuck for no cause that is known: a plateau may end by itself.
+        For a training that seems stuck for no cause that is known: a plateau may end by itself. And
+        for one whose fault has yet to show its harm.
         """
         if self.problem_steps is None or self.watch.failure:
             return None

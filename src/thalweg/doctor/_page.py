@@ -135,14 +135,11 @@ def _remedy_section(examination: Examination) -> Section | None:
             f"{len(examination.control)} runs on copies, with {examination.optimizer}, minibatches "
             f"of {examination.batch_size}."
         )
+        curves = curves_figure(examination, shown)
         if not examination.remedies:
-            curves = curves_figure(examination, ())
             return Section("Trained as it is", runs, (curves,), _tone(examination))
-        blocks: list[Block] = [
-            _remedy_table(examination),
-            curves_figure(examination, shown),
-        ]
         sentence = f"{runs} None of what was tried against what was suspected is proved to help."
+        blocks: list[Block] = [_remedy_table(examination), curves]
         return Section("Trained as it is", sentence, tuple(blocks), _tone(examination))
     proved = examination.proved
     if proved:

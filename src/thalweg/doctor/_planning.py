@@ -196,6 +196,13 @@ def begun_by(remedy: Remedy, plan: Plan) -> tuple[Marks, ...]:
     return () if marks is None or is_other else (marks,)
 
 
+def kept_out(remedy: Remedy, plan: Plan) -> str:
+    """Why a remedy cannot be tried from where the trials begin; "" where it can."""
+    if plan.start is None or remedy.keeps_network:
+        return ""
+    return f"the trials begin at step {plan.start.num_steps}, with the network as it is there"
+
+
 def affordable_length(plan: Plan, steps: float, runs: float, taken: Sequence[Marks] = ()) -> int:
     """The longest that so many runs can be, where so many steps are left.
 

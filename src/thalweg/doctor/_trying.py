@@ -15,7 +15,7 @@ from thalweg.doctor._examination import TriedRemedy
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._heat import LOOKS, NUM_FINALISTS
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._planning import NUM_RUNS, NUM_SEEDS, begun_by, fitted, shortened
+from thalweg.doctor._planning import NUM_RUNS, NUM_SEEDS, begun_by, fitted, kept_out, shortened
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan
 from thalweg.doctor.remedies import Remedy, remedies_for
@@ -127,16 +127,15 @@ def _from_where_it_shows(
     learned, they begin before that.
     """
     plan = replace(plan, averaged=AVERAGED)
-    kept = readings.watched.marks.kept
-    if not (kept and remedies and remedies[0].keeps_network) or readings.watched.failure:
+    start = readings.watched.marks.before(readings.lost_since or inf)
+    if readings.watched.failure or not (remedies and remedies[0].keeps_network):
         return plan, remedies
-    lost_since = readings.lost_since or inf
-    start = [kept[0], *(mark for mark in kept if mark.num_steps <= lost_since)][-1]
-    for remedy in remedies:
-        if not remedy.keeps_network:
-            reason = f"the trials begin at step {start.num_steps}, with the network as it is there"
-            ledger.omit(f"remedy: {remedy.name}", reason)
-    return replace(plan, start=start), tuple(r for r in remedies if r.keeps_network)
+    plan = replace(plan, start=start)
+    reasons = {remedy.name: kept_out(remedy, plan) for remedy in remedies}
+    for name, reason in reasons.items():
+        if reason:
+            ledger.omit(f"remedy: {name}", reason)
+    return plan, tuple(remedy for remedy in remedies if not reasons[remedy.name])
 
 
 def _control(control: Control, number: int, problem: Problem, ledger: Ledger) -> Control:
