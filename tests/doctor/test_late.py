@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import make_circles
+from sklearn.datasets import load_digits, make_circles
 from test_remedies import readings_of
 from test_trial import plan_of
 from torch import nn
@@ -56,6 +56,34 @@ def test_momentum_that_first_helps_is_proved_to_harm_from_where_it_has_gathered(
     assert start != pytest.approx(examination.loss, rel=0.1)
     assert sum(m.gradients for m in examination.measurements) <= 1.3 * EPOCHS
     assert examined(rings(0.9), f"{1.3 * EPOCHS}g").is_healthy
+
+
+def digits(momentum):
+    x, y = (torch.tensor(part) for part in load_digits(return_X_y=True))
+    x = x.float() / 16
+    return Problem(
+        dense(64, 50, 10), F.cross_entropy, (x[500:1700], y[500:1700]),
+        test=(x[:500], y[:500]), optimizer=sgd(0.5, momentum), batch_size=20, epochs=12,
+    )  # fmt: skip
+
+
+def test_a_rate_that_was_meant_without_momentum_loses_it():
+    examination = examined(digits(0.998), "15.6g")
+    assert [finding.ailment for finding in examination.findings] == [Ailment.MOMENTUM]
+    without, usual, *_ = examination.remedies
+    assert (without.name, without.is_proved) == ("no momentum", True)
+    assert "nesterov" in without.code
+    assert usual.name == "momentum 0.9"
+    assert usual.outcome == "its first run did not train, and no momentum ended lower"
+    assert usual.gain is None
+    (run,) = usual.runs
+    assert run.level() > 1.05 * without.runs[0].level()
+    assert run.seed == without.runs[0].seed
+    # From before it was thrown off, after which no remedy trains it: units are dead.
+    assert 0 < examination.begun_at < 40 < examination.num_watched
+    assert all(run.before.loss < examination.loss for run in without.runs)
+    assert sum(m.gradients for m in examination.measurements) <= 15.6
+    assert examined(digits(0.0), "15.6g").is_healthy
 
 
 def after(problem, mark, num_steps, seed, keeps):
@@ -120,6 +148,19 @@ def test_only_what_changes_the_step_alone_is_tried_from_there():
 
 
 LEVELS = Levels(blind=1.0, floor=0.0, explained=1.0, attainable=None)
+
+
+@pytest.mark.parametrize(
+    ("losses", "at"),
+    [
+        ([0.95] * 9 + [0.85] * 10 + [2.0] * 30, 19),
+        ([0.95] * 9 + [0.91] * 10 + [2.0] * 30, None),  # less than a tenth
+        ([0.5] * 9, None),  # too few to tell
+        ([], None),
+    ],
+)
+def test_the_lowest_stretch_is_one_in_which_something_was_learned(losses, at):
+    assert LEVELS.lowest_at(losses) == at
 
 
 @pytest.mark.parametrize(

@@ -77,10 +77,11 @@ def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
             continue
         tried.append(prove(heat, remedy, None, len(direct)))
         if tried[-1].is_proved:
-            proved = meet_rivals(heat, remedy, tried[-1], len(direct))
-            tried = [*proved, *tried[:-1]]
+            first = tried.pop()
+            proved = meet_rivals(heat, remedy, first, len(direct))
+            tried = [*proved, *tried, *heat.passed_over]
             rest = [r for r in remedies if r.name not in {t.name for t in tried}]
-            outcome = f"not tried: {remedy.name} is proved, and takes away what was found"
+            outcome = f"not tried: {first.name} is proved, and takes away what was found"
             return (*tried, *(untried(r, None, outcome) for r in rest))
     if tried and not heat.has_time:
         late += [untried(remedy, None, UP) for remedy in others]
@@ -99,8 +100,9 @@ def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
             late.append(untried(remedy, screening, UP))
             continue
         own.append(prove(heat, remedy, screening, len(finalists)))
-    ran = _ranked([t for t in (*tried, *own) if t.runs])
-    failed = [t for t in (*tried, *own) if not t.runs]
+    every = (*tried, *own, *heat.passed_over)
+    ran = _ranked([t for t in every if t.runs])
+    failed = [t for t in every if not t.runs]
     broken = [t for t in dropped if t.screening is None]
     return (*ran, *late, *(t for t in dropped if t.screening is not None), *failed, *broken)
 

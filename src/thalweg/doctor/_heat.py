@@ -47,6 +47,8 @@ class Heat:
         self.unseen = self.control[0].seed + max(len(self.control), LOOKS[-1][0])
         self.done = 0.0
         self.settled: list[TriedRemedy] = []
+        # In whose place a more thorough one went on.
+        self.passed_over: list[TriedRemedy] = []
         # Mean held-out loss before and after, in units that control and remedied share.
         self.levels: dict[str, tuple[float, float]] = {}
         self.num_finalists = num_finalists

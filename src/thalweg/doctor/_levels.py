@@ -83,6 +83,15 @@ class Levels:
                 return at
         return None
 
+    def lowest_at(self, losses: Sequence[float]) -> int | None:
+        """The last step of the lowest stretch of 10; None where too little was learned in it."""
+        ends = range(SHORTEST, len(losses) + 1)
+        means = {end: fmean(losses[end - SHORTEST : end]) for end in ends}
+        lowest = min(means, key=lambda end: means[end], default=None)
+        if lowest is None or means[lowest] > self.at(NOTHING, losses[0]):
+            return None
+        return lowest
+
 
 def levels_of(problem: Problem, sample: Sample, head: Head, batch_size: int) -> Levels:
     """The levels of a problem. Cost: no gradient of the network."""

@@ -18,7 +18,7 @@ from thalweg._recipe import steps_in_epoch
 from thalweg.doctor._constant import best_constant
 from thalweg.doctor._examination import Gain, TriedRemedy
 from thalweg.doctor._heat import LOOKS, Heat, failed
-from thalweg.doctor._levels import NOTHING
+from thalweg.doctor._levels import HALF, NOTHING
 from thalweg.doctor._paired import FAR, fits_less, in_units, paired_gain
 from thalweg.doctor._planning import affordable_length, begun_by
 from thalweg.doctor._trial import Run, Trial
@@ -51,6 +51,9 @@ def prove(
             while len(pairs) < number and _has_pair(heat, len(pairs)):
                 seed = heat.control[len(pairs)].seed
                 pairs.append(heat.run("proving", remedy, heat.plan, seed))
+                if len(pairs) == 1 and (other := _instead(heat, remedy, pairs[0])) is not None:
+                    remedy, pairs = other
+                    num_compared += 1
                 if len(pairs) == 1 and _is_hopeless(heat, remedy, pairs):
                     break
             runs = tuple(run for run, _ in pairs)
@@ -91,6 +94,30 @@ def _has_pair(heat: Heat, number: int) -> bool:
         heat.spend(heat.control[-1].cost)
     # One that ran to its end, unlike those before it, takes what was left.
     return number < LOOKS[0][0] or heat.affords(number + 1, number)
+
+
+def _instead(
+    heat: Heat, remedy: Remedy, pair: tuple[Run, Trial]
+) -> tuple[Remedy, list[tuple[Run, Trial]]] | None:
+    """The more thorough remedy with a first pair of its own, where that ends clearly lower.
+
+    It is tried only where the first run with this one breaks down, or does not train.
+    """
+    run, _ = pair
+    other, observed = remedy.thorough, heat.readings.observed
+    if other is None or observed is None or not heat.affords(LOOKS[0][0] + 1, 1):
+        return None
+    if run.level() <= observed.levels.at(HALF, run.before.loss):
+        return None
+    instead = heat.run("proving", other, heat.plan, run.seed)
+    level = instead[0].level()
+    if not level < run.level() - CLEARLY * abs(level):
+        return None
+    outcome = f"its first run did not train, and {other.name} ended lower"
+    heat.passed_over.append(
+        TriedRemedy(remedy.name, remedy.code, None, (run,), None, outcome, remedy.apply)
+    )
+    return other, [instead]
 
 
 def _is_hopeless(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]]) -> bool:
@@ -146,7 +173,7 @@ def meet_rivals(
     """
     ranked = [proved]
     number = len(proved.runs)
-    _, first = heat.levels[remedy.name]
+    _, first = heat.levels[proved.name]
     for rival in remedy.rivals:
         if not (heat.has_time and heat.affords(number)):
             break

@@ -15,6 +15,7 @@ from thalweg.doctor._examination import TriedRemedy
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._heat import LOOKS, NUM_FINALISTS
 from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._levels import NOTHING
 from thalweg.doctor._planning import NUM_RUNS, NUM_SEEDS, begun_by, fitted, kept_out, shortened
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan
@@ -124,10 +125,13 @@ def _from_where_it_shows(
 
     Where the remedy changes the step alone, trials begin where the watched training was left: there
     the fault has gathered what it takes to show. Where the training has lost again what it had
-    learned, they begin before that.
+    learned, they begin before that: what has happened since may be what no remedy takes back.
     """
     plan = replace(plan, averaged=AVERAGED)
-    start = readings.watched.marks.before(readings.lost_since or inf)
+    since = readings.lost_since
+    if since is None and readings.learned < NOTHING:
+        since = readings.levels.lowest_at(readings.watched.losses)
+    start = readings.watched.marks.before(since or inf)
     if readings.watched.failure or not (remedies and remedies[0].keeps_network):
         return plan, remedies
     plan = replace(plan, start=start)

@@ -27,6 +27,7 @@ class Stack:
     def __init__(self, blocks: Sequence[WeightBlock]) -> None:
         self._blocks = blocks
         self._root: Kronecker | None = None
+        self._turned: dict[Turn, tuple[Tensor, Tensor]] = {}
         self._places = torch.cat([block.places() for block in blocks])
 
     def apply(self, v: Float[Tensor, " n"], into: Float[Tensor, " n"], turn: Turn) -> None:
@@ -37,12 +38,19 @@ class Stack:
             into: (n,).
             turn: what is made of them.
         """
+        if turn not in self._turned:
+            self._turned[turn] = self._taken().turned(turn)
+        left, right = self._turned[turn]
+        into.put_(self._places, torch.bmm(torch.bmm(left, v.take(self._places)), right))
+
+    def _taken(self) -> Kronecker:
+        """The root, taken when it is first asked for."""
         if self._root is None:
             R, C = (
                 torch.cat(factors) for factors in zip(*map(_factors, self._blocks), strict=True)
             )
             self._root = Kronecker.of(R, C, self._blocks[0].damping)
-        into.put_(self._places, self._root.applied(v.take(self._places), turn))
+        return self._root
 
 
 def stacked(blocks: Iterable[Block]) -> tuple[list[Stack], list[Block]]:
@@ -54,12 +62,17 @@ def stacked(blocks: Iterable[Block]) -> tuple[list[Stack], list[Block]]:
     alike: dict[object, list[WeightBlock]] = {}
     alone: list[Block] = []
     for block in blocks:
-        if isinstance(block, WeightBlock) and block.num_params <= SMALL:
+        if isinstance(block, WeightBlock) and _is_small(block):
             shapes = tuple(tuple(factor.shape[1:]) for factor in _factors(block))
             alike.setdefault(shapes, []).append(block)
         else:
             alone.append(block)
     return [Stack(group) for group in alike.values()], alone
+
+
+def _is_small(block: WeightBlock) -> bool:
+    # A diagonal is applied by itself.
+    return block.num_params <= SMALL and all(factor.ndim == 3 for factor in _factors(block))
 
 
 def _factors(block: WeightBlock) -> tuple[Tensor, Tensor]:

@@ -44,12 +44,13 @@ class Root:
             damping: ε.
         """
         # In float64: the eigenvalues of a factor span more than float32 tells apart.
-        damped = M.double()
-        floor = damping * mean_diagonal(damped)[:, None]
+        damped = M.to(torch.float64, copy=True)
+        diagonal = damped if M.ndim == 2 else damped.diagonal(dim1=-2, dim2=-1)
+        floor = damping * diagonal.mean(-1, keepdim=True)
         if M.ndim == 2:
-            values = damped.clamp_min(0.0) + floor
+            values = damped.clamp_min_(0.0).add_(floor)
             return cls(values.sqrt().to(M.dtype), values.rsqrt().to(M.dtype))
-        damped = damped + torch.diag_embed(floor.expand(damped.shape[:2]))
+        diagonal.add_(floor)
         L, failed = torch.linalg.cholesky_ex(damped)
         if not bool(failed.any()):
             unit = torch.eye(M.shape[-1], dtype=L.dtype, device=L.device)
@@ -57,21 +58,13 @@ class Root:
             return cls(L.to(M.dtype), inverse.to(M.dtype))
         # Rounding made an eigenvalue negative: ε is next to nothing.
         values, Q = torch.linalg.eigh(M.double())
-        roots = (values.clamp_min(0.0) + floor).sqrt()
+        roots = (values.clamp_min_(0.0) + floor).sqrt()
         return cls(
             ((Q * roots[:, None]) @ Q.mT).to(M.dtype), ((Q / roots[:, None]) @ Q.mT).to(M.dtype)
         )
 
-    def from_left(self, W: Float[Tensor, "g s m"], turn: Turn) -> Float[Tensor, "g s m"]:
-        """N W, with N as the turn says."""
-        return from_left(self._turned(turn), W)
-
-    def from_right(self, W: Float[Tensor, "g r s"], turn: Turn) -> Float[Tensor, "g r s"]:
-        """W Nᵀ."""
-        N = self._turned(turn)
-        return from_right(W, N if N.ndim == 2 else N.mT)
-
-    def _turned(self, turn: Turn) -> Tensor:
+    def turned(self, turn: Turn) -> Tensor:
+        """The matrix that the turn applies from the left, or its diagonal."""
         found = self.factor if turn is Turn.MEASURE else self.inverse
         return found if turn is Turn.WHITEN or found.ndim == 2 else found.mT
 
@@ -112,7 +105,13 @@ class Kronecker:
             W: a weight matrix for each group.
             turn: what is made of it.
         """
-        return self.columns.from_right(self.rows.from_left(W, turn), turn)
+        left, right = self.turned(turn)
+        return from_right(from_left(left, W), right)
+
+    def turned(self, turn: Turn) -> tuple[Tensor, Tensor]:
+        """What W is multiplied by from the left and from the right, or their diagonals."""
+        right = self.columns.turned(turn)
+        return self.rows.turned(turn), right if right.ndim == 2 else right.mT
 
 
 @dataclass(frozen=True)

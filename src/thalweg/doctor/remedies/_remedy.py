@@ -28,6 +28,8 @@ class Remedy:
         num_samples: that a training took to find it.
         rivals: what may do the same better. They are tried where it is proved, on what is left of
             the budget.
+        thorough: what takes the cause away more thoroughly, at a price. It is tried in its place
+            where the first run with it breaks down, or does not train.
         begun: of the training with it, on the seed that was watched, by which it was confirmed.
         parts: that were joined to it.
     """
@@ -40,6 +42,7 @@ class Remedy:
     is_direct: bool = False
     num_samples: int = 0
     rivals: tuple[Remedy, ...] = ()
+    thorough: Remedy | None = None
     begun: Marks | None = field(default=None, compare=False, repr=False)
     parts: tuple[Remedy, ...] = ()
 

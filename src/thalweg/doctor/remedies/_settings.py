@@ -29,6 +29,9 @@ def no_weight_decay(readings: Readings) -> Remedy | NotApplicable:
 def usual_momentum(readings: Readings) -> Remedy | NotApplicable:
     """Momentum, or β₁ of Adam, of 0.9; with β₂ 0.999 where β₁ is not below √β₂.
 
+    Momentum of 0.9 still makes steps ten times as long as the rate says. A rate that was meant
+    without any is too large for it: then momentum is left out.
+
     Source: Zou et al. 2019, "A sufficient condition for convergences of Adam and RMSProp", for
     β₁ < √β₂.
     """
@@ -42,7 +45,8 @@ def usual_momentum(readings: Readings) -> Remedy | NotApplicable:
         return _set(readings, "β₁ 0.9", {"betas": (0.9, other)})
     if float(group.get("momentum") or 0.0) <= 0.9:
         return NotApplicable("momentum 0.9", "it is no higher already")
-    return _set(readings, "momentum 0.9", {"momentum": 0.9})
+    without = _set(readings, "no momentum", {"momentum": 0.0, "nesterov": False})
+    return replace(_set(readings, "momentum 0.9", {"momentum": 0.9}), thorough=without)
 
 
 def usual_epsilon(readings: Readings) -> Remedy | NotApplicable:
