@@ -808,3 +808,14 @@ def test_a_target_that_was_written_to_is_looked_at_again():
     y[3] = 7
     with pytest.raises(ProblemError, match="target out of range"):
         problem.forward(problem.parameters, (x, y))
+
+
+def test_a_sound_target_is_looked_at_once(monkeypatch):
+    x, y = torch.randn(6, 3), torch.arange(6) % 2
+    problem = Problem(nn.Linear(3, 2), nn.functional.cross_entropy, (x, y))
+    looked: list[int] = []
+    look = torch.Tensor.aminmax
+    monkeypatch.setattr(torch.Tensor, "aminmax", lambda t: looked.append(1) or look(t))
+    for _ in range(3):
+        problem.forward(problem.parameters, (x, y))
+    assert len(looked) == 1

@@ -105,8 +105,10 @@ class KnownLoss:
                 return  # the loss itself will refuse
             allowed, highest = f"0..{num_classes - 1}", num_classes - 1
             lowest, most = target.aminmax()
-            if lowest >= 0 and most <= highest:
-                return  # asked first: picking out those that count takes longer
+            if lowest >= 0 and most <= highest:  # asked first: picking out takes longer
+                if looked_at is not None:
+                    _LOOKED_AT[target] = looked_at
+                return
             counted = target[target != self.ignore_index]
         elif self.kind in (Kind.BINARY, Kind.BINARY_LOGITS):
             counted, allowed, highest = target, "between 0 and 1", 1

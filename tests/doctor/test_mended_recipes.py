@@ -491,6 +491,48 @@ def test_a_narrow_layer_is_widened():
     assert isinstance(widened(unread(even)), NotApplicable)
 
 
+@pytest.mark.parametrize(
+    ("norm", "wider"),
+    [
+        (nn.LayerNorm(1, eps=1e-3, bias=False), "LayerNorm((6,), eps=0.001"),
+        (nn.GroupNorm(1, 1, eps=1e-3), "GroupNorm(1, 6, eps=0.001"),
+        (nn.BatchNorm1d(1, eps=1e-3).eval(), "BatchNorm1d(6, eps=0.001"),
+    ],
+)
+def test_a_normalisation_of_a_narrow_layer_is_widened_with_it(norm, wider):
+    model = dense(8, 6, 1, 6, 3)
+    model.insert(3, norm.double())
+    problem = regression(table()[0], torch.zeros(60).long(), model, F.cross_entropy)
+    remedy = widened(unread(problem))
+    healed = applied(remedy, problem).model
+    assert repr(healed[3]).startswith(wider)
+    assert (healed[3].bias is None) == (norm.bias is None)
+    assert healed[3].training == norm.training
+    assert healed(problem.batches[0][0]).shape == (60, 3)
+    by_hand = copy.deepcopy(problem.model)
+    pasted(remedy, model=by_hand)
+    assert by_hand.double()(problem.batches[0][0]).shape == (60, 3)
+
+
+def test_a_normalisation_over_more_than_the_narrow_layer_stays():
+    model = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 2), Over(), nn.Linear(2, 6))
+    problem = regression(table()[0], torch.zeros(60).long(), model, F.cross_entropy)
+    found = widened(unread(problem))
+    assert isinstance(found, NotApplicable)
+    assert "another shape" in found.reason
+
+
+class Over(nn.Module):
+    """Two outputs of two samples each, normalised together."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.LayerNorm((2, 2))
+
+    def forward(self, x):
+        return self.norm(x.view(-1, 2, 2)).view(-1, 2)
+
+
 def test_every_layer_draws_its_own_weights():
     model = seeded(lambda: nn.Sequential(nn.Linear(8, 6), nn.Tanh(), nn.Linear(6, 1)))
     for parameter in model.parameters():

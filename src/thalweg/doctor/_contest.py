@@ -77,11 +77,11 @@ def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
             continue
         tried.append(prove(heat, remedy, None, len(direct)))
         if tried[-1].is_proved:
-            first = tried.pop()
-            proved = meet_rivals(heat, remedy, first, len(direct))
+            proof = tried.pop()
+            proved = meet_rivals(heat, remedy, proof, len(direct))
             tried = [*proved, *tried, *heat.passed_over]
             rest = [r for r in remedies if r.name not in {t.name for t in tried}]
-            outcome = f"not tried: {first.name} is proved, and takes away what was found"
+            outcome = f"not tried: {proof.name} is proved, and takes away what was found"
             return (*tried, *(untried(r, None, outcome) for r in rest))
     if tried and not heat.has_time:
         late += [untried(remedy, None, UP) for remedy in others]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thalweg.optim._kfac_block import Block, Sums, Use
-from thalweg.optim._kronecker import Root, Turn, inverse
+from thalweg.optim._kronecker import Root, Turn, from_left, inverse
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 _NORMS = (*_BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm)
@@ -77,7 +77,7 @@ class ScaleBlock(Block):
             # A channel without curvature is damped by that of all.
             floor = self._damping * U.diagonal(dim1=-2, dim2=-1).mean()
             self._root = Root.of(U + floor * torch.eye(U.shape[-1], dtype=U.dtype).to(U), 0.0)
-        return self._parted(self._root.from_left(self._whole(v), turn))
+        return self._parted(from_left(self._root.turned(turn), self._whole(v)))
 
     def solved(self, v: Float[Tensor, " n"], shift: float) -> Sequence[Tensor]:
         """(U + δ)⁻¹ (γ, β), channel by channel."""

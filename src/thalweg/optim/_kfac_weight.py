@@ -45,9 +45,13 @@ class WeightBlock(Block):
         self.damping = 0.0
         self._root: Kronecker | None = None
         self._inverse: tuple[float, KroneckerInverse] | None = None
+        self._shapes = self._found_shapes()
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """A and G of what multiplies, P and E of what picks."""
+        return self._shapes
+
+    def _found_shapes(self) -> dict[str, tuple[int, ...]]:
         found: dict[str, tuple[int, ...]] = {}
         if any(not isinstance(module, nn.Embedding) for module in self.modules):
             found["A"] = self._side(self._columns + (self.bias is not None))

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 from torch import nn
-from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
 from thalweg._problem import Problem
@@ -18,11 +18,13 @@ NAME = "the narrow layer widened"
 
 Layer = nn.Linear | _ConvNd
 
+Norm = _NormBase | nn.LayerNorm | nn.GroupNorm
+
 
 def widened(readings: Readings) -> Remedy | NotApplicable:
     """Gives the narrowest hidden layer as many units as its narrower neighbour, dense or of maps.
 
-    The layer that follows takes as many more, and batch normalisation between them, too.
+    The layer that follows takes as many more, and a normalisation between them, too.
     """
     model = readings.problem.model
     layers = [(name, m) for name, m in model.named_modules() if _can_widen(m)]
@@ -35,9 +37,10 @@ def widened(readings: Readings) -> Remedy | NotApplicable:
     wide = max(min(_fan_in(layer), _width(following)), sorted(hidden)[len(hidden) // 2])
     if wide <= narrow:
         return NotApplicable(NAME, f"no layer is narrower than its neighbours, {narrow} units")
-    norms = [each for each in _between(model, before, after) if _is_norm(each[1])]
-    if not all(isinstance(m, _BatchNorm) and m.num_features == narrow for _, m in norms):
-        return NotApplicable(NAME, "a normalisation of that width stands between the layers")
+    norms = {n: m for n, m in _between(model, before, after) if isinstance(m, Norm)}
+    wider = {name: _of_width(norm, narrow, wide) for name, norm in norms.items()}
+    if None in wider.values():
+        return NotApplicable(NAME, "a normalisation of another shape stands between the layers")
     # Maps that are flattened are so many numbers each.
     wider_in = wide * _fan_in(following) // narrow
 
@@ -52,17 +55,16 @@ def widened(readings: Readings) -> Remedy | NotApplicable:
             new = _like(old, width, fan_in)
             _drawn_alike(new, old, generator)
             own.set_submodule(name, new.to(old.weight))
-        for name, norm in norms:
-            assert isinstance(norm, _BatchNorm), "no other is widened"
-            settings = (norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
-            new_norm = type(norm)(wide, *settings)
+        for name, norm in norms.items():
+            new_norm = _of_width(norm, narrow, wide)
+            assert new_norm is not None, "asked before"
             new_norm.train(norm.training)
             own.set_submodule(name, new_norm.to(layer.weight))
         return problem
 
     code = [
         f'model.set_submodule("{before}", {_written(layer, wide, _fan_in(layer))})',
-        *(f'model.set_submodule("{n}", nn.{type(m).__name__}({wide}))' for n, m in norms),
+        *(f'model.set_submodule("{n}", nn.{_called(m, wide)})' for n, m in norms.items()),
         f'model.set_submodule("{after}", {_written(following, _width(following), wider_in)})',
     ]
     unit = "units" if isinstance(layer, nn.Linear) else "maps"
@@ -96,8 +98,23 @@ def _fan_in(layer: nn.Module) -> int:
     return number
 
 
-def _is_norm(module: nn.Module) -> bool:
-    return isinstance(module, nn.modules.batchnorm._NormBase | nn.LayerNorm | nn.GroupNorm)
+def _of_width(norm: Norm, narrow: int, wide: int) -> Norm | None:
+    """One like it for more units; None where it is of another shape."""
+    if isinstance(norm, nn.LayerNorm):
+        bias = norm.bias is not None
+        is_alike = norm.normalized_shape == (narrow,)
+        return nn.LayerNorm(wide, norm.eps, norm.elementwise_affine, bias) if is_alike else None
+    if isinstance(norm, nn.GroupNorm):
+        groups = norm.num_groups
+        is_alike = norm.num_channels == narrow and wide % groups == 0
+        return nn.GroupNorm(groups, wide, norm.eps, norm.affine) if is_alike else None
+    settings = (norm.eps, norm.momentum, norm.affine, norm.track_running_stats)
+    return type(norm)(wide, *settings) if norm.num_features == narrow else None
+
+
+def _called(norm: Norm, wide: int) -> str:
+    groups = f"{norm.num_groups}, " if isinstance(norm, nn.GroupNorm) else ""
+    return f"{type(norm).__name__}({groups}{wide})"
 
 
 def _like(old: Layer, width: int, fan_in: int) -> Layer:
