@@ -372,8 +372,8 @@ def _weighed(
 
 def split(v: Float[Tensor, " n"], params: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """A flat vector as one tensor a parameter."""
-    pieces = v.split([p.numel() for p in params])
-    return tuple(piece.reshape(p.shape) for piece, p in zip(pieces, params, strict=True))
+    pieces = torch.split_with_sizes(v, [p.numel() for p in params])
+    return tuple(piece.view(p.shape) for piece, p in zip(pieces, params, strict=True))
 
 
 @contextmanager

@@ -69,7 +69,8 @@ class RecordedOptimizer(torch.optim.Optimizer, ABC):
     @property
     def memory(self) -> dict[str, Any]:
         """What is kept between steps beside vectors; with the state of the first parameter."""
-        found: dict[str, Any] = self.state[self._all_params()[0]]
+        first = next(p for group in self.param_groups for p in group["params"])
+        found: dict[str, Any] = self.state[first]
         return found
 
     def __getstate__(self) -> dict[str, Any]:

@@ -213,6 +213,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
         self._plain = Identity()
         self._knows_output = False
         self._has_residuals = False
+        self._ways = self._found_ways()
 
     def bind(
         self, model: nn.Module | Problem, loss: Any = None, batch: Any = None
@@ -234,10 +235,9 @@ class SaddleFreeNewton(SurfaceOptimizer):
     @property
     def views(self) -> tuple[View, ...]:
         """The ways between which it chooses; the first is taken first."""
-        return tuple(VIEWS[number] for number in self._ways)
+        return tuple(VIEWS[number] for number in self._found_ways())
 
-    @property
-    def _ways(self) -> tuple[int, ...]:
+    def _found_ways(self) -> tuple[int, ...]:
         curvatures = [GGN, HESSIAN] if self._knows_output else [HESSIAN]
         if self.curvature is not None:
             curvatures = [self.curvature]
@@ -275,6 +275,7 @@ class SaddleFreeNewton(SurfaceOptimizer):
     def _curvature_of_step(self, objective: Objective) -> Curvature | None:
         self._knows_output = isinstance(objective, ProblemObjective)
         self._has_residuals = self._is_uniform() and has_residuals(objective)
+        self._ways = self._found_ways()  # once a step: it is asked at every turn
         if not self._knows_output and self._view.curvature is GGN:
             raise OptimizerError(
                 "the GGN needs the model's output, which a closure does not tell; hand the loss "

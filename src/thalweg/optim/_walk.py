@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from thalweg._errors import NonFiniteError, RandomModelError
-from thalweg.optim._objective import Objective
+from thalweg.optim._objective import Objective, split
 from thalweg.surface import Curvature
 
 FORWARD = 1 / 3
@@ -267,9 +267,9 @@ class Walk:
 
     def _move(self, vector: Float[Tensor, " n"]) -> None:
         # Through .data: graphs of this step are of θ, and θ is what they find when it is restored.
-        pieces = vector.split([p.numel() for p in self.objective.params])
-        for p, piece in zip(self.objective.params, pieces, strict=True):
-            p.data.copy_(piece.view_as(p))
+        params = self.objective.params
+        for p, piece in zip(params, split(vector, params), strict=True):
+            p.data.copy_(piece)
 
 
 def refuse_nonfinite(value: float, gradient_norm: float) -> None:
