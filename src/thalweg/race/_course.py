@@ -212,14 +212,15 @@ class Course:
         device, is_of_processor = self.params[0].device, self.terms.is_processor_time
         return Clock(device, is_of_processor=is_of_processor)
 
-    def steps(self, growth: float = 1.0) -> Iterator[int]:
+    def steps(self, growth: float = 1.0, most: float = 1.0) -> Iterator[int]:
         """The steps, by number, until the budget is spent. The body takes one step.
 
         Args:
             growth: factor by which a minibatch is larger than the one before.
+            most: share of the data up to which they grow.
         """
         if self._stream is not None and growth != 1.0:
-            self._stream = self._growing(growth)
+            self._stream = self._growing(growth, most)
         while True:
             if self._stream is not None:
                 batch = next(self._stream)
@@ -228,15 +229,16 @@ class Course:
             yield self.num_steps
             self.stepped()
 
-    def _growing(self, growth: float) -> Iterator[Batch]:
+    def _growing(self, growth: float, share: float) -> Iterator[Batch]:
         """Minibatches in random order, epoch after epoch, each larger than the last."""
         assert self.terms.batch_size is not None
         (pool,) = self.here.batches
         device = self.params[0].device
         order = torch.empty(0, dtype=torch.long)
         size = float(self.terms.batch_size)
+        most = min(max(int(size), round(share * self._size)), self._size)
         while True:
-            count = min(int(size), self._size)
+            count = min(int(size), most)
             while len(order) < count:
                 order = torch.cat([order, torch.randperm(self._size, generator=self._generator)])
             yield take(pool, order[:count].to(device))

@@ -45,8 +45,8 @@ OWN: dict[str, Contender] = {
     "stochastic-newton": SurfaceContender(
         "thalweg.optim.StochasticNewton",
         optim.StochasticNewton,
-        grid("damping", (1e3, 1e2, 1e4, 10.0, 1e5, 1.0), batch_growth=1.003),
-        note="Minibatches grow by 0.3 % a step.",
+        grid("damping", (1e3, 1e2, 1e4, 10.0, 1e5, 1.0), batch_growth=1.003, batch_most=0.1),
+        note="Minibatches grow by 0.3 % a step, up to a tenth of the data.",
     ),
     "gradient-descent": _measured(optim.GradientDescent, "GradientDescent"),
     "heavy-ball": _measured(optim.HeavyBall, "HeavyBall, β = 0.9"),

@@ -9,12 +9,15 @@ from thalweg.race._course import Course
 from thalweg.race._trial import Setting
 from thalweg.race.contenders._contender import Contender
 
+OF_BATCHES = ("batch_growth", "batch_most")
+"""What of a setting is not the optimizer's."""
+
 
 class SurfaceContender(Contender):
     """An optimizer of `thalweg.optim`: it is bound to the data of each step, and counts its work.
 
-    A setting may hold `batch_growth`: minibatches then grow by that factor a step. All else of a
-    setting goes to `make`.
+    A setting may hold `batch_growth`: minibatches then grow by that factor a step, up to the share
+    `batch_most` of the data. All else of a setting goes to `make`.
 
     Args:
         said: what it is, in a few words.
@@ -36,10 +39,11 @@ class SurfaceContender(Contender):
             course: the loss and the data.
             setting: one of `settings`.
         """
-        own = {name: value for name, value in setting.items() if name != "batch_growth"}
+        own = {name: value for name, value in setting.items() if name not in OF_BATCHES}
         optimizer = self._make(course.params, **own)
         course.optimizer = optimizer
-        for _ in course.steps(float(setting.get("batch_growth", 1.0))):
+        growth, most = (float(setting.get(name, 1.0)) for name in OF_BATCHES)
+        for _ in course.steps(growth, most):
             optimizer.bind(course.here).step()
             record = optimizer.record
             course.spend(record.gradient_equivalents)
