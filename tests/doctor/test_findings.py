@@ -38,6 +38,7 @@ from networks import (
 )
 from thalweg import Problem
 from thalweg.doctor import Ailment
+from thalweg.doctor._readings import Readings
 from thalweg.doctor.findings import RULES
 
 
@@ -143,6 +144,12 @@ def normalised(rate=0.0):
         lambda: nn.Sequential(
             nn.Linear(8, 24), nn.BatchNorm1d(24), nn.ReLU(), nn.Dropout(rate), nn.Linear(24, 3)
         )
+    )
+
+
+def dropping(rate):
+    return seeded(
+        lambda: nn.Sequential(nn.Linear(8, 24), nn.ReLU(), nn.Dropout(rate), nn.Linear(24, 3))
     )
 
 
@@ -528,6 +535,7 @@ TWINS = {
 }  # fmt: skip
 
 HEALTHY = {
+    "dropout that is off, and not missed": lambda: classify(dropping(0.2), adam(1e-2), mode=False),
     "grey values, and held-out ones": grey,
     "NaN that a step leaves out": lambda: given(
         dense(8, 24, 3), F.cross_entropy, data(with_nan), sgd(0.3), step=finite_only
@@ -667,6 +675,13 @@ def test_its_twin_is_healthy(name):
 def test_odd_health_is_no_ailment(name):
     examination = examined(HEALTHY[name]())
     assert examination.is_healthy, [f.sentence for f in examination.findings]
+
+
+def test_dropout_that_is_off_is_named_where_what_was_held_out_is_missed(monkeypatch):
+    monkeypatch.setattr(Readings, "generalises", False)
+    examination = examined(classify(dropping(0.2), adam(1e-2), mode=False))
+    (finding,) = (f for f in examination.findings if f.ailment is Ailment.WRONG_MODE)
+    assert finding.layers == ("2",)
 
 
 def test_a_step_at_the_edge_of_stability_is_no_ailment():

@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from thalweg._batch import num_samples
+from thalweg._problem import Problem
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import NOT_WELL, Readings
 
@@ -24,7 +25,10 @@ def wrong_mode(readings: Readings) -> Finding | None:
         and not problem.is_on_purpose(name)
         and (isinstance(module, _BatchNorm) or getattr(module, "p", 1) > 0)
     )
-    if not names:
+    if not names or (
+        readings.may_train_well and readings.generalises and not _has_norm(names, problem)
+    ):
+        # Units that are not dropped harm nobody where what was not seen is answered, too.
         return _always_dropping(readings)
     kinds = sorted({type(problem.model.get_submodule(name)).__name__ for name in names})
     return Finding(
@@ -35,10 +39,16 @@ def wrong_mode(readings: Readings) -> Finding | None:
         names,
         {"modules in evaluation mode": float(len(names)),
          "of those that ran": float(len(readings.watched.ran))},
-        "a module of batch normalisation or dropout runs in evaluation mode in a training step",
+        f"a module of batch normalisation runs in evaluation mode in a training step; or one of "
+        f"dropout, where {NOT_WELL}, or of what was held out",
         1 + len(names) / max(len(readings.watched.ran), 1),
         1,
     )  # fmt: skip
+
+
+def _has_norm(names: tuple[str, ...], problem: Problem) -> bool:
+    """Whether any of them is batch normalisation."""
+    return any(isinstance(problem.model.get_submodule(name), _BatchNorm) for name in names)
 
 
 def _always_dropping(readings: Readings) -> Finding | None:
