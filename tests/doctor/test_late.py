@@ -72,7 +72,7 @@ def test_a_rate_that_was_meant_without_momentum_loses_it():
     assert [finding.ailment for finding in examination.findings] == [Ailment.MOMENTUM]
     without, usual, *_ = examination.remedies
     assert (without.name, without.is_proved) == ("no momentum", True)
-    assert "nesterov" in without.code
+    assert without.code.endswith('group["momentum"] = 0.0')
     assert usual.name == "momentum 0.9"
     assert usual.outcome == "its first run did not train, and no momentum ended lower"
     assert usual.gain is None
@@ -145,6 +145,17 @@ def test_only_what_changes_the_step_alone_is_tried_from_there():
     plan, tried = _from_where_it_shows(readings.plan, readings, (network, step), ledger)
     assert plan.start is None
     assert tried == (network, step)
+
+
+def test_without_momentum_there_is_no_step_of_nesterov():
+    problem = classify(
+        dense(8, 5, 3), lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.99, nesterov=True)
+    )
+    without = usual_momentum(readings_of(problem)).thorough
+    healed = without.apply(problem.copied(), torch.Generator())
+    (group,) = made_optimizer(healed).param_groups
+    assert (group["momentum"], group["nesterov"]) == (0.0, False)
+    assert 'group["nesterov"] = False' in without.code
 
 
 LEVELS = Levels(blind=1.0, floor=0.0, explained=1.0, attainable=None)

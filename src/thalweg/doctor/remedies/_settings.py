@@ -45,7 +45,9 @@ def usual_momentum(readings: Readings) -> Remedy | NotApplicable:
         return _set(readings, "β₁ 0.9", {"betas": (0.9, other)})
     if float(group.get("momentum") or 0.0) <= 0.9:
         return NotApplicable("momentum 0.9", "it is no higher already")
-    without = _set(readings, "no momentum", {"momentum": 0.0, "nesterov": False})
+    # Nesterov's step is none without it.
+    nesterov = {"nesterov": False} if group.get("nesterov") else {}
+    without = _set(readings, "no momentum", {"momentum": 0.0, **nesterov})
     return replace(_set(readings, "momentum 0.9", {"momentum": 0.9}), thorough=without)
 
 
