@@ -78,6 +78,10 @@ def test_a_rate_that_was_meant_without_momentum_loses_it():
     assert usual.gain is None
     (run,) = usual.runs
     assert run.level() > 1.05 * without.runs[0].level()
+    # One run has no spread.
+    shown = str(examination)
+    assert f"{run.final_loss:.4g} " in shown
+    assert f"{run.final_loss:.4g} ±" not in shown
     assert run.seed == without.runs[0].seed
     # From before it was thrown off, after which no remedy trains it: units are dead.
     assert 0 < examination.begun_at < 40 < examination.num_watched

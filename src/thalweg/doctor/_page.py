@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from math import isfinite
-from statistics import fmean
+from statistics import fmean, stdev
 
 from thalweg.curvature import CriticalPoint
 from thalweg.doctor._examination import Examination, TriedRemedy
@@ -182,8 +182,8 @@ def _remedy_table(examination: Examination) -> Table:
         tuple(header),
         tuple(rows),
         f"After {examination.stretch}: mean ± standard deviation over "
-        f"{len(examination.control)} seeds. Gain: held-out loss without minus with, and the lower "
-        f"end of its one-sided interval.",
+        f"{len(examination.control)} seeds at most. Gain: held-out loss without minus with, and "
+        f"the lower end of its one-sided interval.",
     )
 
 
@@ -354,17 +354,10 @@ def _spread(values: Sequence[float]) -> str:
     finite = [value for value in values if isfinite(value)]
     if len(finite) < len(values):
         return f"not finite in {len(values) - len(finite)} of {len(values)} runs"
-    mean = fmean(finite)
-    deviation = (
-        fmean((v - mean) ** 2 for v in finite) * len(finite) / max(len(finite) - 1, 1)
-    ) ** 0.5
-    return f"{mean:.4g} ± {deviation:.2g}"
+    return f"{fmean(finite):.4g}" + (f" ± {stdev(finite):.2g}" if len(finite) > 1 else "")
 
 
 def _accuracies(runs: Sequence[Run]) -> str:
     shares = [100 * run.after.accuracy for run in runs if run.after.accuracy is not None]
-    mean = fmean(shares)
-    deviation = (
-        fmean((s - mean) ** 2 for s in shares) * len(shares) / max(len(shares) - 1, 1)
-    ) ** 0.5
-    return f"{mean:.1f} ± {deviation:.1f} %"
+    spread = f" ± {stdev(shares):.1f}" if len(shares) > 1 else ""
+    return f"{fmean(shares):.1f}{spread} %"
