@@ -491,6 +491,13 @@ def test_a_narrow_layer_is_widened():
     assert isinstance(widened(unread(even)), NotApplicable)
 
 
+def test_a_narrow_layer_before_few_answers_gets_more_units_than_these():
+    problem = regression(table()[0], torch.zeros(60).long(), dense(8, 12, 1, 2), F.cross_entropy)
+    assert widened(unread(problem)).name == "the narrow layer widened, 1 to 12 units"
+    few = regression(table()[0], torch.zeros(60).long(), dense(8, 1, 2), F.cross_entropy)
+    assert widened(unread(few)).name == "the narrow layer widened, 1 to 8 units"
+
+
 @pytest.mark.parametrize(
     ("norm", "wider"),
     [

@@ -16,6 +16,10 @@ from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
 NAME = "the narrow layer widened"
 
+FEW = 8
+"""Units before the last layer at least, where so many come in: that has as many as there are
+answers, which says nothing of what is needed, and two rectifiers may both be off."""
+
 Layer = nn.Linear | _ConvNd
 
 Norm = _NormBase | nn.LayerNorm | nn.GroupNorm
@@ -24,7 +28,8 @@ Norm = _NormBase | nn.LayerNorm | nn.GroupNorm
 def widened(readings: Readings) -> Remedy | NotApplicable:
     """Gives the narrowest hidden layer as many units as its narrower neighbour, dense or of maps.
 
-    The layer that follows takes as many more, and a normalisation between them, too.
+    Before the last layer, as many as come in, up to eight at least. The layer that follows takes as
+    many more, and a normalisation between them, too.
     """
     model = readings.problem.model
     layers = [(name, m) for name, m in model.named_modules() if _can_widen(m)]
@@ -35,6 +40,8 @@ def widened(readings: Readings) -> Remedy | NotApplicable:
     narrow = _width(layer)
     hidden = [_width(m) for _, m in layers[:-1]]
     wide = max(min(_fan_in(layer), _width(following)), sorted(hidden)[len(hidden) // 2])
+    if after == layers[-1][0]:
+        wide = max(wide, min(_fan_in(layer), FEW))
     if wide <= narrow:
         return NotApplicable(NAME, f"no layer is narrower than its neighbours, {narrow} units")
     norms = {n: m for n, m in _between(model, before, after) if isinstance(m, Norm)}
