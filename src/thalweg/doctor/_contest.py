@@ -60,9 +60,10 @@ def contest(
         return _held(heat, remedies)
     except KeyboardInterrupt:
         ledger.is_interrupted = True
-        settled = {tried.name for tried in heat.settled}
-        rest = [untried(r, None, STOPPED) for r in remedies if r.name not in settled]
-        return (*_ranked(heat.settled), *rest)
+        settled = [*heat.settled, *heat.passed_over]
+        names = {tried.name for tried in settled}
+        rest = [untried(r, None, STOPPED) for r in remedies if r.name not in names]
+        return (*_ranked(settled), *rest)
 
 
 def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
