@@ -43,9 +43,10 @@ def bottleneck(readings: Readings) -> Finding | None:
         f"apart by anything that follows.",
         tuple(found),
         {**{f"rank of {n}": float(rank) for n, rank in found.items()}, "needed": float(needed)},
-        f"the width or rank of a hidden layer is below what the targets need (half the classes "
-        f"less one, or two), it is wider before it, and {NOT_WELL} (or, of inputs that are their "
-        f"own targets, as many principal components explain less than {HALF:.0%} of the variance)",
+        f"the width or rank of a hidden layer is below what the targets need (a third of the "
+        f"classes, two at least and eight at most), it is wider before it, and {NOT_WELL} "
+        f"(or, of inputs that are their own targets, as many principal components explain less "
+        f"than {HALF:.0%} of the variance)",
         needed / max(found[name], 0.5),
         readings.num_seen,
     )
