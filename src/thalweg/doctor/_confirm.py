@@ -14,7 +14,7 @@ from thalweg.doctor._constant import best_constant
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HALF
 from thalweg.doctor._marks import Marks
-from thalweg.doctor._readings import FAR, Readings, times_to
+from thalweg.doctor._readings import FAR, WELL_WITHIN, Readings, times_to
 from thalweg.doctor._watch import attained, minibatch_losses, settled, settling, watch
 from thalweg.doctor.findings._settings import is_carried_off
 from thalweg.doctor.remedies import ANSWERS, Remedy
@@ -51,9 +51,6 @@ IN_THE_RECIPE = frozenset(
 
 UNITS = frozenset({Ailment.SATURATED, Ailment.DEAD})
 """Units that many a sound network has, and that come back in some."""
-
-WELL_WITHIN = 0.5
-"""Of the steps that are left, in which a training gets halfway by itself at its pace."""
 
 FAR_PAST = 2.0
 """Times past its rule, from which on such a finding explains why nothing is learned."""

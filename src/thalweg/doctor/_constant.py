@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import isfinite
 
 import torch
@@ -14,6 +14,7 @@ from thalweg._loss import Kind, known_loss, logits_of
 from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg._reduction import Reduction
+from thalweg.doctor._domain import SQUASHES, squash_wanted
 
 MAX_STEPS = 60
 """Of L-BFGS; the constant has as many entries as the network has outputs."""
@@ -27,19 +28,19 @@ def best_constant(problem: Problem, batches: Sequence[Batch], reduction: Reducti
     """
     if problem.loss is None or not problem.loss_takes_target or not batches:
         return None
-    known = known_loss(problem.loss)
     try:
         with reading():
             constant = _start(problem, batches[0])
             if constant is None:
                 return None
+            squash = _squash_of(problem, batches[0], constant)
             constant.requires_grad_()
             optimizer = torch.optim.LBFGS(
                 [constant], max_iter=MAX_STEPS, line_search_fn="strong_wolfe"
             )
 
             def total() -> Tensor:
-                answer = _squashed(constant, known.kind if known else None)
+                answer = squash(constant)
                 losses, counts = [], []
                 for batch in batches:
                     size = len(call_of(batch, problem.model).target)
@@ -72,9 +73,21 @@ def _start(problem: Problem, batch: Batch) -> Tensor | None:
     return torch.zeros_like(output[0]) if isinstance(output, Tensor) and output.ndim else None
 
 
-def _squashed(constant: Tensor, kind: Kind | None) -> Tensor:
-    if kind is Kind.BINARY:
-        return constant.sigmoid()
-    if kind is Kind.LOG_CLASSES:
-        return constant.log_softmax(0)
-    return constant
+def _squash_of(problem: Problem, batch: Batch, constant: Tensor) -> Callable[[Tensor], Tensor]:
+    """What makes of any numbers an answer that the loss takes."""
+    known = known_loss(problem.loss)
+    if known is not None:
+        return BY_KIND.get(known.kind, lambda constant: constant)
+    target = call_of(batch, problem.model).target
+    # Outside of [0, 1], where a loss of probabilities is not defined.
+    raw = (constant - 1).expand(len(target), *constant.shape)
+    assert problem.loss is not None, "only a loss that sees the target has a constant answer"
+    squash = SQUASHES.get(squash_wanted(problem.loss, raw, target))
+    return (lambda constant: squash(constant[None])[0]) if squash else (lambda constant: constant)
+
+
+BY_KIND: dict[Kind, Callable[[Tensor], Tensor]] = {
+    Kind.BINARY: torch.sigmoid,
+    Kind.LOG_CLASSES: lambda constant: constant.log_softmax(0),
+}
+"""What the losses of torch want before them."""

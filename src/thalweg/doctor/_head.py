@@ -17,6 +17,7 @@ from thalweg._loss import Kind, known_loss, logits_of
 from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg._recipe import set_mode, take_step
+from thalweg.doctor._domain import squash_wanted
 from thalweg.doctor._trial import made_optimizer
 
 CORES = {
@@ -58,6 +59,7 @@ class Head:
         target_low: the least target.
         target_high: the greatest; padding left out.
         row_sum_error: |Σ_c exp(output_c) − 1| over the classes at most, None without classes.
+        missing: the squash that a loss of one's own wants before it, "" for none.
         foreign: tensors that a gradient reaches and that are no parameters of the model.
     """
 
@@ -71,6 +73,7 @@ class Head:
     target_low: float | None
     target_high: float | None
     row_sum_error: float | None
+    missing: str
     foreign: int
 
     @property
@@ -142,6 +145,9 @@ def head_of(problem: Problem, batch_size: int) -> Head:
         shape = tuple(output.shape) if isinstance(output, Tensor) else ()
         target_shape = tuple(target.shape) if isinstance(target, Tensor) else None
         kind = _kind(problem, names)
+        missing = ""
+        if kind is None and problem.loss is not None and isinstance(output, Tensor):
+            missing = squash_wanted(problem.loss, output, target)
         low, high, row_sum_error = _range(problem, kind)
     if not names and isinstance(output, Tensor) and output.grad_fn is not None:
         names = path_of(output)
@@ -160,6 +166,7 @@ def head_of(problem: Problem, batch_size: int) -> Head:
         target_low=target_low,
         target_high=target_high,
         row_sum_error=row_sum_error,
+        missing=missing,
         foreign=_foreign(ears.loss, copied),
     )
 

@@ -18,7 +18,7 @@ from thalweg.doctor._observation import Watching
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan
 from thalweg.doctor._watch import settling
-from thalweg.doctor.findings import find, suspected, unmoved
+from thalweg.doctor.findings import doubted, find, suspected, unmoved
 from thalweg.doctor.remedies import Remedy
 from thalweg.passes import Pass
 from thalweg.signal import Signal
@@ -143,7 +143,7 @@ def judged(
     """What was confirmed already, else what the rules find in all that was read.
 
     Where that is no more than that the training does not move, or nothing of one that learns too
-    little, it is watched on first.
+    little, it is watched on first; or what may be the cause is proved.
     """
     with case.ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
         if confirmed is not None:
@@ -153,6 +153,8 @@ def judged(
         gradients.append(case.fraction * (readings.probe.cost - probed) + readings.cost)
     if not all(finding.ailment in UNMOVED for finding in findings):
         return readings, findings
+    if not findings and (doubts := doubted(readings)):
+        return readings, doubts
     if not findings and (readings.may_train or readings.watched.failure):
         return readings, findings
     forward = case.fraction * settling(watching.size) / 3

@@ -126,6 +126,9 @@ def _is_hopeless(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]])
         return False
     runs = tuple(run for run, _ in pairs)
     gain = _gain(heat, remedy, runs, pairs[0][1].problem, 1)
+    if remedy.name not in heat.levels:
+        # Neither it nor a blind answer can be scored beside the control.
+        return True
     if _learned_nothing(heat, remedy, runs):
         return False
     return not gain.mean >= -CLEARLY * abs(heat.levels[remedy.name][1])

@@ -408,6 +408,9 @@ WARMING = 1.5
 CONSTANT = 0.02
 """After an epoch, learning less than this share is no more than finding the constant answer."""
 
+WELL_WITHIN = 0.5
+"""Of the steps that are left, in which a training gets halfway by itself at its pace."""
+
 FAR = 2.0
 """A loss so many times a blind answer's is far above it."""
 

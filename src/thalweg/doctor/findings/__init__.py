@@ -7,7 +7,7 @@ from math import inf
 from thalweg.doctor._finding import Finding
 from thalweg.doctor._observation import Stage
 from thalweg.doctor._readings import Readings
-from thalweg.doctor.findings._bottleneck import bottleneck
+from thalweg.doctor.findings._bottleneck import bottleneck, perhaps_bottleneck
 from thalweg.doctor.findings._conditioning import ill_conditioned
 from thalweg.doctor.findings._data import data_not_finite
 from thalweg.doctor.findings._gradients import exploding, vanishing, vanishing_less
@@ -27,12 +27,22 @@ from thalweg.doctor.findings._output_loss import output_loss
 from thalweg.doctor.findings._parameters import cannot_learn
 from thalweg.doctor.findings._reduction import wrong_reduction
 from thalweg.doctor.findings._settings import epsilon, momentum, perhaps_momentum
-from thalweg.doctor.findings._step import accumulated, clipping, weight_decay
+from thalweg.doctor.findings._step import (
+    accumulated,
+    clipping,
+    perhaps_weight_decay,
+    weight_decay,
+)
 from thalweg.doctor.findings._stuck import gradient_flat, stuck
-from thalweg.doctor.findings._symmetric import symmetric
-from thalweg.doctor.findings._targets import target_range, target_scale, target_shape
+from thalweg.doctor.findings._symmetric import perhaps_symmetric, symmetric
+from thalweg.doctor.findings._targets import (
+    perhaps_target_range,
+    target_range,
+    target_scale,
+    target_shape,
+)
 from thalweg.doctor.findings._time import exploding_in_time, vanishing_in_time
-from thalweg.doctor.findings._units import dead, saturated, saturated_gates
+from thalweg.doctor.findings._units import dead, perhaps_saturated, saturated, saturated_gates
 
 Rule = Callable[[Readings], Finding | None]
 
@@ -88,13 +98,29 @@ _SUSPICIOUS: tuple[Rule, ...] = (
 _PERHAPS: tuple[Rule, ...] = (perhaps_no_signal, perhaps_momentum)
 """What an epoch makes one suspect by evidence of its own."""
 
+_DOUBTS: tuple[Rule, ...] = (
+    *(perhaps_target_range, perhaps_symmetric, perhaps_bottleneck),
+    *(perhaps_saturated, perhaps_weight_decay),
+)
+"""What counts only where taking it away is proved to help, and is asked where nothing is found."""
+
 SYMPTOMS: tuple[Rule, ...] = (ill_conditioned, gradient_flat, stuck, not_finite)
 """What has a cause, named or not."""
 
 RULES = (*CAUSES, *SYMPTOMS)
 """In the order of telling: causes before symptoms."""
 
-__all__ = ["CAUSES", "CERTAIN", "RULES", "SYMPTOMS", "find", "suspected", "suspicious", "unmoved"]
+__all__ = [
+    "CAUSES",
+    "CERTAIN",
+    "RULES",
+    "SYMPTOMS",
+    "doubted",
+    "find",
+    "suspected",
+    "suspicious",
+    "unmoved",
+]
 
 
 def find(readings: Readings) -> tuple[Finding, ...]:
@@ -125,6 +151,11 @@ def find(readings: Readings) -> tuple[Finding, ...]:
 def unmoved(readings: Readings) -> tuple[Finding, ...]:
     """What is found of a training that does not move, and for no cause that is known."""
     return _told((gradient_flat, stuck), readings)
+
+
+def doubted(readings: Readings) -> tuple[Finding, ...]:
+    """What may be why no more is learned, where nothing is found: the first; it needs a proof."""
+    return _told(_DOUBTS, readings)[:1]
 
 
 def suspected(

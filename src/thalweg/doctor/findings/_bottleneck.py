@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import nn
 
@@ -16,9 +18,33 @@ RANK_TOL = 1e-4
 
 def bottleneck(readings: Readings) -> Finding | None:
     """A hidden layer passes on fewer numbers than the answer needs, and too little is learned."""
-    if readings.watched.failure or not readings.is_readable:
-        return None
     if readings.trains_well and not _is_lossy(readings):
+        return None
+    return _narrow(
+        readings,
+        f"the width or rank of a hidden layer is below what the targets need (a third of the "
+        f"classes, two at least and eight at most), it is wider before it, and {NOT_WELL} "
+        f"(or, of inputs that are their own targets, as many principal components explain less "
+        f"than {HALF:.0%} of the variance)",
+    )
+
+
+def perhaps_bottleneck(readings: Readings) -> Finding | None:
+    """The same of a network that learns well, and may learn more with more units."""
+    if readings.is_early or is_own_target(readings.sample):
+        return None
+    found = _narrow(
+        readings,
+        "the width or rank of a hidden layer is below what the targets need (a third of the "
+        "classes, two at least and eight at most), and it is wider before it; of a training that "
+        "learns well it counts only where it is proved to do better with a wider one",
+    )
+    return found and replace(found, needs_proof=True)
+
+
+def _narrow(readings: Readings, rule: str) -> Finding | None:
+    """Hidden layers that pass on too few numbers, whatever is learned."""
+    if readings.watched.failure or not readings.is_readable:
         return None
     needed = _needed(readings)
     layers = [layer for layer in readings.passed.layers if layer.has_matrix]
@@ -43,10 +69,7 @@ def bottleneck(readings: Readings) -> Finding | None:
         f"apart by anything that follows.",
         tuple(found),
         {**{f"rank of {n}": float(rank) for n, rank in found.items()}, "needed": float(needed)},
-        f"the width or rank of a hidden layer is below what the targets need (a third of the "
-        f"classes, two at least and eight at most), it is wider before it, and {NOT_WELL} "
-        f"(or, of inputs that are their own targets, as many principal components explain less "
-        f"than {HALF:.0%} of the variance)",
+        rule,
         needed / max(found[name], 0.5),
         readings.num_seen,
     )

@@ -7,7 +7,7 @@ from math import inf, isfinite
 from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HELPFUL, NOTHING
-from thalweg.doctor._readings import FAR, UNTRAINED, Readings
+from thalweg.doctor._readings import FAR, UNTRAINED, WELL_WITHIN, Readings
 from thalweg.doctor.findings._units import are_driven_off
 
 RISE = 0.1
@@ -159,6 +159,9 @@ def lr_too_small(readings: Readings) -> Finding | None:
         or readings.halfway_in <= readings.times_left
         or readings.faster < least
     ):
+        return None
+    if not readings.is_early and readings.halfway_in <= WELL_WITHIN * readings.times_left:
+        # That is no slow one, though its minibatches are too noisy to see where it goes.
         return None
     stability = _stability(readings)
     rate = float(readings.optimizer.param_groups[0]["lr"])

@@ -13,7 +13,7 @@ from thalweg._reading import reading
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HELPFUL
 from thalweg.doctor._readings import NOT_WELL, Readings
-from thalweg.doctor.findings._learning_rate import is_thrown
+from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large
 
 CLEAR = 0.8
 """The loss of twice the samples is 2^±this times that of the samples, at least."""
@@ -31,7 +31,7 @@ def wrong_reduction(readings: Readings) -> Finding | None:
     # Where that is not paid for, it is a suspicion.
     is_known = readings.is_frugal or (exponent > 0 and is_thrown(readings))
     gain = 1.0 if is_known else readings.faster if exponent < 0 else readings.slower
-    if gain < HELPFUL:
+    if gain < HELPFUL and (exponent < 0 or lr_too_large(readings) is None):
         return None
     how = (
         f"a sum over the {size} samples of a minibatch where the mean is usual, so that its "
@@ -50,8 +50,8 @@ def wrong_reduction(readings: Readings) -> Finding | None:
             "samples of a minibatch": float(size),
         },
         f"the loss of twice the samples is more than {2**CLEAR:.2g} times that of the samples, or "
-        f"less than {2**-CLEAR:.2g} times; another learning rate learns more, or a step of this "
-        f"one threw the training far off; and {NOT_WELL}",
+        f"less than {2**-CLEAR:.2g} times; another learning rate learns more, or this one is "
+        f"too large; and {NOT_WELL}",
         abs(exponent) / CLEAR,
         readings.num_seen,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import exp
 from statistics import median
 
@@ -22,6 +23,8 @@ CLIPPED = 0.1
 SHRUNK = 0.5
 """Weight decay matters if it alone shrinks weights by e^−0.5 over the training."""
 
+PULLS = 0.1
+"""Of the gradient, from which on its pull may be why a training stays behind."""
 
 SCALE_FREE = (
     *(torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam),
@@ -88,6 +91,73 @@ def _is_scale_free(optimizer: torch.optim.Optimizer) -> bool:
 
 def weight_decay(readings: Readings) -> Finding | None:
     """The pull to zero is stronger than the gradient, and too little is learned."""
+    decay = _decay(readings)
+    if decay is None or not (decay.outweighs or decay.norm < exp(-2)):
+        return None
+    return Finding(
+        Ailment.WEIGHT_DECAY,
+        f"Weight decay {decay.rate:g} outweighs the gradient: its pull is {decay.ratio:.3g} times "
+        f"the gradient in the median step, and the weights have shrunk to {decay.norm:.2g} of what "
+        f"they were.",
+        (),
+        decay.evidence,
+        f"the pull of weight decay is larger than the gradient in the median of the later steps "
+        f"(or the weights shrink below e⁻²), it matters within the training, and {NOT_WELL}",
+        max(decay.ratio, decay.shrinking / 3, 1.0),
+        readings.num_seen,
+    )
+
+
+def perhaps_weight_decay(readings: Readings) -> Finding | None:
+    """The pull to zero is a good part of the gradient, which may be why too little is learned."""
+    decay = _decay(readings)
+    if decay is None or readings.is_early or decay.ratio < PULLS:
+        return None
+    return Finding(
+        Ailment.WEIGHT_DECAY,
+        f"Weight decay {decay.rate:g} holds the weights back: its pull is {decay.ratio:.3g} times "
+        f"the gradient in the median step, and without it more is learned.",
+        (),
+        decay.evidence,
+        f"the pull of weight decay is more than {PULLS:.0%} of the gradient in the median of the "
+        f"later steps, it matters within the training, {NOT_WELL}, and nothing else is found; it "
+        f"counts only where the training is proved to do better without",
+        decay.ratio / PULLS,
+        readings.num_seen,
+        needs_proof=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Decay:
+    """What weight decay does to a training that it matters to.
+
+    Args:
+        rate: weight decay, of the group where it is strongest.
+        ratio: its pull over the gradient, in the median of the later steps.
+        shrinking: by how many e-folds it alone shrinks weights over the watched training.
+        outweighs: whether it is stronger than the gradient.
+        norm: of the weights, after over before.
+    """
+
+    rate: float
+    ratio: float
+    shrinking: float
+    outweighs: bool
+    norm: float
+
+    @property
+    def evidence(self) -> dict[str, float]:
+        """The numbers, by what they are."""
+        return {
+            "weight decay": self.rate,
+            "its pull over the gradient, median": self.ratio,
+            "norm of the weights after over before": self.norm,
+        }
+
+
+def _decay(readings: Readings) -> _Decay | None:
+    """None where it does nothing within the training, or enough is learned."""
     watched, group = readings.watched, readings.optimizer.param_groups[0]
     rate = max(float(g.get("weight_decay", 0) or 0) for g in readings.optimizer.param_groups)
     if readings.trains_well or not rate or not watched.uses or watched.failure:
@@ -97,26 +167,13 @@ def weight_decay(readings: Readings) -> Finding | None:
     # Adam and its like divide the pull by the gradient's size as well, and move about lr a step.
     is_divided = _is_scale_free(readings.optimizer) and not is_decoupled
     shrinking = lr * rate * watched.num_steps
+    if not (shrinking > SHRUNK or is_divided):
+        return None
     late = watched.uses[len(watched.uses) // 2 :]
     ratio = median(use.decay for use in late)
     # Weights on which decay acts as strongly as the gradient are held where both cancel.
     outweighs = ratio > 1 if not is_decoupled else shrinking > 3
-    falls = shrinking > SHRUNK or is_divided
-    norm = _shrunk_to(readings)
-    if not (falls and (outweighs or norm < exp(-2))):
-        return None
-    return Finding(
-        Ailment.WEIGHT_DECAY,
-        f"Weight decay {rate:g} outweighs the gradient: its pull is {ratio:.3g} times the gradient "
-        f"in the median step, and the weights have shrunk to {norm:.2g} of what they were.",
-        (),
-        {"weight decay": rate, "its pull over the gradient, median": ratio,
-         "norm of the weights after over before": norm},
-        f"the pull of weight decay is larger than the gradient in the median of the later steps "
-        f"(or the weights shrink below e⁻²), it matters within the training, and {NOT_WELL}",
-        max(ratio, shrinking / 3, 1.0),
-        readings.num_seen,
-    )  # fmt: skip
+    return _Decay(rate, ratio, shrinking, outweighs, _shrunk_to(readings))
 
 
 def _shrunk_to(readings: Readings) -> float:

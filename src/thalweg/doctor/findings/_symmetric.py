@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -20,27 +22,16 @@ weights it is about as large as the first."""
 def symmetric(readings: Readings) -> Finding | None:
     """All units of a hidden layer have the same weights, before the training and after it."""
     model, after = readings.problem.model, readings.watched.problem.model
-    names = [
-        name
-        for name, module in model.named_modules()
-        if _units(module) is not None and not readings.problem.is_on_purpose(name)
-    ]
-    found = [name for name in names[:-1] if are_alike(model.get_submodule(name))]
-    # After an epoch it may be on its way to what a single unit can learn.
-    is_learning = readings.learned >= EARLY if readings.is_early else readings.trains_well
-    if not found or is_learning:
-        return None
+    found = _alike(readings)
     if not readings.watched.failure:
         found = [n for n in found if _stays(model.get_submodule(n), after.get_submodule(n))]
     if not found:
         return None
-    is_zero = all(not _rows(model.get_submodule(n)).any() for n in found)
-    what = "zero" if is_zero else "the same"
     return Finding(
         Ailment.SYMMETRIC,
-        f"The weights of all units are {what} in {len(found)} hidden layer(s), first {found[0]!r}: "
-        f"their gradients are the same as well, so that the layer stays one unit wide. Draw them "
-        f"at random.",
+        f"The weights of all units are {_what(readings, found)} in {len(found)} hidden layer(s), "
+        f"first {found[0]!r}: their gradients are the same as well, so that the layer stays one "
+        f"unit wide. Draw them at random.",
         tuple(found),
         {f"difference between the units of {name}, after training": float(
             _difference(after.get_submodule(name)) or 0.0) for name in found},
@@ -50,6 +41,45 @@ def symmetric(readings: Readings) -> Finding | None:
         2.0,
         readings.num_seen,
     )  # fmt: skip
+
+
+def perhaps_symmetric(readings: Readings) -> Finding | None:
+    """All units of a hidden layer begin alike and part late, so that too little is learned."""
+    found = [] if readings.is_early else _alike(readings)
+    if not found:
+        return None
+    return Finding(
+        Ailment.SYMMETRIC,
+        f"The weights of all units are {_what(readings, found)} at the start in {len(found)} "
+        f"hidden layer(s), first {found[0]!r}: what parts them are their biases alone, and late. "
+        f"Draw them at random.",
+        tuple(found),
+        {"layers whose units begin alike": float(len(found))},
+        "all units of a hidden layer have equal weights at the start, the training does not learn "
+        "as much as can be, and nothing else is found; it counts only where weights drawn at "
+        "random are proved to do better",
+        1.0,
+        readings.num_seen,
+        needs_proof=True,
+    )
+
+
+def _alike(readings: Readings) -> list[str]:
+    """Hidden layers whose units begin alike, where too little is learned."""
+    model = readings.problem.model
+    names = [
+        name
+        for name, module in model.named_modules()
+        if _units(module) is not None and not readings.problem.is_on_purpose(name)
+    ]
+    # After an epoch it may be on its way to what a single unit can learn.
+    is_learning = readings.learned >= EARLY if readings.is_early else readings.trains_well
+    return [] if is_learning else [n for n in names[:-1] if are_alike(model.get_submodule(n))]
+
+
+def _what(readings: Readings, found: Sequence[str]) -> str:
+    is_zero = all(not _rows(readings.problem.model.get_submodule(n)).any() for n in found)
+    return "zero" if is_zero else "the same"
 
 
 def _units(module: nn.Module) -> Tensor | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import prod
 
 from thalweg._loss import Kind
@@ -43,24 +44,53 @@ def target_shape(readings: Readings) -> Finding | None:
 
 def target_range(readings: Readings) -> Finding | None:
     """Targets that the loss or the last activation cannot mean."""
-    head = readings.head
-    low, high, classes = head.target_low, head.target_high, head.num_classes
-    if low is None or high is None:
+    beyond = _beyond(readings)
+    if beyond is None:
         return None
-    allowed = _allowed(readings)
-    if allowed is None:
-        return None
-    least, most, why = allowed
-    slack = 1e-6 * max(abs(least), abs(most) if most < 1e300 else 1.0, 1.0)
-    if low >= least - slack and high <= most + slack:
-        return None
+    head, (least, most, _) = readings.head, beyond
     if (
-        classes is None
+        head.num_classes is None
         and head.kind in (Kind.SQUARED, Kind.ELEMENTWISE)
         and readings.may_train_well
         and (readings.trains_well or _out_of_reach(readings, least, most) < BEYOND)
     ):
         return None
+    return _out_of_range(
+        readings,
+        beyond,
+        "a target lies outside of what the loss is defined for, or of what the last activation can "
+        "return (in a regression only where the network learns less than 80 % of the attainable or "
+        "no network with such outputs could learn more)",
+    )
+
+
+def perhaps_target_range(readings: Readings) -> Finding | None:
+    """The same of a regression that learns well, which may learn more of what it can return."""
+    beyond = None if readings.is_early else _beyond(readings)
+    if beyond is None:
+        return None
+    rule = (
+        "a target lies outside of what the last activation can return; of a training that learns "
+        "well it counts only where it is proved to do better without"
+    )
+    return replace(_out_of_range(readings, beyond, rule), needs_proof=True)
+
+
+def _beyond(readings: Readings) -> tuple[float, float, str] | None:
+    """Least and greatest that a target may be, and why; None where all are, or it is not known."""
+    low, high, allowed = readings.head.target_low, readings.head.target_high, _allowed(readings)
+    if low is None or high is None or allowed is None:
+        return None
+    least, most, _ = allowed
+    slack = 1e-6 * max(abs(least), abs(most) if most < 1e300 else 1.0, 1.0)
+    return None if low >= least - slack and high <= most + slack else allowed
+
+
+def _out_of_range(readings: Readings, allowed: tuple[float, float, str], rule: str) -> Finding:
+    low, high = readings.head.target_low, readings.head.target_high
+    assert low is not None, "a target is out of range"
+    assert high is not None, "a target is out of range"
+    least, most, why = allowed
     beyond = max(least - low, high - most)
     bounds = f"between {least:g} and {most:g}" if most < 1e300 else f"{least:g} or more"
     return Finding(
@@ -70,9 +100,7 @@ def target_range(readings: Readings) -> Finding | None:
         (),
         {"least target": low, "greatest target": high, "least allowed": least,
          "greatest allowed": most},
-        "a target lies outside of what the loss is defined for, or of what the last activation can "
-        "return (in a regression only where the network learns less than 80 % of the attainable or "
-        "no network with such outputs could learn more)",
+        rule,
         1 + beyond / max(most - least, 1.0),
     )  # fmt: skip
 

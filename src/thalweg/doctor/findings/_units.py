@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from thalweg._loss import Kind
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import UNTRAINED, Readings
 from thalweg.signal import DepthRow, Signal
@@ -17,6 +18,9 @@ NEARLY_ALL = 0.97
 SHARE = 0.5
 """Half of a layer's units must have stopped answering."""
 
+SOME = 0.25
+"""Of a bounded layer's slopes: weights of a usual size leave none of them flat."""
+
 FLAT = 0.8
 """Of the slopes of every bounded layer: where so many are flat before and after, only what comes
 after them was trained, and if it learns less than simple learners do, that is why."""
@@ -27,7 +31,12 @@ def saturated(readings: Readings) -> Finding | None:
     learns = readings.trains and readings.generalises
     if learns and not _stay_flat(readings):
         return None
-    found = _worst(readings, lambda row: row.saturated if row.activation in BOUNDED else 0.0)
+    answer = _answer(readings) if readings.trains else None
+
+    def flat(row: DepthRow) -> float:
+        return row.saturated if row.activation in BOUNDED and row.name != answer else 0.0
+
+    found = _worst(readings, flat)
     if found is None:
         return None
     rows, num_steps, share = found
@@ -47,6 +56,39 @@ def saturated(readings: Readings) -> Finding | None:
         num_steps,
         needs_proof=learns,
     )
+
+
+def perhaps_saturated(readings: Readings) -> Finding | None:
+    """A good part of the slopes of a bounded layer are flat before the training."""
+    if readings.is_early or not readings.is_readable or readings.watched.failure:
+        return None
+    answer = _answer(readings)
+    rows = [r for r in readings.signal.rows if r.activation in BOUNDED and r.name != answer]
+    rows = [row for row in rows if row.saturated > SOME]
+    if not rows:
+        return None
+    names, share = tuple(row.name for row in rows), max(row.saturated for row in rows)
+    return Finding(
+        Ailment.SATURATED,
+        f"Units are saturated at the start: after {_listed(names)} up to {share:.0%} of the "
+        f"{rows[0].activation} slopes are below 1 % of their maximum, and with other weights more "
+        f"is learned.",
+        names,
+        {f"saturated after {row.name}": row.saturated for row in rows},
+        f"more than {SOME:.0%} of the slopes of a layer are below 1 % of the activation's steepest "
+        f"before the training, and nothing else is found; it counts only where a remedy is proved",
+        share / SOME,
+        needs_proof=True,
+    )
+
+
+def _answer(readings: Readings) -> str | None:
+    """The layer whose sigmoid is the answer, None where it has none: sure answers are flat, and the
+    loss of probabilities is as steep there.
+    """
+    rows, head = readings.signal.rows, readings.head
+    is_one = head.kind is Kind.BINARY and head.final == "sigmoid"
+    return rows[-1].name if is_one and rows else None
 
 
 def _stay_flat(readings: Readings) -> bool:

@@ -88,9 +88,9 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         targets_within_reach,
     ),
     Ailment.REDUCTION: (
+        lr_of_the_mean,
         mean_reduction,
         per_sample,
-        lr_of_the_mean,
         lr_of_range_test,
         lr_divided,
         lr_divided_more,
@@ -126,8 +126,8 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         reset,
     ),
     Ailment.EXPLODING: (
-        orthogonal_in_time,
         sound_reset,
+        orthogonal_in_time,
         edge_of_chaos,
         length_preserving,
         batch_norm,

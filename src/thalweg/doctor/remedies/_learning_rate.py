@@ -61,10 +61,14 @@ def lr_at_limit(readings: Readings) -> Remedy | NotApplicable:
 
 
 def lr_of_the_mean(readings: Readings) -> Remedy | NotApplicable:
-    """The learning rate over a minibatch's samples, where a step of one's own sums the loss."""
+    """The learning rate over a minibatch's samples, where a step of one's own sums the loss.
+
+    And where the training lost what it had learned, so that trials go on from before that: what
+    momentum has gathered of summed gradients is right for this rate, and too large for a mean.
+    """
     name = "the learning rate over the number of samples"
     problem = readings.problem
-    if problem.step is None:
+    if problem.step is None and readings.lost_since is None:
         return NotApplicable(name, "the loss is not called by a step of your own and can be mended")
     exponent = exponent_of(problem)
     power = 0 if exponent is None else round(exponent)

@@ -96,20 +96,21 @@ def loss_of_logits(readings: Readings) -> Remedy | NotApplicable:
 
 
 def squashed(readings: Readings) -> Remedy | NotApplicable:
-    """The activation that the loss expects behind the network, where a step calls the loss itself.
+    """The activation that the loss expects behind the network, where the loss cannot be exchanged.
 
-    The loss of logits is more exact; but a step of one's own can be given no other loss.
+    The loss of logits is more exact; but a step of one's own can be given no other loss, and of a
+    loss of one's own none is known.
     """
     name = "the missing activation behind the network"
     problem = readings.problem
-    if problem.step is None or readings.observed is None:
+    if readings.observed is None or (problem.step is None and not readings.head.missing):
         return NotApplicable(name, "the loss of logits does that, and more exactly")
     head = readings.head
     if head.final or len(head.output_shape) < 2:
         return NotApplicable(name, "the network ends in an activation already")
-    missing = {Kind.BINARY: nn.Sigmoid(), Kind.LOG_CLASSES: nn.LogSoftmax(1)}.get(
-        head.kind or Kind.CLASSES
-    )
+    by_kind = {Kind.BINARY: nn.Sigmoid(), Kind.LOG_CLASSES: nn.LogSoftmax(1)}
+    by_name = {"sigmoid": nn.Sigmoid(), "softmax": nn.Softmax(1)}
+    missing = by_name.get(head.missing) if head.kind is None else by_kind.get(head.kind)
     if missing is None:
         return NotApplicable(name, "the loss takes raw outputs")
     return Remedy(
