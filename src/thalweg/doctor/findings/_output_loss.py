@@ -64,7 +64,7 @@ def _told(readings: Readings) -> tuple[str, str] | None:
                     "a regression ends in a ReLU, whose units stop learning wherever it is zero",
                     "Take the last activation out",
                 )
-        case None if head.missing:
+        case None if head.missing and (readings.watched.failure or not readings.may_train_well):
             return (
                 f"the loss takes probabilities, and is flat or not defined at the network's "
                 f"outputs, which run from {head.low:.3g} to {head.high:.3g}: a {head.missing} is "

@@ -1,0 +1,348 @@
+"""What may be why no more is learned counts only where taking it away is proved to help."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_wine, make_friedman1, make_moons
+from test_remedies import readings_of
+from torch import nn
+
+from networks import adam, dense, examined, sgd
+from thalweg import Problem
+from thalweg._budget import Budget
+from thalweg._loss import Kind
+from thalweg._score import Score
+from thalweg.doctor import Ailment
+from thalweg.doctor._domain import squash_wanted
+from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._observation import Watching
+from thalweg.doctor.findings._learning_rate import lr_too_small
+from thalweg.doctor.findings._reduction import wrong_reduction
+from thalweg.doctor.findings._units import perhaps_saturated, saturated
+from thalweg.doctor.remedies import NotApplicable, remedies_for
+from thalweg.doctor.remedies._learning_rate import lr_of_the_mean
+
+EPOCHS = 15
+BUDGET = f"{1.3 * EPOCHS}g"
+
+
+def friedman(model, optimizer=None):
+    x, y = make_friedman1(700, noise=1.0, random_state=4)
+    x, y = torch.tensor(x).float(), torch.tensor(y).float()[:, None]
+    x, y = (x - x.mean(0)) / x.std(0), (y - y.mean()) / y.std()
+    return Problem(
+        model, F.mse_loss, (x[200:], y[200:]), test=(x[:200], y[:200]),
+        optimizer=optimizer or adam(0.005), batch_size=20, epochs=EPOCHS,
+    )  # fmt: skip
+
+
+def of_width(code):
+    return dense(10, 40, code, 40, 1, activation=nn.GELU)
+
+
+def named(examination):
+    return [finding.ailment for finding in examination.findings]
+
+
+def test_a_narrow_layer_of_what_learns_well_counts_where_a_wider_one_is_proved_to():
+    examination = examined(friedman(of_width(1)), BUDGET)
+    assert named(examination) == [Ailment.BOTTLENECK]
+    (finding,) = examination.findings
+    assert finding.needs_proof
+    assert finding.layers == ("2",)
+    assert examination.learned > 0.8  # no rule about what is learned would have found it
+    assert examination.proved[0].name == "the narrow layer widened, 1 to 40 units"
+    assert examined(friedman(of_width(40)), BUDGET).is_healthy
+
+
+def test_what_a_last_activation_cannot_return_counts_where_it_is_in_the_way():
+    ends = partial(dense, 10, 40, 40, 1, activation=nn.GELU)
+    examination = examined(friedman(nn.Sequential(ends(), nn.Tanh()), adam(0.004)), BUDGET)
+    assert named(examination) == [Ailment.TARGET_RANGE]
+    assert examination.proved[0].name == "the last activation taken out (Tanh)"
+    assert examined(friedman(ends(), adam(0.004)), BUDGET).is_healthy
+
+
+def scaled(factor):
+    model = dense(10, 40, 40, 40, 1, activation=nn.Tanh)
+    with torch.no_grad():
+        for layer in model[0:-1:2]:
+            layer.weight.mul_(factor)
+    return model
+
+
+def test_units_that_begin_saturated_count_where_other_weights_are_proved_to_learn_more():
+    examination = examined(friedman(scaled(6.0), adam(0.0028)), BUDGET)
+    assert named(examination) == [Ailment.SATURATED]
+    assert examination.findings[0].needs_proof
+    assert examination.proved[0].name == "torch's own initialisation"
+    assert examined(friedman(scaled(1.0), adam(0.0028)), BUDGET).is_healthy
+
+
+class Speaker(nn.Module):
+    """Says what follows a token."""
+
+    def __init__(self, is_alike):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.tokens = nn.Embedding(16, 24)
+            self.rnn, self.head = nn.LSTM(24, 24, batch_first=True), nn.Linear(24, 16)
+        for name, parameter in self.named_parameters():
+            if is_alike and parameter.ndim > 1 and name != "tokens.weight":
+                nn.init.constant_(parameter, 0.1)
+
+    def forward(self, tokens):
+        return self.head(self.rnn(self.tokens(tokens))[0]).transpose(1, 2)
+
+
+def speech(is_alike):
+    """Every token is followed by one other nine times of ten."""
+    generator = torch.Generator().manual_seed(3)
+    follower = torch.randperm(16, generator=generator)
+    said = [torch.randint(16, (400,), generator=generator)]
+    for _ in range(16):
+        other = torch.randint(16, (400,), generator=generator)
+        is_usual = torch.rand(400, generator=generator) < 0.9
+        said.append(torch.where(is_usual, follower[said[-1]], other))
+    tokens = torch.stack(said, 1)
+    x, y = tokens[:, :-1], tokens[:, 1:]
+    return Problem(
+        Speaker(is_alike), F.cross_entropy, (x[120:], y[120:]), test=(x[:120], y[:120]),
+        optimizer=adam(0.02), batch_size=20, epochs=10,
+    )  # fmt: skip
+
+
+def test_units_that_part_late_count_where_random_weights_are_proved_to_learn_more():
+    examination = examined(speech(is_alike=True), "13g")
+    assert named(examination) == [Ailment.SYMMETRIC]
+    (finding,) = examination.findings
+    assert finding.needs_proof
+    assert finding.layers == ("rnn",)
+    assert examination.proved[0].name == "torch's own initialisation"
+    assert examined(speech(is_alike=False), "13g").is_healthy
+
+
+class Walker(nn.Module):
+    """A GRU whose last state answers."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.rnn, self.head = nn.GRU(2, 12, batch_first=True), nn.Linear(12, 1)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+def walks(decay):
+    """How far a walk of two coordinates gets along the first."""
+    steps = torch.randn(700, 20, 2, generator=torch.Generator().manual_seed(1))
+    y = steps.sum(1)[:, :1]
+    y = (y - y.mean()) / y.std()
+    optimizer = partial(torch.optim.RMSprop, lr=0.0065, weight_decay=decay)
+    return Problem(
+        Walker(), F.mse_loss, (steps[200:], y[200:]), test=(steps[:200], y[:200]),
+        optimizer=optimizer, batch_size=32, epochs=12,
+    )  # fmt: skip
+
+
+def test_a_pull_that_is_a_part_of_the_gradient_counts_where_it_is_proved_to_hold_back():
+    examination = examined(walks(0.2), "15.6g")
+    assert named(examination) == [Ailment.WEIGHT_DECAY]
+    (finding,) = examination.findings
+    assert finding.needs_proof
+    assert 0.1 < finding.evidence["its pull over the gradient, median"] < 1
+    assert examination.proved[0].name == "no weight decay"
+    assert examined(walks(1e-4), "15.6g").is_healthy
+
+
+def moons():
+    """Learned well by what a single unit a layer says, and little better by more."""
+    points, y = make_moons(600, noise=0.15, random_state=5)
+    x, y = torch.tensor(points).float(), torch.tensor(y).float()[:, None]
+    model = nn.Sequential(dense(2, 24, 24, 1), nn.Sigmoid())
+    for layer in model[0][0:-1:2]:
+        nn.init.constant_(layer.weight, 0.1)
+    return Problem(
+        model, F.binary_cross_entropy, (x[200:], y[200:]), test=(x[:200], y[:200]),
+        optimizer=sgd(0.4, 0.9), batch_size=32, epochs=EPOCHS,
+    )  # fmt: skip
+
+
+def test_a_doubt_that_is_not_proved_is_a_suspicion_only():
+    examination = examined(moons(), BUDGET)
+    assert examination.is_healthy
+    (suspicion,) = examination.suspicions
+    assert suspicion.ailment is Ailment.SYMMETRIC
+    assert not suspicion.is_confirmed
+    assert examination.remedies
+    assert not examination.proved
+
+
+# -- a loss of one's own --------------------------------------------------------------------
+
+
+def own_bce(output, target):
+    return -(target * output.log() + (1 - target) * (1 - output).log()).mean()
+
+
+def cut_bce(output, target):
+    p = output.clamp(1e-7, 1 - 1e-7)
+    return -(target * p.log() + (1 - target) * (1 - p).log()).mean()
+
+
+def by_class(output, target):
+    return -output.log()[torch.arange(len(target)), target].mean()
+
+
+def rings(loss, *squash, seed=2):
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(600, 2, generator=generator)
+    y = (x.norm(dim=1) < 1.1).float()[:, None]
+    y = y.long()[:, 0] if loss is by_class else y
+    model = nn.Sequential(dense(2, 32, 32, 1 if y.ndim > 1 else 2, activation=nn.Tanh), *squash)
+    return Problem(
+        model, loss, (x[200:], y[200:]), test=(x[:200], y[:200]),
+        optimizer=adam(0.013), batch_size=50, epochs=EPOCHS,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("loss", "squash"), [(own_bce, nn.Sigmoid()), (by_class, nn.Softmax(1))])
+def test_what_a_loss_of_ones_own_misses_is_named_and_put_behind_the_network(loss, squash):
+    examination = examined(rings(loss), BUDGET)
+    assert named(examination)[:1] == [Ailment.OUTPUT_LOSS]
+    kind = type(squash).__name__
+    sentence = examination.findings[0].sentence
+    assert f"a {kind.lower()} is missing. End the network in a {kind.lower()}" in sentence
+    best = examination.proved[0]
+    assert best.name == f"the missing activation behind the network ({kind})"
+    assert examined(rings(loss, squash), BUDGET).is_healthy
+
+
+def hinge(output, target):
+    return (1 - (2 * target - 1) * output).relu().mean()
+
+
+def test_the_squash_that_a_loss_wants():
+    generator = torch.Generator().manual_seed(0)
+    output, y = torch.randn(40, 1, generator=generator), torch.arange(40).reshape(40, 1) % 2.0
+    assert squash_wanted(own_bce, output, y) == "sigmoid"
+    assert squash_wanted(cut_bce, output, y) == "sigmoid"
+    assert squash_wanted(by_class, torch.randn(40, 3), torch.arange(40) % 3) == "softmax"
+    for loss, given in ((own_bce, output.sigmoid()), (hinge, output), (F.mse_loss, output)):
+        assert squash_wanted(loss, given, y) == ""
+    # Finite nowhere, or not defined for such a target: a squash does not help.
+    assert squash_wanted(nowhere, output, y) == ""
+    assert squash_wanted(by_class, output, y) == ""
+    assert squash_wanted(own_bce, torch.full_like(output, torch.nan), y) == ""
+
+
+def test_a_loss_that_is_flat_where_it_is_not_meant_to_be_asked_is_no_finding_where_it_learns():
+    assert Ailment.OUTPUT_LOSS not in named(examined(rings(cut_bce), BUDGET))
+
+
+def nowhere(output, target):
+    return ((output - target) ** 2).mean() * torch.nan
+
+
+def test_a_loss_that_is_finite_nowhere_is_said_to_be_so():
+    examination = examined(rings(nowhere), BUDGET)
+    assert named(examination) == [Ailment.NOT_FINITE]
+    assert not examination.proved
+    assert not any("could not be run" in each.outcome for each in examination.remedies)
+
+
+# -- what is no fault -----------------------------------------------------------------------
+
+
+def seen_whole(problem, num_steps):
+    """Readings of a training that was watched so far."""
+    readings = readings_of(problem.in_eval_mode(), problem.batch_size)
+    readings = replace(readings, problem=problem)
+    ledger = Ledger(lambda *_: None, Budget(1e6, False))
+    watching = Watching(problem, problem, readings.plan, 0, ledger)
+    watching.most = num_steps
+    return replace(readings, observed=watching.whole())
+
+
+def losing(readings, losses, settled=None):
+    """The same, had the losses been those, and the last in evaluation mode that."""
+    observed = readings.observed
+    watched = replace(observed.watched, losses=tuple(losses))
+    settled = observed.settled if settled is None else settled
+    return replace(readings, observed=replace(observed, watched=watched, settled=settled))
+
+
+def test_an_answer_that_is_sure_is_not_saturated():
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    y = (x[:, :1] > 0).float()
+    sure = nn.Linear(2, 1)
+    with torch.no_grad():
+        sure.weight.copy_(torch.tensor([[60.0, 0.0]]))
+        sure.bias.zero_()
+    model = nn.Sequential(sure, nn.Sigmoid())
+    problem = Problem(
+        model, F.binary_cross_entropy, (x, y), test=(x, y),
+        optimizer=sgd(0.01), batch_size=20, epochs=4,
+    )  # fmt: skip
+    readings = seen_whole(problem, 40)
+    (row,) = (row for row in readings.signal.rows if row.activation == "sigmoid")
+    assert row.saturated > 0.5
+    assert readings.trains
+    # Though what was held out were answered badly.
+    unlike = replace(readings, observed=replace(readings.observed, held_out=Score(9.0, None)))
+    assert not unlike.generalises
+    assert saturated(unlike) is None
+    assert perhaps_saturated(readings) is None
+    # Under a loss that does not take the sigmoid away it is.
+    squared = replace(readings.head, kind=Kind.SQUARED)
+    other = replace(unlike, observed=replace(unlike.observed, head=squared))
+    assert saturated(other).layers == (row.name,)
+
+
+def test_what_gets_halfway_well_within_its_steps_is_not_slow_however_its_minibatches_swing():
+    x, y = load_wine(return_X_y=True)
+    x, y = torch.tensor(x).float(), torch.tensor(y)
+    problem = Problem(
+        dense(13, 32, 32, 3), F.cross_entropy, ((x - x.mean(0)) / x.std(0), y),
+        test=(x[:20], y[:20]), optimizer=sgd(0.008, 0.5), batch_size=4, epochs=10,
+    )  # fmt: skip
+    readings = seen_whole(problem, 90)
+    swinging = losing(readings, [1.05 + 0.3 * (-1) ** step for step in range(90)])
+    assert not swinging.trains
+    assert readings.halfway_in < 0.5 * readings.times_left
+    assert lr_too_small(swinging) is None
+    # At this pace it would not.
+    slow = losing(swinging, swinging.watched.losses, settled=1.09)
+    assert lr_too_small(slow).ailment is Ailment.LR_TOO_SMALL
+
+
+def test_what_a_sum_has_lost_again_is_gone_on_with_at_the_rate_of_the_mean():
+    def summed(output, target):
+        return F.cross_entropy(output, target, reduction="sum")
+
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    problem = Problem(
+        dense(2, 16, 2), summed, (x, (x[:, 0] > 0).long()), test=(x, (x[:, 0] > 0).long()),
+        optimizer=sgd(0.01), batch_size=20, epochs=10,
+    )  # fmt: skip
+    readings = seen_whole(problem, 80)
+    assert isinstance(lr_of_the_mean(readings), NotApplicable)
+    blind = readings.blind_loss
+    lost = losing(readings, [0.3 * blind] * 40 + [2.0 * blind] * 40, settled=2.0 * blind)
+    assert lost.lost_since == 40
+    remedy = lr_of_the_mean(lost)
+    made = remedy.apply(problem.copied(), torch.Generator()).optimizer(problem.model.parameters())
+    assert made.param_groups[0]["lr"] == pytest.approx(0.01 / 20)
+    assert remedy.is_direct
+    assert remedy.keeps_network
+    finding = wrong_reduction(replace(lost, is_frugal=True))
+    first, *_ = remedies_for((finding,), lost)[0]
+    assert first.name == remedy.name
