@@ -20,8 +20,8 @@ NOISY = 5.0
 GAIN = 0.15
 """Larger minibatches must learn this share of the attainable more in as many steps."""
 
-LARGER = 16
-"""So many times larger."""
+LARGER = (16, 8)
+"""So many times larger; the second where the first costs more than may be spent."""
 
 CALM = 0.05
 """A loss that is not above a blind answer's by more than this is no overshoot."""
@@ -35,35 +35,49 @@ def noise(readings: Readings) -> Finding | None:
     size = readings.plan.batch_size
     if readings.trains_well or readings.watched.error or size > SMALL:
         return None
-    is_far_off = readings.watched.failure or is_thrown(readings)
-    ratio = NOISY if is_far_off else _noise_to_signal(readings)
+    ratio = None
+    if not (readings.watched.failure or is_thrown(readings)):
+        # Where a step was thrown far off, the gradients at the end say nothing of what threw it.
+        ratio = _noise_to_signal(readings)
+        if ratio is None or ratio < NOISY:
+            return None
     stability = readings.card.stability if readings.card else None
-    if ratio is None or ratio < NOISY or (stability is not None and stability.ratio > 1):
+    if stability is not None and stability.ratio > 1:
         return None
-    gain = readings.gain(1.0, LARGER)
-    if gain < GAIN and not _is_calmed(readings):
+    larger = next((each for each in LARGER if readings.probe.at(1.0, each) is not None), None)
+    if larger is None:
         return None
+    gain = readings.gain(1.0, larger)
+    if gain < GAIN and not _is_calmed(readings, larger):
+        return None
+    says = (
+        f"The gradient is mostly noise: over minibatches of {size} its variance is {ratio:.3g} "
+        f"times the square of its mean"
+        if ratio is not None
+        else f"The gradient is too noisy for its step: on minibatches of {size} the training is "
+        f"thrown far off"
+    )
+    evidence = {"gain by larger minibatches": gain, "samples of a minibatch": float(size)}
+    if ratio is not None:
+        evidence = {"variance of the gradient over its square": ratio, **evidence}
     return Finding(
         Ailment.NOISE,
-        f"The gradient is mostly noise: over minibatches of {size} its variance is {ratio:.3g} "
-        f"times the square of its mean, and as many steps on {LARGER * size} samples each learn "
-        f"{gain:.0%} of what can be learned more. Use larger minibatches, or a smaller learning "
-        f"rate.",
+        f"{says}, and as many steps on {larger * size} samples each learn {gain:.0%} of what can "
+        f"be learned more. Use larger minibatches, or a smaller learning rate.",
         (),
-        {"variance of the gradient over its square": ratio,
-         "gain by larger minibatches": gain, "samples of a minibatch": float(size)},
+        evidence,
         f"minibatches of {SMALL} samples at most; at the end of the training the variance of their "
-        f"gradients is more than {NOISY:g} times the square of the mean, {LARGER} times larger "
-        f"ones learn {GAIN:.0%} of the attainable more in as many steps or fewer, or stand a step "
-        f"that throws small ones far off, and {NOT_WELL}",
-        ratio / NOISY,
+        f"gradients is more than {NOISY:g} times the square of the mean, or a step threw it far "
+        f"off; {larger} times larger ones learn {GAIN:.0%} of the attainable more in as many steps "
+        f"or fewer, or stand the step that throws small ones off; and {NOT_WELL}",
+        1.0 if ratio is None else ratio / NOISY,
         readings.num_seen,
-    )  # fmt: skip
+    )
 
 
-def _is_calmed(readings: Readings) -> bool:
+def _is_calmed(readings: Readings, larger: int) -> bool:
     """Whether larger minibatches stand the very step that throws small ones far off."""
-    blind, calm = readings.blind_loss, readings.probe.at(1.0, LARGER)
+    blind, calm = readings.blind_loss, readings.probe.at(1.0, larger)
     if blind is None or calm is None or not is_thrown(readings):
         return False
     return calm < blind * (1 + CALM) < min(readings.end, readings.settled)
