@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import torch
 
+from thalweg._loss import known_loss
 from thalweg._problem import Problem
 from thalweg.doctor._probe import multiplied
 from thalweg.doctor._readings import Readings
@@ -63,12 +64,15 @@ def lr_at_limit(readings: Readings) -> Remedy | NotApplicable:
 def lr_of_the_mean(readings: Readings) -> Remedy | NotApplicable:
     """The learning rate over a minibatch's samples, where a step of one's own sums the loss.
 
-    And where the training lost what it had learned, so that trials go on from before that: what
-    momentum has gathered of summed gradients is right for this rate, and too large for a mean.
+    And where a loss of one's own lost what the training had learned, so that trials go on from
+    before that: what momentum has gathered of summed gradients is right for this rate, and too
+    large for a mean.
     """
     name = "the learning rate over the number of samples"
     problem = readings.problem
-    if problem.step is None and readings.lost_since is None:
+    known = known_loss(problem.loss)
+    has_mean = known is not None and known.reduction == "sum"
+    if problem.step is None and (has_mean or readings.lost_since is None):
         return NotApplicable(name, "the loss is not called by a step of your own and can be mended")
     exponent = exponent_of(problem)
     power = 0 if exponent is None else round(exponent)
