@@ -13,9 +13,9 @@ from test_trial import plan_of
 from torch import nn
 
 from networks import adam, classify, clusters, dense, examined, sgd
-from thalweg import Problem
+from thalweg import Problem, examine
 from thalweg._budget import Budget
-from thalweg.doctor import Ailment
+from thalweg.doctor import Ailment, InterruptedExamination
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._levels import Levels
 from thalweg.doctor._observation import Watching
@@ -123,6 +123,26 @@ def test_a_trial_goes_on_with_what_was_gathered_only_under_the_same_settings(mom
         assert torch.equal(tensor, wanted[name])
     assert run.num_samples == 12 * SIZE
     assert mark.optimizer["state"], "handing it on leaves the mark as it is"
+
+
+def test_interrupted_it_says_what_was_passed_over():
+    proofs = []
+
+    def stop(stage, share):
+        if stage == "proving no momentum":
+            proofs.append(stage)
+            if len(proofs) == 2:
+                raise KeyboardInterrupt
+
+    with pytest.raises(InterruptedExamination) as caught:
+        examine(digits(0.998), budget="15.6g", progress=stop)
+    outcomes = {tried.name: tried.outcome for tried in caught.value.found.remedies}
+    assert outcomes["momentum 0.9"] == "its first run did not train, and no momentum ended lower"
+    assert all(
+        outcome == "not proved: interrupted before its full runs"
+        for name, outcome in outcomes.items()
+        if name != "momentum 0.9"
+    )
 
 
 def readings_watched():
