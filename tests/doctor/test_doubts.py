@@ -26,6 +26,7 @@ from thalweg.doctor.findings._reduction import wrong_reduction
 from thalweg.doctor.findings._units import perhaps_saturated, saturated
 from thalweg.doctor.remedies import NotApplicable, remedies_for
 from thalweg.doctor.remedies._learning_rate import lr_of_the_mean
+from thalweg.doctor.remedies._range_test import _begin
 
 EPOCHS = 15
 BUDGET = f"{1.3 * EPOCHS}g"
@@ -346,3 +347,26 @@ def test_what_a_sum_has_lost_again_is_gone_on_with_at_the_rate_of_the_mean():
     finding = wrong_reduction(replace(lost, is_frugal=True))
     first, *_ = remedies_for((finding,), lost)[0]
     assert first.name == remedy.name
+
+
+def test_a_rate_far_too_small_for_outputs_far_off_is_tried_at_a_hundred_times():
+    """Ten times it comes down faster, and still knows nothing of the input."""
+    x = torch.randn(600, 6, generator=torch.Generator().manual_seed(0))
+    y = torch.sin(x[:, :1]) + x[:, 1:2]
+    model = dense(6, 32, 32, 1)
+    with torch.no_grad():
+        model[-1].bias.fill_(3.0)
+    problem = Problem(
+        model, F.mse_loss, (x[200:], y[200:]), test=(x[:200], y[:200]),
+        optimizer=adam(1.5e-4), batch_size=20, epochs=20,
+    )  # fmt: skip
+    readings = seen_whole(problem, 80)
+    blind = readings.levels.blind
+    ten, hundred = readings.probe.at(10.0), readings.probe.at(100.0)
+    assert hundred < blind < ten < readings.start
+    assert readings.gain(10.0) >= 0.2  # more than what is left to learn there
+    assert readings.faster == readings.gain(100.0) > readings.gain(10.0)
+    # A sweep would end too soon: what a short training learned with is where others begin.
+    begin = _begin(readings, 1.5e-4)
+    assert begin.is_probed
+    assert begin.rate == pytest.approx(1.5e-2)

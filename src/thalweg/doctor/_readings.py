@@ -349,8 +349,10 @@ class Readings:
                 if gain < HELPFUL and 300 < factor < inf:
                     gain = max(gain, self.gain(float(round(factor))))
             return gain
-        gain = self.gain(10.0)
-        return gain if gain >= HELPFUL else max(gain, self.gain(100.0))
+        gain, end = self.gain(10.0), self.probe.at(10.0)
+        # What comes down from far above and knows nothing yet may need more.
+        is_blind = end is not None and end > self.levels.at(0.0, self.start)
+        return gain if gain >= HELPFUL and not is_blind else max(gain, self.gain(100.0))
 
     @cached_property
     def is_warming_up(self) -> bool:

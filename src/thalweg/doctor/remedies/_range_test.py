@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import islice
 from math import inf, isfinite, log
 from statistics import median, stdev
@@ -73,9 +73,9 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     correct it. Settings other than the rate stay what they are. Where the loss rests on a plateau
     and never falls, a tenth of the rate at which it rises is taken. Where a smaller rate was tried
     already and learned far more, the short trainings begin there, without a sweep; where a larger
-    one was, they do so where the budget is too small for one. Optimizers that divide by the
-    gradient's size begin at no more than a tenth of a usual weight, and at 3 % of it without a
-    sweep.
+    one was, they do so where the budget is too small for one, or a sweep points to less. Optimizers
+    that divide by the gradient's size begin at no more than a tenth of a usual weight, and at 3 %
+    of it without a sweep.
 
     Short trainings favour steps that are too large for a whole one: two thirds of the rate that
     they find are taken, and half of that is the rival.
@@ -95,16 +95,15 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
         return NotApplicable(NAME, "the optimizer has several groups of parameters")
     if isinstance(begin := _begin(readings, before), NotApplicable):
         return begin
-    after, spent = begin
-    is_swept = spent > 0
-    by_size = not is_swept and _probed_that_helps(readings) is None
+    after, spent = begin.rate, begin.spent
+    by_size = not spent and not begin.is_probed
     said = "for weights of this size" if by_size else "of a range test"
     if readings.observed is not None and before > 0:
         own = readings.probe.cost
         most = inf if problem.epochs is None else SHARE * readings.total_steps
         most = min(most, readings.affordable - spent)
         probe = replace(readings.probe, most=own + most)
-        if probe.num_steps > most and is_swept:
+        if probe.num_steps > most and spent and not begin.is_probed:
             # Nothing corrects it, and what a sweep points to is too large more often than not.
             after /= APART
 
@@ -124,15 +123,30 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     return replace(remedy, num_samples=spent * readings.plan.batch_size, rivals=(milder,))
 
 
-def _begin(readings: Readings, before: float) -> tuple[float, int] | NotApplicable:
-    """The rate that short trainings begin with, and the steps that were paid for it."""
+@dataclass(frozen=True)
+class Begin:
+    """Where short trainings begin.
+
+    Args:
+        rate: of the first.
+        spent: steps that were paid for it: of the sweep.
+        is_probed: whether a short training learned far more with it already.
+    """
+
+    rate: float
+    spent: int
+    is_probed: bool = False
+
+
+def _begin(readings: Readings, before: float) -> Begin | NotApplicable:
+    """The rate that short trainings begin with."""
     suited = _suited(readings)
     known = _probed_that_helps(readings)
     if known is not None and (known < 1 or readings.affordable < NUM_STEPS):
         # What is too small may be so by any factor, and is swept where that can be paid.
-        return known * before, 0
+        return Begin(known * before, 0, is_probed=True)
     if readings.affordable < NUM_STEPS and suited is not None:
-        return SUITS * suited, 0
+        return Begin(SUITS * suited, 0)
     if readings.affordable < NUM_STEPS:
         return NotApplicable(NAME, "it would leave too little of the budget to prove it")
     try:
@@ -144,7 +158,11 @@ def _begin(readings: Readings, before: float) -> tuple[float, int] | NotApplicab
     if best is None:
         return NotApplicable(NAME, "no learning rate from 1e-5 to 10 lowers the loss")
     # A sweep ends too soon to show what such steps do to the weights in the long run.
-    return min(BELOW * best, inf if suited is None else AT_MOST * suited), len(losses)
+    found = min(BELOW * best, inf if suited is None else AT_MOST * suited)
+    if known is not None and known * before > found:
+        # Where a short training learned far more, a sweep that points to less ended too soon.
+        return Begin(known * before, len(losses), is_probed=True)
+    return Begin(found, len(losses))
 
 
 def _suited(readings: Readings) -> float | None:
