@@ -20,8 +20,10 @@ NOISY = 5.0
 GAIN = 0.15
 """Larger minibatches must learn this share of the attainable more in as many steps."""
 
-LARGER = (16, 8)
-"""So many times larger; the second where the first costs more than may be spent."""
+LARGER, LARGER_CALM = 16, 8
+"""So many times larger; and where that costs more than may be spent, so many are enough to see that
+they stand a step that throws small ones far off.
+"""
 
 CALM = 0.05
 """A loss that is not above a blind answer's by more than this is no overshoot."""
@@ -44,9 +46,9 @@ def noise(readings: Readings) -> Finding | None:
     stability = readings.card.stability if readings.card else None
     if stability is not None and stability.ratio > 1:
         return None
-    larger = next((each for each in LARGER if readings.probe.at(1.0, each) is not None), None)
-    if larger is None:
-        return None
+    larger = LARGER
+    if ratio is None and readings.probe.at(1.0, larger) is None:
+        larger = LARGER_CALM
     gain = readings.gain(1.0, larger)
     if gain < GAIN and not _is_calmed(readings, larger):
         return None

@@ -72,7 +72,8 @@ def lr_of_the_mean(readings: Readings) -> Remedy | NotApplicable:
     problem = readings.problem
     known = known_loss(problem.loss)
     has_mean = known is not None and known.reduction == "sum"
-    if problem.step is None and (has_mean or readings.lost_since is None):
+    is_lost = readings.observed is not None and readings.lost_since is not None
+    if problem.step is None and (has_mean or not is_lost):
         return NotApplicable(name, "the loss is not called by a step of your own and can be mended")
     exponent = exponent_of(problem)
     power = 0 if exponent is None else round(exponent)
