@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_wine, make_friedman1, make_moons
+from test_mended_recipes import BY_SAMPLE
 from test_remedies import readings_of
 from torch import nn
 
@@ -18,6 +19,7 @@ from thalweg._budget import Budget
 from thalweg._loss import Kind
 from thalweg._score import Score
 from thalweg.doctor import Ailment
+from thalweg.doctor._constant import best_constant
 from thalweg.doctor._domain import squash_wanted
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching
@@ -243,6 +245,23 @@ def test_the_squash_that_a_loss_wants():
     assert squash_wanted(nowhere, output, y) == ""
     assert squash_wanted(by_class, output, y) == ""
     assert squash_wanted(own_bce, torch.full_like(output, torch.nan), y) == ""
+
+
+def above(output, target):
+    """What is too much alone is dear; it is flat far below every target."""
+    return (output - target).relu().mean() + 0.1
+
+
+def test_the_best_constant_answer_to_a_loss_of_ones_own_is_one_that_it_is_defined_for():
+    y = (torch.arange(40) % 4 == 0).float()[:, None]
+    x = torch.randn(40, 2, generator=torch.Generator().manual_seed(0))
+    for loss, least in ((own_bce, 0.5623), (above, 0.1)):
+        problem = Problem(dense(2, 8, 1), loss, (x, y), optimizer=adam(0.01), batch_size=20)
+        found = best_constant(problem, problem.batches, BY_SAMPLE)
+        assert found == pytest.approx(least, abs=1e-3)
+    classes = torch.arange(40) % 4 // 3
+    problem = Problem(dense(2, 8, 2), by_class, (x, classes), optimizer=adam(0.01), batch_size=20)
+    assert best_constant(problem, problem.batches, BY_SAMPLE) == pytest.approx(0.5623, abs=1e-3)
 
 
 def test_a_loss_that_is_flat_where_it_is_not_meant_to_be_asked_is_no_finding_where_it_learns():

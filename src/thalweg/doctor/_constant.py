@@ -14,7 +14,7 @@ from thalweg._loss import Kind, known_loss, logits_of
 from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg._reduction import Reduction
-from thalweg.doctor._domain import SQUASHES, squash_wanted
+from thalweg.doctor._domain import SQUASHES, is_defined, squash_wanted
 
 MAX_STEPS = 60
 """Of L-BFGS; the constant has as many entries as the network has outputs."""
@@ -82,7 +82,10 @@ def _squash_of(problem: Problem, batch: Batch, constant: Tensor) -> Callable[[Te
     # Outside of [0, 1], where a loss of probabilities is not defined.
     raw = (constant - 1).expand(len(target), *constant.shape)
     assert problem.loss is not None, "only a loss that sees the target has a constant answer"
-    squash = SQUASHES.get(squash_wanted(problem.loss, raw, target))
+    wanted = (
+        "" if is_defined(problem.loss, raw, target) else squash_wanted(problem.loss, raw, target)
+    )
+    squash = SQUASHES.get(wanted)
     return (lambda constant: squash(constant[None])[0]) if squash else (lambda constant: constant)
 
 

@@ -46,6 +46,18 @@ def squash_wanted(loss: Callable[..., Tensor], output: Tensor, target: Any) -> s
     return name if bool(squashed.any()) else ""
 
 
+def is_defined(loss: Callable[..., Tensor], output: Tensor, target: Any) -> bool:
+    """Whether loss and slope are finite there.
+
+    Args:
+        loss: of which no more is known.
+        output: (N, …).
+        target: of the same samples.
+    """
+    slopes = _slopes(loss, output, target)
+    return slopes is not None and bool(slopes.isfinite().all())
+
+
 def _slopes(loss: Callable[..., Tensor], output: Tensor, target: Any) -> Tensor | None:
     """∂ loss/∂ output, NaN where the loss is not finite; None where it is not defined at all."""
     leaf = output.detach().clone().requires_grad_()
@@ -53,6 +65,7 @@ def _slopes(loss: Callable[..., Tensor], output: Tensor, target: Any) -> Tensor 
         with torch.enable_grad():
             value = loss(leaf, target)
             (slopes,) = torch.autograd.grad(value, leaf)
-    except (RuntimeError, TypeError, ValueError, AttributeError, IndexError):
+    except Exception:
+        # Somebody's own function, asked what it may not be made for.
         return None
     return slopes if bool(value.isfinite()) else torch.full_like(slopes, torch.nan)
