@@ -39,7 +39,7 @@ def num_threads(problem: Problem, batch_size: int) -> int:
 
     A step takes about 6 n B operations for n parameters and B samples, more for convolutions.
     """
-    num_parameters = sum(p.numel() for p in problem.parameters.values())
+    num_parameters = sum(p.numel() for p in problem.model.parameters())
     is_small = 6 * num_parameters * batch_size < SMALL_STEP
     return 1 if is_small and not _has_convolution(problem) else torch.get_num_threads()
 

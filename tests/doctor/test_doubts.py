@@ -14,7 +14,7 @@ from test_remedies import readings_of
 from torch import nn
 
 from networks import adam, dense, examined, sgd
-from thalweg import Problem
+from thalweg import Problem, ProblemError
 from thalweg._budget import Budget
 from thalweg._loss import Kind
 from thalweg._score import Score
@@ -226,6 +226,8 @@ def test_what_a_loss_of_ones_own_misses_is_named_and_put_behind_the_network(loss
     assert f"a {kind.lower()} is missing. End the network in a {kind.lower()}" in sentence
     best = examination.proved[0]
     assert best.name == f"the missing activation behind the network ({kind})"
+    page = examination.page().text()
+    assert best.name in page
     assert examined(rings(loss, squash), BUDGET).is_healthy
 
 
@@ -389,3 +391,31 @@ def test_a_rate_far_too_small_for_outputs_far_off_is_tried_at_a_hundred_times():
     begin = _begin(readings, 1.5e-4)
     assert begin.is_probed
     assert begin.rate == pytest.approx(1.5e-2)
+
+
+def frozen(**settings):
+    x = torch.randn(400, 2, generator=torch.Generator().manual_seed(0))
+    y = (x[:, 0] * x[:, 1] > 0).long()
+    model = dense(2, 16, 2)
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    return Problem(
+        model, F.cross_entropy, (x[100:], y[100:]), test=(x[:100], y[:100]),
+        optimizer=adam(0.02), batch_size=20, epochs=EPOCHS, **settings,
+    )  # fmt: skip
+
+
+def test_a_network_that_is_frozen_throughout_is_an_ailment_unless_it_is_meant():
+    problem = frozen()
+    examination = examined(problem, BUDGET)
+    assert named(examination) == [Ailment.CANNOT_LEARN]
+    assert examination.findings[0].sentence.startswith(
+        "Parameters cannot learn: '0.weight', '0.bias', '2.weight', '2.bias' are frozen"
+    )
+    assert examination.proved[0].name == "frozen parameters unfrozen"
+    assert "frozen parameters unfrozen" in examination.page().text()
+    assert not any(p.requires_grad for p in problem.model.parameters())
+    with pytest.raises(ProblemError, match="no trainable parameter"):
+        examined(frozen(on_purpose="*"), BUDGET)
+    with pytest.raises(ProblemError, match="no trainable parameter"):
+        examined(replace(frozen(), model=nn.Flatten()), BUDGET)

@@ -110,7 +110,8 @@ def examine(
     if not 0 <= seed <= MAX_SEED:
         raise ThalwegError(f"seed={seed}; give a whole number from 0 to {MAX_SEED}")
     problem.ranks.refuse("examine(problem)")
-    Layout.of(problem.parameters)  # refuses what is no network to train, before anything is run
+    if not _is_frozen(problem):
+        Layout.of(problem.parameters)  # refuses what is no network to train, before anything is run
     ledger = Ledger(progress or (lambda stage, share: None), budget)
     problem, batch_size = completed(problem, optimizer, batch_size, ledger)
     made = made_optimizer(problem.copied())
@@ -179,6 +180,12 @@ def examine(
     if ledger.is_interrupted:
         raise InterruptedExamination(examination)
     return examination
+
+
+def _is_frozen(problem: Problem) -> bool:
+    """Whether a network has parameters, and none that is trainable: that is an ailment."""
+    parameters = list(problem.model.parameters())
+    return bool(parameters) and not any(p.requires_grad for p in parameters)
 
 
 def _tell(ledger: Ledger, early: Readings, unconfirmed: Sequence[Finding]) -> None:

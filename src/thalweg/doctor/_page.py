@@ -90,7 +90,9 @@ def _learned_little(examination: Examination) -> str:
 def _accuracy_clause(runs: Sequence[Run], control: Sequence[Run] | None = None) -> str:
     if runs[0].after.accuracy is None:
         return ""
-    instead = f" instead of {_accuracies(control)}" if control else ""
+    # A control that broke down could not be scored.
+    is_scored = any(run.after.accuracy is not None for run in control or ())
+    instead = f" instead of {_accuracies(control)}" if control and is_scored else ""
     return f", and the accuracy {_accuracies(runs)}{instead}"
 
 

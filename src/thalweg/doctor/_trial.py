@@ -354,7 +354,8 @@ def made_optimizer(problem: Problem) -> torch.optim.Optimizer:
             f"the problem's optimizer is made already, of type {name}, and would train your own "
             f"model; give a function: optimizer=lambda params: torch.optim.{name}(params, ...)"
         )
-    own = parameters_of(problem.model)
+    # Of a network that is frozen throughout its settings are read all the same.
+    own = parameters_of(problem.model) or [nn.Parameter(torch.zeros(1))]
     try:
         optimizer = problem.optimizer(own)
     except Exception as error:

@@ -11,6 +11,7 @@ from thalweg._loss import known_loss
 from thalweg._problem import Problem
 from thalweg.doctor._probe import multiplied
 from thalweg.doctor._readings import Readings
+from thalweg.doctor.findings._learning_rate import is_thrown
 from thalweg.doctor.findings._reduction import exponent_of
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, joined
 
@@ -73,6 +74,8 @@ def lr_of_the_mean(readings: Readings) -> Remedy | NotApplicable:
     known = known_loss(problem.loss)
     has_mean = known is not None and known.reduction == "sum"
     is_lost = readings.observed is not None and readings.lost_since is not None
+    # What throws a training off at once shows from the start.
+    is_lost = is_lost and not is_thrown(readings)
     if problem.step is None and (has_mean or not is_lost):
         return NotApplicable(name, "the loss is not called by a step of your own and can be mended")
     exponent = exponent_of(problem)

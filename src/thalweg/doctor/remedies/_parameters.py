@@ -46,6 +46,8 @@ def given(readings: Readings) -> Remedy | NotApplicable:
     assert factory is not None, "trials have an optimizer"
     copied = readings.problem.copied()
     trainable = [p for p in copied.model.parameters() if p.requires_grad]
+    if not trainable:
+        return NotApplicable(name, "no parameter is trainable")
     has = {id(p) for group in factory(trainable).param_groups for p in group["params"]}
     if all(id(p) in has for p in trainable):
         return NotApplicable(name, "the optimizer has every trainable parameter")
