@@ -13,7 +13,7 @@ from test_mended_recipes import BY_SAMPLE
 from test_remedies import readings_of
 from torch import nn
 
-from networks import adam, dense, examined, sgd
+from networks import adam, dense, examined, seeded, sgd
 from thalweg import Problem, ProblemError
 from thalweg._budget import Budget
 from thalweg._loss import Kind
@@ -164,6 +164,52 @@ def test_a_pull_that_is_a_part_of_the_gradient_counts_where_it_is_proved_to_hold
     assert 0.1 < finding.evidence["its pull over the gradient, median"] < 1
     assert examination.proved[0].name == "no weight decay"
     assert examined(walks(1e-4), "15.6g").is_healthy
+
+
+def rings_apart(betas):
+    """Three classes by distance, of which a network answers nearly all."""
+    x = torch.randn(900, 3, generator=torch.Generator().manual_seed(4))
+    y = torch.bucketize(x.norm(dim=1), torch.tensor([1.25, 1.85]))
+    return Problem(
+        dense(3, 40, 40, 3, activation=nn.LeakyReLU), F.cross_entropy, (x[300:], y[300:]),
+        test=(x[:300], y[:300]), batch_size=40, epochs=20,
+        optimizer=partial(torch.optim.Adam, lr=0.0065, betas=betas),
+    )  # fmt: skip
+
+
+def test_momentum_of_what_learns_well_so_far_counts_where_less_is_proved_to_do_better():
+    examination = examined(rings_apart((0.99, 0.5)), "26g")
+    assert named(examination) == [Ailment.MOMENTUM]
+    assert examination.findings[0].needs_proof
+    assert examination.proved[0].name == "β₁ 0.9, β₂ 0.999"
+    assert examination.begun_at > 0
+    assert examined(rings_apart((0.9, 0.999)), "26g").is_healthy
+
+
+def normalised():
+    return nn.Sequential(
+        nn.Linear(11, 40), nn.BatchNorm1d(40), nn.ReLU(),
+        nn.Linear(40, 40), nn.BatchNorm1d(40), nn.ReLU(), nn.Linear(40, 1),
+    )  # fmt: skip
+
+
+def houses(constant):
+    x, y = make_friedman1(700, noise=0.5, random_state=4)
+    x, y = torch.tensor(x).float(), torch.tensor(y).float()[:, None]
+    x, y = (x - x.mean(0)) / x.std(0), (y - y.mean()) / y.std()
+    x = torch.cat([x, torch.full((700, 1), constant)], 1)
+    return Problem(
+        seeded(normalised), F.mse_loss, (x[200:], y[200:]), test=(x[:200], y[:200]),
+        optimizer=adam(0.005), batch_size=50, epochs=EPOCHS,
+    )  # fmt: skip
+
+
+def test_a_large_constant_counts_where_training_without_it_is_proved_to_do_better():
+    examination = examined(houses(365.0), BUDGET)
+    assert named(examination) == [Ailment.CONSTANT_FEATURES]
+    assert examination.findings[0].needs_proof
+    assert examination.proved[0].name == "inputs standardised"
+    assert examined(houses(1.0), BUDGET).is_healthy
 
 
 def moons():

@@ -17,6 +17,7 @@ from thalweg.doctor.findings._inputs import (
     constant_features,
     input_scale,
     outliers,
+    perhaps_constant_features,
 )
 from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large, lr_too_small
 from thalweg.doctor.findings._modes import batch_of_one, too_much_dropout, wrong_mode
@@ -26,7 +27,12 @@ from thalweg.doctor.findings._not_finite import not_finite
 from thalweg.doctor.findings._output_loss import output_loss
 from thalweg.doctor.findings._parameters import cannot_learn
 from thalweg.doctor.findings._reduction import wrong_reduction
-from thalweg.doctor.findings._settings import epsilon, momentum, perhaps_momentum
+from thalweg.doctor.findings._settings import (
+    doubtful_momentum,
+    epsilon,
+    momentum,
+    perhaps_momentum,
+)
 from thalweg.doctor.findings._step import (
     accumulated,
     clipping,
@@ -99,8 +105,8 @@ _PERHAPS: tuple[Rule, ...] = (perhaps_no_signal, perhaps_momentum)
 """What an epoch makes one suspect by evidence of its own."""
 
 _DOUBTS: tuple[Rule, ...] = (
-    *(perhaps_target_range, perhaps_symmetric, perhaps_bottleneck),
-    *(perhaps_saturated, perhaps_weight_decay),
+    *(perhaps_target_range, perhaps_constant_features, perhaps_symmetric, perhaps_bottleneck),
+    *(perhaps_saturated, perhaps_weight_decay, doubtful_momentum),
 )
 """What counts only where taking it away is proved to help, and is asked where nothing is found."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from scipy.stats import poisson
 from torch import Tensor
@@ -128,16 +130,34 @@ def outliers(readings: Readings) -> Finding | None:
 
 def constant_features(readings: Readings) -> Finding | None:
     """Features that are the same in every sample say nothing, and large ones drown the rest."""
+    found = _constant(readings)
+    if found is None:
+        return None
+    share, large = found.evidence["share of features"], found.evidence["largest of them"]
+    if max(share / CONSTANT_SHARE, large / LARGE) < 1 or (readings.trains and share < ALL):
+        return None
+    return found
+
+
+def perhaps_constant_features(readings: Readings) -> Finding | None:
+    """A large one of a training that learns well: each step moves it by what its weights move."""
+    found = None if readings.is_early else _constant(readings)
+    if found is None or found.evidence["largest of them"] < LARGE:
+        return None
+    return replace(found, needs_proof=True)
+
+
+def _constant(readings: Readings) -> Finding | None:
+    """What is constant of the features, whatever it does; None where nothing is."""
     sample = readings.sample
     if not _is_table(sample) or sample.bad_inputs:
         return None
     spreads, scales = sample.spreads, sample.scales
     is_constant = spreads <= 1e-6 * scales.clamp_min(1e-12)
     share = float(is_constant.double().mean())
-    large = float(scales[is_constant].max()) if share else 0.0
-    past = max(share / CONSTANT_SHARE, large / LARGE)
-    if past < 1 or (readings.trains and share < ALL):
+    if not share:
         return None
+    large = float(scales[is_constant].max())
     return Finding(
         Ailment.CONSTANT_FEATURES,
         f"{int(is_constant.sum())} of {len(spreads)} features are the same in every sample, up to "
@@ -146,8 +166,9 @@ def constant_features(readings: Readings) -> Finding | None:
         (),
         {"share of features": share, "largest of them": large},
         f"half of the features do not vary, or one that does not is above {LARGE:g}, and "
-        f"{UNTRAINED}; or {ALL:.0%} do not vary",
-        past,
+        f"{UNTRAINED}; or {ALL:.0%} do not vary; or training without a large one is proved to do "
+        f"better",
+        max(share / CONSTANT_SHARE, large / LARGE),
         readings.num_seen,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from thalweg.doctor._coasting import heaviest, horizon
@@ -49,6 +51,14 @@ def perhaps_momentum(readings: Readings) -> Finding | None:
     return _too_high(readings, heaviest(readings.optimizer), is_off) if is_off else None
 
 
+def doubtful_momentum(readings: Readings) -> Finding | None:
+    """The average is as long in a training that learns well so far: what it does comes late."""
+    beta = heaviest(readings.optimizer)
+    if readings.is_early or readings.watched.failure or beta < HEAVY or _past(readings) < 1:
+        return None
+    return replace(_too_high(readings, beta, False), needs_proof=True)
+
+
 def _too_high(readings: Readings, beta: float, is_off: bool) -> Finding:
     lasts, past = horizon(readings.optimizer), _past(readings)
     evidence = {
@@ -74,7 +84,8 @@ def _too_high(readings: Readings, beta: float, is_off: bool) -> Finding:
         f"steps of the training, and {NOT_WELL}; or SGD's average is longer than the training; or "
         f"1/(1 − β) is above {LONG * HORIZON:.0%} of the steps, and after an epoch momentum alone, "
         f"without any further gradient, would carry the loss to more than {CARRIED_OFF:g} times "
-        f"that of a blind answer and of the start",
+        f"that of a blind answer and of the start; of one that learns well so far it counts where "
+        f"the usual momentum is proved to do better",
         past,
         readings.num_seen,
     )
