@@ -9,7 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_wine, make_friedman1, make_moons
-from test_mended_recipes import BY_SAMPLE
+from test_mended_recipes import BY_SAMPLE, watched
 from test_remedies import readings_of
 from torch import nn
 
@@ -23,6 +23,7 @@ from thalweg.doctor._constant import best_constant
 from thalweg.doctor._domain import squash_wanted
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching
+from thalweg.doctor.findings._inputs import perhaps_constant_features
 from thalweg.doctor.findings._learning_rate import lr_too_small
 from thalweg.doctor.findings._reduction import wrong_reduction
 from thalweg.doctor.findings._units import perhaps_saturated, saturated
@@ -210,6 +211,13 @@ def test_a_large_constant_counts_where_training_without_it_is_proved_to_do_bette
     assert examination.findings[0].needs_proof
     assert examination.proved[0].name == "inputs standardised"
     assert examined(houses(1.0), BUDGET).is_healthy
+    # Beside features as large it is none.
+    problem = houses(365.0)
+    x, y = problem.data
+    sizes = torch.tensor([*torch.logspace(1.5, 2.5, 10).tolist(), 1.0])
+    beside = replace(problem, data=(x * sizes, y))
+    assert perhaps_constant_features(watched(problem)) is not None
+    assert perhaps_constant_features(watched(beside)) is None
 
 
 def moons():
@@ -343,9 +351,9 @@ def seen_whole(problem, num_steps):
 def losing(readings, losses, settled=None):
     """The same, had the losses been those, and the last in evaluation mode that."""
     observed = readings.observed
-    watched = replace(observed.watched, losses=tuple(losses))
+    those = replace(observed.watched, losses=tuple(losses))
     settled = observed.settled if settled is None else settled
-    return replace(readings, observed=replace(observed, watched=watched, settled=settled))
+    return replace(readings, observed=replace(observed, watched=those, settled=settled))
 
 
 def test_an_answer_that_is_sure_is_not_saturated():

@@ -12,6 +12,9 @@ from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
 from thalweg.doctor._sample import Sample
 
+CONSTANT = 1e-6
+"""Of its size, up to which a feature's spread is rounding."""
+
 LARGE = 10.0
 """Root mean square of a feature from which on it is large: layers are made for about 1."""
 
@@ -140,11 +143,13 @@ def constant_features(readings: Readings) -> Finding | None:
 
 
 def perhaps_constant_features(readings: Readings) -> Finding | None:
-    """A large one of a training that learns well: each step moves it by what its weights move."""
+    """One far larger than what varies, of a training that learns well: it moves with every step."""
     found = None if readings.is_early else _constant(readings)
-    if found is None or found.evidence["largest of them"] < LARGE:
+    if found is None:
         return None
-    return replace(found, needs_proof=True)
+    scales, large = readings.sample.scales, found.evidence["largest of them"]
+    usual = float(scales[readings.sample.spreads > CONSTANT * scales].median().nan_to_num(0.0))
+    return replace(found, needs_proof=True) if large > LARGE * max(usual, 1.0) else None
 
 
 def _constant(readings: Readings) -> Finding | None:
@@ -153,7 +158,7 @@ def _constant(readings: Readings) -> Finding | None:
     if not _is_table(sample) or sample.bad_inputs:
         return None
     spreads, scales = sample.spreads, sample.scales
-    is_constant = spreads <= 1e-6 * scales.clamp_min(1e-12)
+    is_constant = spreads <= CONSTANT * scales.clamp_min(1e-12)
     share = float(is_constant.double().mean())
     if not share:
         return None
