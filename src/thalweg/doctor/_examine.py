@@ -145,7 +145,9 @@ def examine(
             readings = gathered(case, readings, watching)
         shows_late |= readings.lost_since is not None
     readings, tried = tried_on(case, readings, remedies, plan, shows_late)
-    if tried and remedies[0].is_direct:
+    # Of a doubt that is not proved nothing is known that might hide others.
+    is_known = not all(finding.needs_proof for finding in findings)
+    if tried and remedies[0].is_direct and is_known:
         findings, tried = looked_again(case, readings, findings, remedies[0], tried)
     is_proved = any(each.is_proved for each in tried)
     findings, suspicions = settled_with(findings, ledger.suspicions, is_proved)
