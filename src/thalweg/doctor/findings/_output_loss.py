@@ -14,6 +14,11 @@ RULE = (
     "step, are not those that the loss is defined for"
 )
 
+OWN_RULE = (
+    "the loss, which is none of torch's, or its slope is not finite at the outputs, or is flat "
+    "wherever they are outside of [0, 1], and is neither behind such an activation"
+)
+
 
 def output_loss(readings: Readings) -> Finding | None:
     """Softmax before cross-entropy, a sigmoid too many or too few, a final ReLU, and the like."""
@@ -27,7 +32,7 @@ def output_loss(readings: Readings) -> Finding | None:
         f"Output and loss do not match: {what}. {mend}.",
         (),
         {"least output": head.low, "greatest output": head.high},
-        RULE,
+        OWN_RULE if head.kind is None else RULE,
         2.0,
     )
 
