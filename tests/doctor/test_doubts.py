@@ -30,6 +30,7 @@ from thalweg.doctor.findings._units import perhaps_saturated, saturated
 from thalweg.doctor.remedies import NotApplicable, remedies_for
 from thalweg.doctor.remedies._learning_rate import lr_of_the_mean
 from thalweg.doctor.remedies._range_test import _begin
+from thalweg.report import Figure
 
 EPOCHS = 15
 BUDGET = f"{1.3 * EPOCHS}g"
@@ -467,6 +468,9 @@ def test_a_network_that_is_frozen_throughout_is_an_ailment_unless_it_is_meant():
         "Parameters cannot learn: '0.weight', '0.bias', '2.weight', '2.bias' are frozen"
     )
     assert examination.proved[0].name == "frozen parameters unfrozen"
+    title = "Parameters that cannot learn"
+    section = next(s for s in examination.page().sections if s.title == title)
+    assert not any(isinstance(b, Figure) for b in section.blocks)  # no step, no curve
     assert "frozen parameters unfrozen" in examination.page().text()
     assert not any(p.requires_grad for p in problem.model.parameters())
     with pytest.raises(ProblemError, match="no trainable parameter"):

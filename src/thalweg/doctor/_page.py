@@ -103,18 +103,21 @@ def _finding_section(finding: Finding, examination: Examination) -> Section:
         Ailment.SATURATED: lambda: units_figure(examination.signal),
         Ailment.DEAD: lambda: units_figure(examination.signal),
     }
+    blocks: list[Block] = []
     if finding.in_time is not None:
-        picture: Block = time_figure(finding.in_time)
-    else:
-        picture = pictures.get(finding.ailment, lambda: curves_figure(examination, ()))()
-    facts = _evidence_facts(finding)
+        blocks.append(time_figure(finding.in_time))
+    elif finding.ailment in pictures:
+        blocks.append(pictures[finding.ailment]())
+    elif any(run.losses for run in examination.control):
+        blocks.append(curves_figure(examination, ()))
+    blocks.append(_evidence_facts(finding))
     named = ""
     if finding.suspected_after is not None:
         named = f" Suspected after {finding.suspected_after} steps, found after "
         named += f"{finding.found_after}."
     rule = Text(f"Rule: {finding.rule}. Here it is met {finding.margin:.3g} times over.{named}")
     title = finding.ailment.value.capitalize()
-    return Section(title, finding.sentence, (picture, facts, rule), Tone.BAD)
+    return Section(title, finding.sentence, (*blocks, rule), Tone.BAD)
 
 
 def _evidence_facts(finding: Finding) -> Facts:
