@@ -126,8 +126,8 @@ def _is_hopeless(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]])
         return False
     runs = tuple(run for run, _ in pairs)
     gain = _gain(heat, remedy, runs, pairs[0][1].problem, 1)
-    if remedy.name not in heat.levels:
-        # Neither it nor a blind answer can be scored beside the control.
+    if gain.mean == -inf:
+        # It breaks down, or cannot be scored in the units of the control.
         return True
     if _learned_nothing(heat, remedy, runs):
         return False

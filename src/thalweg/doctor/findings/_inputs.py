@@ -133,46 +133,45 @@ def outliers(readings: Readings) -> Finding | None:
 
 def constant_features(readings: Readings) -> Finding | None:
     """Features that are the same in every sample say nothing, and large ones drown the rest."""
-    found = _constant(readings)
-    if found is None:
-        return None
-    share, large = found.evidence["share of features"], found.evidence["largest of them"]
+    share, large = _constant(readings.sample)
     if max(share / CONSTANT_SHARE, large / LARGE) < 1 or (readings.trains and share < ALL):
         return None
-    return found
+    return _told_constant(readings, share, large)
 
 
 def perhaps_constant_features(readings: Readings) -> Finding | None:
     """One far larger than what varies, of a training that learns well: it moves with every step."""
-    found = None if readings.is_early else _constant(readings)
-    if found is None:
+    share, large = _constant(readings.sample)
+    if readings.is_early or not share:
         return None
-    scales, large = readings.sample.scales, found.evidence["largest of them"]
-    usual = float(scales[readings.sample.spreads > CONSTANT * scales].median().nan_to_num(0.0))
-    return replace(found, needs_proof=True) if large > LARGE * max(usual, 1.0) else None
+    scales, spreads = readings.sample.scales, readings.sample.spreads
+    usual = float(scales[spreads > CONSTANT * scales].median().nan_to_num(0.0))
+    if large <= LARGE * max(usual, 1.0):
+        return None
+    return replace(_told_constant(readings, share, large), needs_proof=True)
 
 
-def _constant(readings: Readings) -> Finding | None:
-    """What is constant of the features, whatever it does; None where nothing is."""
-    sample = readings.sample
+def _constant(sample: Sample) -> tuple[float, float]:
+    """The share of features that never change, and the size of the largest; 0 where none does."""
     if not _is_table(sample) or sample.bad_inputs:
-        return None
-    spreads, scales = sample.spreads, sample.scales
-    is_constant = spreads <= CONSTANT * scales.clamp_min(1e-12)
+        return 0.0, 0.0
+    is_constant = sample.spreads <= CONSTANT * sample.scales.clamp_min(1e-12)
     share = float(is_constant.double().mean())
-    if not share:
-        return None
-    large = float(scales[is_constant].max())
+    return share, float(sample.scales[is_constant].max()) if share else 0.0
+
+
+def _told_constant(readings: Readings, share: float, large: float) -> Finding:
+    number = len(readings.sample.spreads)
     return Finding(
         Ailment.CONSTANT_FEATURES,
-        f"{int(is_constant.sum())} of {len(spreads)} features are the same in every sample, up to "
+        f"{round(share * number)} of {number} features are the same in every sample, up to "
         f"{large:.3g} large: they say nothing, and their weights act as one more bias. Leave them "
         f"out.",
         (),
         {"share of features": share, "largest of them": large},
         f"half of the features do not vary, or one that does not is above {LARGE:g}, and "
-        f"{UNTRAINED}; or {ALL:.0%} do not vary; or training without a large one is proved to do "
-        f"better",
+        f"{UNTRAINED}; or {ALL:.0%} do not vary; or one is {LARGE:g} times larger than those that "
+        f"vary, and training without its size is proved to do better",
         max(share / CONSTANT_SHARE, large / LARGE),
         readings.num_seen,
     )
