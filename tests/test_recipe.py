@@ -11,7 +11,7 @@ from torch import nn
 
 from networks import BATCH, classify, clusters, dense, seeded, sgd
 from thalweg import ProblemError
-from thalweg._recipe import scheduling, set_mode, steps_in_epoch, take_step
+from thalweg._recipe import Scheduling, set_mode, steps_in_epoch, take_step
 
 
 def batch():
@@ -64,13 +64,16 @@ def test_a_schedule_steps_when_torch_says(schedule, per_epoch):
     problem = classify(dense(8, 3), sgd(0.3), schedule=schedule)
     assert steps_in_epoch(problem, BATCH) == 8
     optimizer = problem.optimizer(list(problem.copied().model.parameters()))
-    after_step = scheduling(problem, optimizer, BATCH)
+    scheduling = Scheduling(problem, optimizer, BATCH)
     rates = []
-    for step in range(16):
+    for _ in range(16):
         rates.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        after_step(step)
+        scheduling.step()
     assert len(set(rates)) == 2 * per_epoch
+    other = problem.optimizer(list(problem.copied().model.parameters()))
+    Scheduling(problem, other, BATCH).pass_over(16)
+    assert other.param_groups[0]["lr"] == optimizer.param_groups[0]["lr"]
 
 
 @pytest.mark.parametrize(("mode", "training"), [(True, True), (False, False), (None, False)])

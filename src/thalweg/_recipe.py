@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -81,18 +82,47 @@ def _as_loss(returned: Any) -> Tensor | None:
     return torch.tensor(float(returned)) if is_number else None
 
 
-def scheduling(
-    problem: Problem, optimizer: torch.optim.Optimizer, batch_size: int
-) -> Callable[[int], None]:
-    """What is to be called after every step, with its number from 0: the schedule's own steps.
+class Scheduling:
+    """The steps of a problem's schedule between those of its optimizer.
+
+    Args:
+        problem: with the schedule; without one nothing is done.
+        optimizer: whose settings it changes.
+        batch_size: samples a step.
+
+    Attributes:
+        is_known: there is none, or one of torch's own, which depends on how often it was stepped
+            and on nothing else.
 
     Raises:
         ProblemError: if the schedule cannot be made from the optimizer.
     """
-    if problem.schedule is None:
-        return lambda step: None
+
+    def __init__(self, problem: Problem, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
+        self._schedule = None if problem.schedule is None else _made(problem.schedule, optimizer)
+        kind = type(self._schedule)
+        self.is_known = self._schedule is None or kind.__module__.startswith("torch.optim.")
+        self._every = 1 if kind in EVERY_STEP else steps_in_epoch(problem, batch_size)
+        self._num_steps = 0
+
+    def step(self) -> None:
+        """What follows a step of the optimizer."""
+        self._num_steps += 1
+        if self._schedule is not None and self._num_steps % self._every == 0:
+            self._schedule.step()
+
+    def pass_over(self, num_steps: int) -> None:
+        """As after so many steps, which were taken elsewhere."""
+        with warnings.catch_warnings():
+            # torch wants to see a step of this optimizer first.
+            warnings.filterwarnings("ignore", message="Detected call of `lr_scheduler.step")
+            for _ in range(num_steps):
+                self.step()
+
+
+def _made(make: Callable[[torch.optim.Optimizer], Any], optimizer: torch.optim.Optimizer) -> Any:
     try:
-        schedule = problem.schedule(optimizer)
+        schedule = make(optimizer)
     except Exception as error:
         raise ProblemError(
             f"the schedule raised {described(error)}; give a function of the optimizer alone: "
@@ -103,13 +133,7 @@ def scheduling(
             f"the schedule returned a {type(schedule).__name__}; give a function that returns one: "
             f"schedule=lambda optimizer: torch.optim.lr_scheduler.StepLR(optimizer, 10)"
         )
-    per_epoch = 1 if isinstance(schedule, EVERY_STEP) else steps_in_epoch(problem, batch_size)
-
-    def after(step: int) -> None:
-        if (step + 1) % per_epoch == 0:
-            schedule.step()
-
-    return after
+    return schedule
 
 
 def steps_in_epoch(problem: Problem, batch_size: int) -> int:

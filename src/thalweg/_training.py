@@ -61,10 +61,15 @@ def split(problem: Problem, generator: torch.Generator) -> tuple[Problem, tuple[
     return problem.with_data(rest), held_out
 
 
+def has_batch_norm(model: nn.Module) -> bool:
+    """Whether a module normalises by the statistics of a minibatch."""
+    norms = nn.modules.batchnorm._BatchNorm
+    return any(isinstance(module, norms) for module in model.modules())
+
+
 def without_leftover(batches: Iterator[Batch], model: nn.Module) -> Iterator[Batch]:
     """Leaves out a single sample at the end of an epoch where batch norm could not take it."""
-    norms = nn.modules.batchnorm._BatchNorm
-    is_normalised = any(isinstance(module, norms) for module in model.modules())
+    is_normalised = has_batch_norm(model)
     largest = 0
     for batch in batches:
         largest = max(largest, num_samples(batch))

@@ -517,6 +517,48 @@ def test_a_huge_effect_is_proved_in_two_pairs_and_a_smaller_one_in_four(slow):
     assert harm.gain.mean < 0
 
 
+def waking(num_steps):
+    """A step that does harm before so many were taken."""
+
+    def apply(problem, generator):
+        taken = []
+
+        def step(model, batch, optimizer):
+            taken.append(1)
+            optimizer.zero_grad()
+            loss = problem.loss(model(batch[0]), batch[1])
+            (loss if len(taken) > num_steps else -0.2 * loss).backward()
+            optimizer.step()
+            return loss.detach()
+
+        return replace(problem, step=step, optimizer=sgd(0.3))
+
+    return Remedy("late", "", apply, True, is_direct=True)
+
+
+@pytest.mark.parametrize(("budget", "is_longer"), [(40.0, True), (4.0, False)])
+def test_what_was_given_up_early_is_tried_once_more_on_all_that_is_left(slow, budget, is_longer):
+    """By the share of the risk that a second look was to have."""
+    two = begun(slow)
+    two = replace(two, problem=replace(two.problem, epochs=30))
+    control, ledger = of_two(two), Ledger(lambda *_: None, Budget(budget, False))
+    before = control.cost
+    with ledger.measuring("remedies", 0.0) as spent:
+        remedies = [waking(NUM_STEPS)]
+        tried = contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=control)
+        assert ledger.gradients_left >= 0
+    (late,) = tried
+    assert late.is_proved == is_longer
+    steps = {run.num_steps for run in (*late.runs, *control.runs)}
+    assert (steps != {NUM_STEPS}) == is_longer
+    paid = sum(spent) * two.problem.num_samples
+    assert paid >= sum(run.cost for run in late.runs) + control.cost - before
+    if is_longer:
+        (number, share), _ = LOOKS
+        expected = paired_gain(control.runs[:number], late.runs, two.blind_loss, 1 / (1 - share))
+        assert late.gain.low == pytest.approx(expected.low)
+
+
 @pytest.mark.parametrize("number", [2, 3, 4])
 def test_a_proof_goes_on_as_far_as_the_budget_does(slow, number):
     """Runs with the remedy, and those without that are not there yet; the last look has the rest

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -74,6 +76,47 @@ def test_a_trial_that_goes_on_ends_where_one_from_the_start_does(kind, name, ste
         assert other.num_samples < one.num_samples
 
 
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        lambda o: torch.optim.lr_scheduler.StepLR(o, 2, 0.5),
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.3, 220),
+        lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: min(1.0, (epoch + 1) / 3)),
+    ],
+)
+def test_so_it_does_under_a_schedule(schedule):
+    problem = _problem("plain", OPTIMIZERS["Adam"], schedule=schedule)
+    marks = _watch(problem).marks
+    anew = Trial(problem.copied(), _plan(problem, 47), SEED)
+    gone_on = Trial(problem.copied(), _plan(problem, 47), SEED, begun=marks)
+    for num_steps in (47, 80):
+        one, other = anew.until(num_steps), gone_on.until(num_steps)
+        assert (other.losses, other.after) == (one.losses, one.after)
+        assert other.num_samples < one.num_samples
+
+
+def test_a_trial_from_a_later_step_has_the_rate_of_that_step():
+    def made(lr):
+        return _problem(
+            "plain", lambda p: torch.optim.SGD(p, lr=lr, momentum=0.9),
+            schedule=lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.5),
+        )  # fmt: skip
+
+    start = _watch(made(0.1)).marks.before(40)
+    plan = replace(_plan(made(0.1), 20), start=start)
+    epochs = start.num_steps // 11
+    own = Trial(made(0.1).copied(), plan, SEED).optimizer
+    other = Trial(made(0.4).copied(), plan, SEED).optimizer
+    assert own.param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**epochs)
+    assert other.param_groups[0]["lr"] == pytest.approx(0.4 * 0.5**epochs)
+    assert own.state_dict()["state"]
+    assert not other.state_dict()["state"]
+    double = replace(plan, batch_size=20)
+    assert Trial(made(0.1).copied(), double, SEED).optimizer.param_groups[0]["lr"] == pytest.approx(
+        0.1 * 0.5**epochs
+    )
+
+
 @pytest.mark.parametrize("num_steps", [9, 18, 47, 80])
 @pytest.mark.parametrize("averaged", [0.0, 0.5])
 def test_it_pays_only_for_its_own_steps(num_steps, averaged):
@@ -100,9 +143,14 @@ def test_no_mark_is_made_of_a_state_that_may_not_be_whole():
         """Somebody's own optimizer."""
 
     own = _problem("plain", lambda p: Own(p, lr=0.1))
-    scheduled = _problem(
-        "plain", OPTIMIZERS["SGD"], schedule=lambda o: torch.optim.lr_scheduler.StepLR(o, 5)
-    )
+
+    class Steps:
+        """Somebody's own schedule."""
+
+        def step(self):
+            """Does nothing."""
+
+    scheduled = _problem("plain", OPTIMIZERS["SGD"], schedule=lambda _: Steps())
     for problem in (own, scheduled):
         assert _watch(problem).marks.within(WATCHED) == 0
 

@@ -9,9 +9,9 @@ from statistics import fmean
 from thalweg._problem import Problem
 from thalweg.doctor._control import Control
 from thalweg.doctor._examination import TriedRemedy
-from thalweg.doctor._heat import NUM_FINALISTS, UP, Heat, untried
+from thalweg.doctor._heat import LOOKS, NUM_FINALISTS, UP, Heat, untried
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._proving import meet_rivals, prove
+from thalweg.doctor._proving import meet_rivals, prove, prove_longer
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._screening import halved
 from thalweg.doctor._trial import Run
@@ -33,12 +33,13 @@ def contest(
     """Tries remedies; the best after the screening meet the control at full length.
 
     What takes away the very cause that was found is proved first, in the order given, and where
-    that succeeds the others are not tried, but for its rivals. They are halved in short runs of
-    one seed until so many are left as may be proved (successive halving: Jamieson, Talwalkar
-    2016). A change to the network that does not train in the screening is screened again with a
-    tenth of the learning rate: what suits a network that hardly answers is too large for one that
-    does. Where neither the remedy nor the control has learned anything by the first look, both are
-    gone on with instead of repeated.
+    that succeeds the others are not tried, but for its rivals. Where it was given up early and
+    nothing else is proved either, it is tried once more on all that is left. They are halved in
+    short runs of one seed until so many are left as may be proved (successive halving: Jamieson,
+    Talwalkar 2016). A change to the network that does not train in the screening is screened again
+    with a tenth of the learning rate: what suits a network that hardly answers is too large for one
+    that does. Where neither the remedy nor the control has learned anything by the first look, both
+    are gone on with instead of repeated.
 
     Args:
         remedies: what to try.
@@ -101,11 +102,28 @@ def _held(heat: Heat, remedies: Sequence[Remedy]) -> tuple[TriedRemedy, ...]:
             late.append(untried(remedy, screening, UP))
             continue
         own.append(prove(heat, remedy, screening, len(finalists)))
+    if not any(each.is_proved for each in own):
+        tried = _in_longer_pairs(heat, direct, tried)
     every = (*tried, *own, *heat.passed_over)
     ran = _ranked([t for t in every if t.runs])
     failed = [t for t in every if not t.runs]
     broken = [t for t in dropped if t.screening is None]
     return (*ran, *late, *(t for t in dropped if t.screening is not None), *failed, *broken)
+
+
+def _in_longer_pairs(
+    heat: Heat, direct: Sequence[Remedy], tried: list[TriedRemedy]
+) -> list[TriedRemedy]:
+    """With the first that was given up early tried again, in the longest pairs that are left.
+
+    What a schedule has yet to warm up, or a plateau hides, does not show in short ones.
+    """
+    given_up = {each.name for each in tried if 0 < len(each.runs) <= LOOKS[0][0]}
+    remedy = next((remedy for remedy in direct if remedy.name in given_up), None)
+    longer = None if remedy is None else prove_longer(heat, remedy, len(direct))
+    if longer is None:
+        return tried
+    return [longer, *(each for each in tried if each.name != longer.name)]
 
 
 def _ranked(tried: Sequence[TriedRemedy]) -> list[TriedRemedy]:

@@ -15,6 +15,7 @@ from thalweg.doctor._confirm import Confirmation
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching
+from thalweg.doctor._planning import LEAST
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan
 from thalweg.doctor._watch import settling
@@ -30,6 +31,11 @@ UNMOVED = frozenset({Ailment.STUCK, Ailment.GRADIENT_FLAT})
 """Symptoms that may pass by themselves, and GONE_ON of what is left may be spent to see that."""
 
 GONE_ON = 0.5
+
+KEPT, SHORTEST_RUNS = 2.0, 4
+"""Gradients over all data that probes leave for other readings and for scores, beside two pairs of
+the shortest trials.
+"""
 
 GATHERED = 0.1
 """Of their steps, by which what averages over many steps has gathered enough to show its harm."""
@@ -148,9 +154,12 @@ def judged(
     with case.ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
         if confirmed is not None:
             return readings, confirmed
-        probed = readings.probe.cost
+        probe, probed = readings.probe, readings.probe.cost
+        if not case.ledger.budget.is_seconds:
+            left = (case.ledger.gradients_left - KEPT) / case.fraction - SHORTEST_RUNS * LEAST
+            probe.most = min(probe.most, probed + max(left, 0.0))
         findings = find(readings)
-        gradients.append(case.fraction * (readings.probe.cost - probed) + readings.cost)
+        gradients.append(case.fraction * (probe.cost - probed) + readings.cost)
     if not all(finding.ailment in UNMOVED for finding in findings):
         return readings, findings
     if not findings and (doubts := doubted(readings)):

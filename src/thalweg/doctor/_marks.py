@@ -35,6 +35,7 @@ class Mark:
         gradients: of the parameters, which a step that does not clear them goes on from.
         optimizer: its `state_dict`.
         random: the global random states.
+        batch_size: samples a step.
     """
 
     losses: tuple[float, ...]
@@ -42,6 +43,7 @@ class Mark:
     gradients: dict[str, Tensor]
     optimizer: dict[str, Any]
     random: RandomState
+    batch_size: int
 
     @property
     def num_steps(self) -> int:
@@ -49,14 +51,15 @@ class Mark:
         return len(self.losses)
 
     def put_on(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-        """Makes a model and its optimizer, as they were before the first step, what they became."""
+        """Makes a model and its optimizer, as they were before these steps, what they became."""
         optimizer.load_state_dict(deepcopy(self.optimizer))
         self._put_on(model)
 
     def hand_on(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         """Hands what was learned on, and what was gathered to an optimizer with the same settings.
 
-        Another begins afresh: what the fault has gathered is not its own.
+        Another begins afresh: what the fault has gathered is not its own. A schedule must have
+        passed these steps by then.
         """
         settings = [_settings(group) for group in self.optimizer["param_groups"]]
         if settings == [_settings(group) for group in optimizer.state_dict()["param_groups"]]:
@@ -75,16 +78,23 @@ class Mark:
 class Marks:
     """The marks of one training, made as it goes along.
 
-    None are made where the state is not known to be whole: an optimizer that is not torch's own, or
-    a schedule.
+    None are made where the state is not known to be whole: an optimizer or a schedule that is not
+    torch's own.
 
     Args:
         problem: that is trained; its own model.
         optimizer: that trains it.
         batch_size: samples a step.
+        is_whole: whether what its schedule will do is known from how many steps were taken.
     """
 
-    def __init__(self, problem: Problem, optimizer: torch.optim.Optimizer, batch_size: int) -> None:
+    def __init__(
+        self,
+        problem: Problem,
+        optimizer: torch.optim.Optimizer,
+        batch_size: int,
+        is_whole: bool = True,
+    ) -> None:
         self.model, self.optimizer, self.batch_size = problem.model, optimizer, batch_size
         self.kept: list[Mark] = []
         self.num_bytes = 0
@@ -92,7 +102,7 @@ class Marks:
         # Statistics of batch normalisation are gathered anew over the last steps of a trial.
         has_norm = any(isinstance(module, _BatchNorm) for module in self.model.modules())
         self.settling = SETTLING if has_norm else 0
-        self._next: float = FIRST if is_own and problem.schedule is None else float("inf")
+        self._next: float = FIRST if is_own and is_whole else float("inf")
 
     def pass_by(self, losses: Sequence[float]) -> None:
         """Makes a mark after these steps, where one is due."""
@@ -113,6 +123,7 @@ class Marks:
             },
             deepcopy(self.optimizer.state_dict()),
             RandomState.now(),
+            self.batch_size,
         )
         self.kept.append(mark)
 

@@ -30,14 +30,14 @@ CLEARLY = 0.05
 above the control in the first pair to be given up."""
 
 LONGER = 1.25
-"""Runs are gone on with only where they become so many times longer."""
+"""Runs are gone on with, or made anew, only where they become so many times longer."""
 
 
 def prove(
     heat: Heat,
     remedy: Remedy,
     screening: Run | None,
-    num_compared: int,
+    num_compared: float,
     num_pairs: int | None = None,
 ) -> TriedRemedy:
     """The full runs of a remedy against the control.
@@ -81,6 +81,29 @@ def prove(
     tried = TriedRemedy(remedy.name, remedy.code, screening, runs, gain, outcome, remedy.apply)
     heat.settled.append(tried)
     return tried
+
+
+def prove_longer(heat: Heat, remedy: Remedy, num_compared: int) -> TriedRemedy | None:
+    """The first look again, in the longest pairs that are left; None where they are hardly longer.
+
+    It takes the share of the risk that was kept for a second look.
+    """
+    (number, share), _ = LOOKS
+    has_failed = any(run.failure for run in heat.control)
+    if heat.more is None or heat.training.epochs is None or heat.plan.averaged or has_failed:
+        return None
+    size, total = heat.plan.batch_size, heat.readings.problem.num_samples
+    taken = len(heat.control)
+    held_out = heat.training.test_batches or heat.plan.held_out
+    scored = (taken + 2 * number) * sum(map(num_samples, held_out)) / 3
+    steps = max(heat.ledger.gradients_left * total - scored, 0.0) / size
+    longest = int((steps + taken * heat.plan.num_steps) / (taken + number))
+    longest = min(longest, heat.training.epochs * steps_in_epoch(heat.training, size))
+    if longest < LONGER * heat.plan.num_steps:
+        return None
+    _lengthen(heat, [], longest)
+    heat.settled = [each for each in heat.settled if each.name != remedy.name]
+    return prove(heat, remedy, None, num_compared / (1 - share), number)
 
 
 def _has_pair(heat: Heat, number: int) -> bool:

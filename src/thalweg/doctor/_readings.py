@@ -185,11 +185,17 @@ class Readings:
 
     @cached_property
     def signal_after(self) -> Signal | None:
-        """Signal through depth after the watched run, None where it broke down. Cost: 1."""
+        """Signal through depth after the watched run, None where it broke down.
+
+        On as many samples as before it. Cost: their share of all.
+        """
         if self.watched.failure or not self.is_readable:
             return None
         try:
-            return Signal.of(Pass.of(self.watched.problem.in_eval_mode()))
+            after, size = self.watched.problem.in_eval_mode(), self.passed.num_samples
+            if size < after.num_samples:
+                after = after.subsampled(size, torch.Generator().manual_seed(0))
+            return Signal.of(Pass.of(after))
         except ThalwegError:
             # A training that broke down leaves parameters with no finite loss; the finding says so.
             return None
@@ -229,7 +235,8 @@ class Readings:
     @property
     def cost(self) -> float:
         """Gradients over all data that rules asked for, beside the probes."""
-        after = 1.0 if "signal_after" in vars(self) else 0.0
+        after = min(1.0, self.passed.num_samples / self.problem.num_samples)
+        after *= "signal_after" in vars(self)
         read = min(1.0, READ_IN_TIME / self.problem.num_samples)
         size = self.plan.batch_size
         num_forward = ("_losses_before" in vars(self)) + ("coasted" in vars(self))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 
 from thalweg._problem import Problem
-from thalweg._recipe import scheduling
+from thalweg._recipe import Scheduling
 from thalweg.doctor._trial import made_optimizer
 
 
@@ -23,10 +23,10 @@ def yet_to_rise(problem: Problem, batch_size: int, num_seen: int, num_steps: int
     highest = [0.0, 0.0]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch wants to see a step of the optimizer first
-        after = scheduling(copied, optimizer, batch_size)
+        schedule = Scheduling(copied, optimizer, batch_size)
         for step in range(num_steps):
             rate = max(float(group["lr"]) for group in optimizer.param_groups)
             part = int(step >= num_seen)
             highest[part] = max(highest[part], rate)
-            after(step)
+            schedule.step()
     return max(1.0, highest[1] / highest[0]) if highest[0] > 0 else 1.0

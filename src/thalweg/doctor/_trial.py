@@ -18,7 +18,7 @@ from thalweg._batch import Batch, num_samples
 from thalweg._errors import ProblemError
 from thalweg._problem import Problem
 from thalweg._reading import RandomState, reading
-from thalweg._recipe import scheduling, set_mode, take_step
+from thalweg._recipe import Scheduling, set_mode, take_step
 from thalweg._reduction import Reduction
 from thalweg._sampling import drawn
 from thalweg._score import Score, score
@@ -213,11 +213,12 @@ class Trial:
         with reading(), threads(plan.num_threads):
             torch.manual_seed(seed)
             self.optimizer = made_optimizer(problem)
-            if plan.start is not None:
+            self.schedule = Scheduling(problem, self.optimizer, size)
+            if (start := plan.start) is not None:
                 begun = None
-                plan.start.hand_on(problem.model, self.optimizer)
+                self.schedule.pass_over(round(start.num_steps * start.batch_size / size))
+                start.hand_on(problem.model, self.optimizer)
             self.before = before or score(problem, self.held_out, plan.reduction)
-            self.after_step = scheduling(problem, self.optimizer, size)
             self.random = RandomState.now()
         batches = problem.minibatches(size, generator)
         self.batches = without_leftover(batches, problem.model) if size > 1 else batches
@@ -294,6 +295,7 @@ class Trial:
         number = mark.num_steps - len(self.values) if mark else 0
         if mark is None or number <= 0:
             return
+        self.schedule.pass_over(number)
         mark.put_on(self.problem.model, self.optimizer)
         mark.random.put_back()
         self.values = list(mark.losses)
@@ -307,7 +309,7 @@ class Trial:
             place = born(self.problem, batch)
             self.failure = f"the loss is {float(loss)} at step {step}, born in {place}"
             return
-        self.after_step(step)
+        self.schedule.step()
         self.values.append(float(loss))
 
 

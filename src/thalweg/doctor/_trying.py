@@ -17,7 +17,8 @@ from thalweg.doctor._heat import LOOKS, NUM_FINALISTS
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._levels import NOTHING
 from thalweg.doctor._planning import NUM_RUNS, NUM_SEEDS, begun_by, fitted, kept_out, shortened
-from thalweg.doctor._readings import Readings
+from thalweg.doctor._readings import WARMING, Readings
+from thalweg.doctor._scheduled import yet_to_rise
 from thalweg.doctor._trial import Plan
 from thalweg.doctor.remedies import Remedy, remedies_for
 
@@ -109,6 +110,9 @@ def tried_on(
         plan, most = fit(remedies, taken=[*own, *begun_by(remedies[0], plan)])
     may_raise = case.readable is None or readings.watched.error is not None
     number = looks[0][0] if is_tight else NUM_SEEDS
+    if is_tight and looks is LOOKS and _ends_in_warm_up(problem, plan, readings.total_steps):
+        # Few pairs that come out of it tell more than many that do not.
+        plan, _ = fit(remedies, pairs=number, taken=[*own, *begun_by(remedies[0], plan)])
     control = _control(Control(training, plan, seed, may_raise, marks), number, problem, ledger)
     readings = replace(readings, plan=control.plan, control=tuple(control.runs))
     with ledger.measuring("remedies", 0.5):
@@ -141,6 +145,11 @@ def _from_where_it_shows(
         if reason:
             ledger.omit(f"remedy: {name}", reason)
     return plan, tuple(remedy for remedy in remedies if not reasons[remedy.name])
+
+
+def _ends_in_warm_up(problem: Problem, plan: Plan, total_steps: int) -> bool:
+    """Whether trials would end before their schedule has raised the learning rate."""
+    return yet_to_rise(problem, plan.batch_size, plan.num_steps, total_steps) > WARMING
 
 
 def _control(control: Control, number: int, problem: Problem, ledger: Ledger) -> Control:

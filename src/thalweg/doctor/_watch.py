@@ -13,7 +13,7 @@ import torch
 from thalweg._errors import ProblemError, ThalwegError
 from thalweg._problem import Problem
 from thalweg._reading import RandomState, reading
-from thalweg._recipe import scheduling, set_mode, steps_in_epoch, take_step
+from thalweg._recipe import Scheduling, set_mode, steps_in_epoch, take_step
 from thalweg._training import born, threads, without_leftover
 from thalweg.doctor._instruments import Instruments, Use
 from thalweg.doctor._marks import Marks
@@ -137,9 +137,10 @@ class Watch:
         with reading(), threads(num_threads):
             torch.manual_seed(seed)
             self.optimizer = made_optimizer(self.copied)
-            self._after_step = scheduling(self.copied, self.optimizer, batch_size)
+            self._schedule = Scheduling(self.copied, self.optimizer, batch_size)
             self.instruments = Instruments(self.copied.model, self.optimizer)
-            self.marks = Marks(self.copied, self.optimizer, batch_size)
+            is_whole = self._schedule.is_known
+            self.marks = Marks(self.copied, self.optimizer, batch_size, is_whole)
             set_mode(self.copied)
             self._state = RandomState.now()
         self.steps_in_epoch = steps_in_epoch(self.copied, batch_size)
@@ -188,7 +189,7 @@ class Watch:
         versions = [p._version for p in self._owned]
         try:
             loss = take_step(self.copied, batch, self.optimizer, f"step {step}")
-            self._after_step(step)
+            self._schedule.step()
         except ThalwegError as raised:
             self.failure, self.error = str(raised), raised
             return True

@@ -12,7 +12,7 @@ from thalweg._layout import Layout
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._progress import Progress
 from thalweg._reading import keeping_random_states
-from thalweg._recipe import scheduling, set_mode, take_step
+from thalweg._recipe import Scheduling, set_mode, take_step
 from thalweg._training import born, described, num_threads, parameters_of, threads, without_leftover
 from thalweg.optim import RecordedOptimizer
 from thalweg.pictures._path import Path
@@ -158,14 +158,14 @@ def _stepper(
             return ""
 
         return step_with_loss
-    after = scheduling(own, opt, size)
+    schedule = Scheduling(own, opt, size)
 
     def step(number: int) -> str:
         batch = next(batches)
         loss = take_step(own, batch, opt, f"step {number}")
         if not bool(torch.isfinite(loss)):
             return f"the loss is {float(loss)}, born in {born(own, batch)}"
-        after(number - 1)
+        schedule.step()
         return ""
 
     return step

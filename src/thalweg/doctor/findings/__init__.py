@@ -10,7 +10,12 @@ from thalweg.doctor._readings import Readings
 from thalweg.doctor.findings._bottleneck import bottleneck, perhaps_bottleneck
 from thalweg.doctor.findings._conditioning import ill_conditioned
 from thalweg.doctor.findings._data import data_not_finite
-from thalweg.doctor.findings._gradients import exploding, vanishing, vanishing_less
+from thalweg.doctor.findings._gradients import (
+    exploding,
+    perhaps_exploding,
+    vanishing,
+    vanishing_less,
+)
 from thalweg.doctor.findings._held_out import unlike_held_out
 from thalweg.doctor.findings._inputs import (
     arrive_large,
@@ -19,18 +24,24 @@ from thalweg.doctor.findings._inputs import (
     outliers,
     perhaps_constant_features,
 )
-from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large, lr_too_small
+from thalweg.doctor.findings._learning_rate import (
+    is_thrown,
+    lr_too_large,
+    lr_too_small,
+    perhaps_lr_too_small,
+)
 from thalweg.doctor.findings._modes import batch_of_one, too_much_dropout, wrong_mode
 from thalweg.doctor.findings._no_signal import no_signal, perhaps_no_signal
 from thalweg.doctor.findings._noise import noise
 from thalweg.doctor.findings._not_finite import not_finite
-from thalweg.doctor.findings._output_loss import output_loss
+from thalweg.doctor.findings._output_loss import output_loss, perhaps_output_loss
 from thalweg.doctor.findings._parameters import cannot_learn
 from thalweg.doctor.findings._reduction import wrong_reduction
 from thalweg.doctor.findings._settings import (
     doubtful_momentum,
     epsilon,
     momentum,
+    perhaps_epsilon,
     perhaps_momentum,
 )
 from thalweg.doctor.findings._step import (
@@ -105,8 +116,9 @@ _PERHAPS: tuple[Rule, ...] = (perhaps_no_signal, perhaps_momentum)
 """What an epoch makes one suspect by evidence of its own."""
 
 _DOUBTS: tuple[Rule, ...] = (
-    *(perhaps_target_range, perhaps_constant_features, perhaps_symmetric, perhaps_bottleneck),
-    *(perhaps_saturated, perhaps_weight_decay, doubtful_momentum),
+    *(perhaps_target_range, perhaps_output_loss, perhaps_constant_features, perhaps_symmetric),
+    *(perhaps_bottleneck, perhaps_saturated, perhaps_exploding, perhaps_weight_decay),
+    *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_small),
 )
 """What counts only where taking it away is proved to help, and is asked where nothing is found."""
 

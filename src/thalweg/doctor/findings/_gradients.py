@@ -7,7 +7,8 @@ from math import inf
 
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import NOTHING
-from thalweg.doctor._readings import UNTRAINED, Readings
+from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
+from thalweg.doctor.findings._learning_rate import BLOWN
 from thalweg.signal import DepthRow, Signal
 
 FACTOR = 1e3
@@ -16,7 +17,7 @@ FACTOR = 1e3
 LESS = 100.0
 """Or by this, where nothing is learned and no cause is known."""
 
-BLOWN, FAR_ABOVE = 30.0, 10.0
+GROWN = 30.0
 """Or by the first, where the outputs exploded as well: the training begins at so many times the
 loss of an answer that ignores the input."""
 
@@ -71,8 +72,8 @@ def exploding(readings: Readings) -> Finding | None:
     first, last = signal.rows[0], signal.rows[-1]
     growth = first.gradient_norm / last.gradient_norm if last.gradient_norm else inf
     blind = readings.blind_loss
-    is_blown = blind is not None and readings.start > FAR_ABOVE * blind > 0
-    least = BLOWN if is_blown and growth < FACTOR else FACTOR
+    is_blown = blind is not None and readings.start > BLOWN * blind > 0
+    least = GROWN if is_blown and growth < FACTOR else FACTOR
     if growth < least:
         return None
     flooded = [row.name for row in signal.rows if row.gradient_norm > least * last.gradient_norm]
@@ -83,9 +84,36 @@ def exploding(readings: Readings) -> Finding | None:
         tuple(flooded),
         _evidence(signal, first, last),
         f"the gradient norm grows by more than {FACTOR:,.0f} times from the last layer to the "
-        f"first (by {BLOWN:g}, where the loss begins {FAR_ABOVE:g} times above an answer that "
+        f"first (by {GROWN:g}, where the loss begins {BLOWN:g} times above an answer that "
         f"ignores the input), its trend over depth is a growth at 95 % confidence, and {UNTRAINED}",
         growth / least,
+    )
+
+
+def perhaps_exploding(readings: Readings) -> Finding | None:
+    """The training begins far above a blind answer, and spends its steps on coming down."""
+    blind, signal = readings.blind_loss, readings.signal
+    if readings.is_early or readings.watched.failure or not readings.is_readable:
+        return None
+    if blind is None or not readings.start > BLOWN * blind > 0 or readings.trains_well:
+        return None
+    rows = signal.rows
+    return Finding(
+        Ailment.EXPLODING,
+        f"The outputs explode: the training begins at a loss of {readings.start:.3g}, where the "
+        f"best constant answer gets {blind:.3g}, and after {readings.num_seen} of its "
+        f"{readings.total_steps} steps it is at {readings.end:.3g}.",
+        tuple(row.name for row in rows),
+        {
+            "loss of the first minibatch": readings.start,
+            "loss of the best constant answer": blind,
+            "training loss at the end": readings.end,
+        },
+        f"the training begins at {BLOWN:g} times the loss of an answer that ignores the input, "
+        f"{NOT_WELL} so far, and nothing else is found; it counts only where a remedy is proved",
+        readings.start / (BLOWN * blind),
+        readings.num_seen,
+        needs_proof=True,
     )
 
 

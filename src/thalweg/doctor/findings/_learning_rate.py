@@ -6,7 +6,7 @@ from math import inf, isfinite
 
 from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._levels import HELPFUL, NOTHING
+from thalweg.doctor._levels import HALF, HELPFUL, NOTHING
 from thalweg.doctor._readings import FAR, UNTRAINED, WELL_WITHIN, Readings
 from thalweg.doctor.findings._units import are_driven_off
 
@@ -30,8 +30,14 @@ MOVES = 0.5
 """After an epoch, a rate is too small only if the whole training will move the parameters by less
 than this share of their size, however straight they go, and at this pace will not get halfway."""
 
+STAYS = 1.0
+"""A training that moves the parameters by less than their size has not gone far."""
+
 RESTS, GAINS_AT_REST = 0.02, 0.05
 """Where it will move them by so little, any learning at another rate tells enough."""
+
+BLOWN = 10.0
+"""Times a blind answer's loss, from which on outputs have exploded."""
 
 SLOW = 5.0
 """A larger rate goes this many times as far, where neither gets far yet."""
@@ -101,10 +107,10 @@ def lr_too_large(readings: Readings) -> Finding | None:
     )
 
 
-def _begins_far_above(readings: Readings) -> bool:
+def _begins_far_above(readings: Readings, times: float = FAR) -> bool:
     """Whether the outputs are too large to begin with: any larger step brings them down at once."""
     blind = readings.blind_loss
-    return blind is not None and readings.start > FAR * blind > 0
+    return blind is not None and readings.start > times * blind > 0
 
 
 def is_thrown(readings: Readings) -> bool:
@@ -163,6 +169,9 @@ def lr_too_small(readings: Readings) -> Finding | None:
     if not readings.is_early and readings.halfway_in <= WELL_WITHIN * readings.times_left:
         # That is no slow one, though its minibatches are too noisy to see where it goes.
         return None
+    if not readings.is_early and _begins_far_above(readings, BLOWN):
+        # Any rate is too small for such outputs: they are what may be wrong.
+        return None
     stability = _stability(readings)
     rate = float(readings.optimizer.param_groups[0]["lr"])
     steps = inf
@@ -209,6 +218,34 @@ def lr_too_small(readings: Readings) -> Finding | None:
         f"attainable more in the same steps; and {UNTRAINED}",
         max(steps / most if isfinite(steps) else 0.0, helps / HELPFUL, 1.0),
         readings.num_seen,
+    )
+
+
+def perhaps_lr_too_small(readings: Readings) -> Finding | None:
+    """It is on its way, but the whole training will not take the parameters far."""
+    if readings.is_early or readings.watched.failure or readings.is_warming_up:
+        return None
+    if readings.learned >= HALF or readings.moves > STAYS or _begins_far_above(readings):
+        return None
+    rate = float(readings.optimizer.param_groups[0]["lr"])
+    return Finding(
+        Ailment.LR_TOO_SMALL,
+        f"The learning rate {rate:g} is too small: after {readings.num_seen} of "
+        f"{readings.total_steps} steps {max(readings.learned, 0.0):.0%} of what can be learned was "
+        f"learned, and at this pace all of them move the parameters by {readings.moves:.0%} of "
+        f"their size.",
+        (),
+        {
+            "share of the attainable that was learned": readings.learned,
+            "‖Δθ‖/‖θ‖ of the whole training, at this pace": readings.moves,
+            "steps of the training": float(readings.total_steps),
+        },
+        "the training learns less than half of what nearest neighbours or a linear model learn in "
+        "the steps that were watched, all its steps move the parameters by less than their size, "
+        "and nothing else is found; it counts only where a larger rate is proved to do better",
+        STAYS / max(readings.moves, 1e-6),
+        readings.num_seen,
+        needs_proof=True,
     )
 
 

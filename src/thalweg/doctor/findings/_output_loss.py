@@ -6,6 +6,9 @@ from thalweg._loss import Kind
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
 
+LOSSES = (Kind.SQUARED, Kind.ELEMENTWISE)
+"""Of a regression."""
+
 TOLERANCE = 1e-3
 """Σ exp(output) of log-probabilities is 1 up to this."""
 
@@ -34,6 +37,30 @@ def output_loss(readings: Readings) -> Finding | None:
         {"least output": head.low, "greatest output": head.high},
         OWN_RULE if head.kind is None else RULE,
         2.0,
+    )
+
+
+def perhaps_output_loss(readings: Readings) -> Finding | None:
+    """The outputs have one sign, or a bound, that the loss does not ask for; it learns so far."""
+    head = readings.head
+    if readings.is_early or readings.watched.failure:
+        return None
+    if head.kind is Kind.CLASSES:
+        is_cut, loss = head.final in ("relu", "tanh", "log-sigmoid"), "cross_entropy"
+    else:
+        is_cut, loss = head.final == "relu" and head.kind in LOSSES, "a regression"
+    if not is_cut:
+        return None
+    return Finding(
+        Ailment.OUTPUT_LOSS,
+        f"Output and loss do not match: {loss} gets the output of a final {head.final}, whose "
+        f"units stop learning wherever it is flat. Take the last {head.final} out.",
+        (),
+        {"least output": head.low, "greatest output": head.high},
+        "the network ends in an activation that the loss does not ask for, and nothing else is "
+        "found; of a training that learns it counts only where it is proved to do better without",
+        1.0,
+        needs_proof=True,
     )
 
 

@@ -26,6 +26,9 @@ that of a blind answer and of the start."""
 SWINGS = 5.0
 """From so many times on that is suspected: some trainings come back from there in time."""
 
+SQUARES = ("exp_avg_sq", "square_avg", "sum")
+"""Where Adam, RMSprop and Adagrad keep what they divide by the root of."""
+
 OUTWEIGHED = 10.0
 """ε decides the step if it is this many times √v̂ in the median entry."""
 
@@ -38,7 +41,7 @@ def momentum(readings: Readings) -> Finding | None:
     is_plain = "momentum" in readings.optimizer.param_groups[0]
     grows_to_the_end = is_plain and lasts > readings.total_steps
     if beta < HEAVY or past < 1:
-        return None
+        return None if readings.trains_well else _out_of_step(readings)
     is_off = is_carried_off(readings)
     if readings.trains_well and not (grows_to_the_end or is_off):
         return None
@@ -52,11 +55,38 @@ def perhaps_momentum(readings: Readings) -> Finding | None:
 
 
 def doubtful_momentum(readings: Readings) -> Finding | None:
-    """The average is as long in a training that learns well so far: what it does comes late."""
+    """The average is as long in a training that learns well so far: what it does comes late.
+
+    Or Adam averages gradients for longer than the squares that it divides them by.
+    """
     beta = heaviest(readings.optimizer)
-    if readings.is_early or readings.watched.failure or beta < HEAVY or _past(readings) < 1:
+    if readings.is_early or readings.watched.failure:
         return None
-    return replace(_too_high(readings, beta, False), needs_proof=True)
+    if beta >= HEAVY and _past(readings) >= 1:
+        return replace(_too_high(readings, beta, False), needs_proof=True)
+    found = _out_of_step(readings)
+    return None if found is None else replace(found, needs_proof=True)
+
+
+def _out_of_step(readings: Readings) -> Finding | None:
+    """β₁ is not below √β₂: after a large gradient the step grows, as its square is forgotten."""
+    pairs = [g["betas"] for g in readings.optimizer.param_groups if "betas" in g]
+    beta, other = max(pairs, key=lambda pair: pair[0] ** 2 - pair[1], default=(0.0, 1.0))
+    if beta**2 < other:
+        return None
+    return Finding(
+        Ailment.MOMENTUM,
+        f"β₁ = {beta:g} is too high beside β₂ = {other:g}: gradients are averaged for longer than "
+        f"the squares that they are divided by, so that steps grow after a large gradient. Use 0.9 "
+        f"and 0.999.",
+        (),
+        {"β₁": float(beta), "β₂": float(other)},
+        f"β₁ of Adam is not below √β₂, the condition under which it is known to converge (Zou et "
+        f"al. 2019), and {NOT_WELL}; of one that learns well so far it counts only where other "
+        f"averages are proved to do better",
+        float(beta) ** 2 / max(float(other), 1e-12),
+        readings.num_seen,
+    )
 
 
 def _too_high(readings: Readings, beta: float, is_off: bool) -> Finding:
@@ -109,35 +139,47 @@ def _past(readings: Readings) -> float:
 
 
 def epsilon(readings: Readings) -> Finding | None:
-    """ε is so large that Adam's step is a gradient step with the rate lr/ε."""
+    """ε is so large that the step is a gradient step with the rate lr/ε."""
+    return None if readings.trains_well else _too_large(readings, OUTWEIGHED)
+
+
+def perhaps_epsilon(readings: Readings) -> Finding | None:
+    """It is as large as what it is added to, in a training that learns so far."""
+    if readings.is_early or readings.watched.failure:
+        return None
+    found = _too_large(readings, 1.0)
+    return None if found is None else replace(found, needs_proof=True)
+
+
+def _too_large(readings: Readings, times: float) -> Finding | None:
     optimizer = readings.watched.optimizer
     group = readings.optimizer.param_groups[0]
     eps = float(group.get("eps", 0) or 0)
-    if readings.trains_well or eps < 1e-5 or optimizer is None:
+    if eps < 1e-5 or optimizer is None:
         return None
-    key = "exp_avg_sq" if "betas" in group else "square_avg"
     roots = []
     for state in optimizer.state.values():
-        if key in state:
+        squares = next((state[key] for key in SQUARES if key in state), None)
+        if squares is not None:
             count = float(state.get("step", 1) or 1)
-            beta = float(group["betas"][1]) if "betas" in group else float(group.get("alpha", 0))
-            correction = 1 - beta**count if "betas" in group else 1.0
-            roots.append((state[key] / max(correction, 1e-12)).sqrt().flatten().double().cpu())
+            correction = 1 - float(group["betas"][1]) ** count if "betas" in group else 1.0
+            roots.append((squares / max(correction, 1e-12)).sqrt().flatten().double().cpu())
     if not roots:
         return None
     root = float(torch.cat(roots).median())
-    past = eps / max(OUTWEIGHED * root, 1e-300)
+    past = eps / max(times * root, 1e-300)
     if past < 1:
         return None
     return Finding(
         Ailment.EPSILON,
         f"ε = {eps:g} is too large for {type(optimizer).__name__}: it is "
-        f"{eps / max(root, 1e-300):.3g} times the usual gradient √v̂ = {root:.2g} that it is "
-        f"added to, so that steps are that many times smaller than the learning rate says. Use "
-        f"1e-8.",
+        f"{eps / max(root, 1e-300):.3g} times the root of squared gradients √v̂ = {root:.2g} that "
+        f"it is added to, so that steps are as many times smaller than the learning rate says. "
+        f"Use 1e-8.",
         (),
         {"epsilon": eps, "√v̂, median over entries": root},
-        f"ε is more than {OUTWEIGHED:g} times the median √v̂ after the training, and {NOT_WELL}",
+        f"ε is more than {OUTWEIGHED:g} times the median √v̂ after the training, and {NOT_WELL}; "
+        f"where it is more than √v̂, it counts only where a smaller one is proved to do better",
         min(past, 1e12),
         readings.num_seen,
     )

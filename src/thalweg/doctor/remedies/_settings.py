@@ -14,6 +14,9 @@ from thalweg._problem import OptimizerFactory, Problem
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
+SHORT = 0.95
+"""β₂ of the shortest averages that are usual, of 20 steps."""
+
 LITTLE = 0.1
 """Dropout that hardly any network minds."""
 
@@ -27,7 +30,7 @@ def no_weight_decay(readings: Readings) -> Remedy | NotApplicable:
 
 
 def usual_momentum(readings: Readings) -> Remedy | NotApplicable:
-    """Momentum, or β₁ of Adam, of 0.9; with β₂ 0.999 where β₁ is not below √β₂.
+    """Momentum, or β₁ of Adam, of 0.9; with β₂ 0.999 where β₁ is not below √β₂, and that is short.
 
     Momentum of 0.9 still makes steps ten times as long as the rate says. A rate that was meant
     without any is too large for it: then momentum is left out.
@@ -39,8 +42,8 @@ def usual_momentum(readings: Readings) -> Remedy | NotApplicable:
     if "betas" in group:
         if float(group["betas"][0]) <= 0.9:
             return NotApplicable("momentum 0.9", "β₁ is no higher already")
-        other = float(group["betas"][1])
-        if other <= 0.9**2:
+        beta, other = map(float, group["betas"])
+        if other < SHORT and beta**2 >= other:
             return _set(readings, "β₁ 0.9, β₂ 0.999", {"betas": (0.9, 0.999)})
         return _set(readings, "β₁ 0.9", {"betas": (0.9, other)})
     if float(group.get("momentum") or 0.0) <= 0.9:

@@ -69,6 +69,8 @@ def clipped_at_usual(readings: Readings) -> Remedy | NotApplicable:
 def larger_batches(readings: Readings) -> Remedy | NotApplicable:
     """Minibatches of 32, or eight times larger."""
     size = max(USUAL_SIZE, 8 * readings.plan.batch_size if readings.plan.batch_size > 8 else 0)
+    # A last minibatch of one sample is what batch normalisation cannot take.
+    size += readings.problem.num_samples % size == 1
     name = f"minibatches of {size}"
     if readings.problem.num_samples < 2 * size:
         return NotApplicable(name, f"there are {readings.problem.num_samples} samples only")

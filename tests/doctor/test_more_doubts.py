@@ -1,0 +1,191 @@
+"""More of what counts only where taking it away is proved to help: rates, scales, last layers."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.datasets import load_digits
+from test_doubts import seen_whole
+from test_mended_recipes import watched
+from torch import nn
+
+from networks import adam, dense, examined, sgd
+from thalweg import Problem
+from thalweg.doctor import Ailment
+from thalweg.doctor.findings._gradients import perhaps_exploding
+from thalweg.doctor.findings._learning_rate import perhaps_lr_too_small
+from thalweg.doctor.findings._output_loss import perhaps_output_loss
+from thalweg.doctor.findings._settings import doubtful_momentum, epsilon, momentum, perhaps_epsilon
+from thalweg.doctor.remedies._settings import usual_momentum
+from thalweg.doctor.remedies._step import larger_batches
+
+EPOCHS = 20
+BUDGET = f"{1.3 * EPOCHS}g"
+
+
+def digits(model, optimizer, num_samples=500, batch_size=25, **recipe):
+    x, y = load_digits(return_X_y=True)
+    x, y = torch.tensor(x).float() / 16, torch.tensor(y)
+    return Problem(
+        model, F.cross_entropy, (x[:num_samples], y[:num_samples]), test=(x[900:], y[900:]),
+        optimizer=optimizer, batch_size=batch_size, epochs=EPOCHS, **recipe,
+    )  # fmt: skip
+
+
+def of_scale(factor):
+    model = dense(64, 32, 32, 10)
+    with torch.no_grad():
+        for layer in model[::2]:
+            layer.weight.mul_(factor)
+    return model
+
+
+def named(examination):
+    return [finding.ailment for finding in examination.findings]
+
+
+@pytest.mark.parametrize(
+    ("ailment", "ill", "well", "proved"),
+    [
+        (
+            Ailment.EXPLODING,
+            lambda: digits(of_scale(8.0), adam(0.001)),
+            lambda: digits(of_scale(1.0), adam(0.001)),
+            "initialisation at the edge of chaos",
+        ),
+        (
+            Ailment.LR_TOO_SMALL,
+            lambda: digits(dense(64, 64, 10, activation=nn.Tanh), adam(3e-4)),
+            lambda: digits(dense(64, 64, 10, activation=nn.Tanh), adam(3e-3)),
+            "",
+        ),
+        (
+            Ailment.OUTPUT_LOSS,
+            lambda: digits(nn.Sequential(dense(64, 32, 10), nn.ReLU()), adam(0.003)),
+            lambda: digits(dense(64, 32, 10), adam(0.003)),
+            "the last activation taken out (ReLU)",
+        ),
+        (
+            Ailment.EPSILON,
+            lambda: digits(dense(64, 32, 10), partial(torch.optim.Adam, lr=0.003, eps=0.03)),
+            lambda: digits(dense(64, 32, 10), partial(torch.optim.Adam, lr=0.003, eps=1e-4)),
+            "ε 1e-8",
+        ),
+    ],
+    ids=lambda each: each.name if isinstance(each, Ailment) else "",
+)
+def test_a_training_that_learns_so_far_has_it_only_where_a_remedy_is_proved(
+    ailment, ill, well, proved
+):
+    examination = examined(ill(), BUDGET)
+    assert named(examination) == [ailment]
+    assert examination.findings[0].needs_proof
+    assert examination.proved[0].name.startswith(proved)
+    assert examined(well(), BUDGET).is_healthy
+
+
+def test_each_doubt_is_about_its_own_network():
+    ill, well = (
+        seen_whole(digits(of_scale(8.0), adam(0.001)), 100),
+        seen_whole(digits(of_scale(1.0), adam(0.001)), 100),
+    )
+    assert perhaps_exploding(ill).evidence["loss of the first minibatch"] > 10 * ill.blind_loss
+    assert perhaps_exploding(well) is None
+    # What begins far above moves little at first, and is no slow one.
+    assert perhaps_lr_too_small(ill) is None
+    slow = seen_whole(digits(dense(64, 64, 10), sgd(1e-3)), 100)
+    assert perhaps_lr_too_small(slow).evidence["‖Δθ‖/‖θ‖ of the whole training, at this pace"] < 1
+    warming = digits(
+        dense(64, 64, 10), sgd(1e-3),
+        schedule=lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: 1.0 + epoch),
+    )  # fmt: skip
+    assert perhaps_lr_too_small(seen_whole(warming, 100)) is None
+    y = torch.rand(60, 1) + 0.5
+    ends = nn.Sequential(dense(3, 8, 1), nn.ReLU())
+    problem = Problem(
+        ends, F.mse_loss, (torch.randn(60, 3), y), optimizer=adam(0.01), batch_size=20, epochs=5
+    )
+    assert "a regression gets" in perhaps_output_loss(seen_whole(problem, 10)).sentence
+
+
+def test_averages_that_are_longer_than_those_of_the_squares():
+    def with_betas(*betas):
+        return digits(dense(64, 32, 10), partial(torch.optim.Adam, lr=0.003, betas=betas))
+
+    found = seen_whole(with_betas(0.95, 0.9), 200)
+    assert found.trains_well
+    assert momentum(found) is None
+    doubt = doubtful_momentum(found)
+    assert (doubt.ailment, doubt.needs_proof) == (Ailment.MOMENTUM, True)
+    assert "β₁ = 0.95 is too high beside β₂ = 0.9" in doubt.sentence
+    assert usual_momentum(found).name == "β₁ 0.9, β₂ 0.999"
+    for usual in ((0.9, 0.999), (0.9, 0.95), (0.0, 0.5)):
+        assert doubtful_momentum(seen_whole(with_betas(*usual), 200)) is None
+    # What does not learn has it for certain.
+    thrown = partial(torch.optim.Adam, lr=0.4, betas=(0.95, 0.9))
+    ill = seen_whole(digits(dense(64, 32, 10), thrown), 200)
+    assert not ill.trains_well
+    assert momentum(ill).needs_proof is False
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (torch.optim.Adagrad, {"lr": 0.03}),
+        (torch.optim.RMSprop, {"lr": 0.002}),
+        (torch.optim.AdamW, {"lr": 0.003}),
+    ],
+)
+def test_epsilon_of_every_optimizer_that_divides_by_a_root(kind, settings):
+    def with_epsilon(eps):
+        return seen_whole(digits(dense(64, 32, 10), partial(kind, eps=eps, **settings)), 200)
+
+    ill = with_epsilon(30.0)
+    assert epsilon(ill).evidence["epsilon"] == 30.0
+    assert not epsilon(ill).needs_proof
+    root = epsilon(ill).evidence["√v̂, median over entries"]
+    state = next(iter(ill.watched.optimizer.state.values()))
+    assert 0 < root < 30
+    assert {"sum", "square_avg", "exp_avg_sq"} & set(state)
+    assert epsilon(with_epsilon(1e-8)) is None
+    assert perhaps_epsilon(with_epsilon(1e-8)) is None
+
+
+@pytest.mark.parametrize(("num_samples", "size"), [(417, 33), (416, 32), (450, 32)])
+def test_larger_minibatches_leave_no_single_sample_over(num_samples, size):
+    problem = digits(dense(64, 32, 10), adam(0.003), num_samples, batch_size=1)
+    remedy = larger_batches(watched(problem))
+    assert remedy.apply(problem.copied(), torch.Generator()).batch_size == size
+    assert num_samples % size != 1
+
+
+def test_a_sample_that_batch_normalisation_cannot_take_is_said_to_be_left_out():
+    def normalised(num_samples):
+        model = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
+        return digits(model, adam(0.01), num_samples)
+
+    def said(problem):
+        return [each for each in examined(problem, "4g").assumptions if "left out" in each]
+
+    assert said(normalised(500)) == []
+    (sentence,) = said(normalised(501))
+    assert "leave one of the 501 samples over" in sentence
+    assert said(digits(dense(64, 16, 10), adam(0.01), 501)) == []
+
+
+def test_trials_that_would_end_in_a_warm_up_are_fewer_and_longer():
+    def rising(num_epochs):
+        def schedule(optimizer):
+            factor = lambda epoch: min(1.0, (epoch + 1) / num_epochs)  # noqa: E731
+            return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+        model = nn.Sequential(dense(64, 32, 10), nn.Softmax(1))
+        examination = examined(digits(model, adam(0.003), schedule=schedule), BUDGET)
+        assert named(examination)[:1] == [Ailment.OUTPUT_LOSS]
+        assert sum(m.gradients for m in examination.measurements) <= 1.01 * 1.3 * EPOCHS
+        return examination.num_steps
+
+    assert rising(12) > 1.5 * rising(1)
