@@ -110,7 +110,8 @@ def tried_on(
         plan, most = fit(remedies, taken=[*own, *begun_by(remedies[0], plan)])
     may_raise = case.readable is None or readings.watched.error is not None
     number = looks[0][0] if is_tight else NUM_SEEDS
-    if is_tight and looks is LOOKS and _ends_in_warm_up(problem, plan, readings.total_steps):
+    may_be_longer = bool(remedies) and is_tight and not shows_late
+    if may_be_longer and _ends_in_warm_up(problem, plan, readings.total_steps):
         # Few pairs that come out of it tell more than many that do not.
         plan, _ = fit(remedies, pairs=number, taken=[*own, *begun_by(remedies[0], plan)])
     control = _control(Control(training, plan, seed, may_raise, marks), number, problem, ledger)

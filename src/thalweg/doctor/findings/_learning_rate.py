@@ -107,7 +107,7 @@ def lr_too_large(readings: Readings) -> Finding | None:
     )
 
 
-def _begins_far_above(readings: Readings, times: float = FAR) -> bool:
+def _begins_far_above(readings: Readings, times: float) -> bool:
     """Whether the outputs are too large to begin with: any larger step brings them down at once."""
     blind = readings.blind_loss
     return blind is not None and readings.start > times * blind > 0
@@ -160,7 +160,7 @@ def lr_too_small(readings: Readings) -> Finding | None:
     least = GAINS_EARLY if readings.moves > RESTS else GAINS_AT_REST
     if readings.is_early and (
         _overshoots(readings, OVERSHOOT)
-        or (_begins_far_above(readings) and readings.moves > RESTS)
+        or (_begins_far_above(readings, FAR) and readings.moves > RESTS)
         or readings.moves > MOVES
         or readings.halfway_in <= readings.times_left
         or readings.faster < least
@@ -225,7 +225,9 @@ def perhaps_lr_too_small(readings: Readings) -> Finding | None:
     """It is on its way, but the whole training will not take the parameters far."""
     if readings.is_early or readings.watched.failure or readings.is_warming_up:
         return None
-    if readings.learned >= HALF or readings.moves > STAYS or _begins_far_above(readings):
+    if readings.learned >= HALF or readings.moves > STAYS:
+        return None
+    if _begins_far_above(readings, FAR):
         return None
     rate = float(readings.optimizer.param_groups[0]["lr"])
     return Finding(
