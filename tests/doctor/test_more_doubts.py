@@ -54,7 +54,7 @@ def named(examination):
             Ailment.EXPLODING,
             lambda: digits(of_scale(8.0), adam(0.001)),
             lambda: digits(of_scale(1.0), adam(0.001)),
-            "initialisation at the edge of chaos",
+            ("initialisation at the edge of chaos", "torch's own initialisation"),
         ),
         (
             Ailment.LR_TOO_SMALL,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf
 
 from thalweg.doctor._finding import Ailment, Finding
@@ -65,7 +66,19 @@ def _vanishing(readings: Readings, least: float) -> Finding | None:
 
 
 def exploding(readings: Readings) -> Finding | None:
-    """The gradient grows layer by layer towards the input, and the network does not train."""
+    """The gradient grows layer by layer towards the input, and the network does not train.
+
+    Or outputs are so large that the loss begins far above a blind answer's, and passes no gradient
+    on at all.
+    """
+    found = _growing(readings)
+    if found is not None or readings.trains:
+        return found
+    is_cut_off = all(row.gradient_norm == 0 for row in readings.signal.rows)
+    return _blown(readings) if is_cut_off else None
+
+
+def _growing(readings: Readings) -> Finding | None:
     signal = readings.signal
     if readings.trains or not signal.gradient or signal.gradient.low <= 1:
         return None
@@ -92,28 +105,31 @@ def exploding(readings: Readings) -> Finding | None:
 
 def perhaps_exploding(readings: Readings) -> Finding | None:
     """The training begins far above a blind answer, and spends its steps on coming down."""
-    blind, signal = readings.blind_loss, readings.signal
-    if readings.is_early or readings.watched.failure or not readings.is_readable:
+    if readings.is_early or readings.watched.failure or readings.trains_well:
         return None
-    if blind is None or not readings.start > BLOWN * blind > 0 or readings.trains_well:
+    found = _blown(readings)
+    return None if found is None else replace(found, needs_proof=True)
+
+
+def _blown(readings: Readings) -> Finding | None:
+    blind = readings.blind_loss
+    if not readings.is_readable or blind is None or not readings.start > BLOWN * blind > 0:
         return None
-    rows = signal.rows
     return Finding(
         Ailment.EXPLODING,
         f"The outputs explode: the training begins at a loss of {readings.start:.3g}, where the "
         f"best constant answer gets {blind:.3g}, and after {readings.num_seen} of its "
         f"{readings.total_steps} steps it is at {readings.end:.3g}.",
-        tuple(row.name for row in rows),
+        tuple(row.name for row in readings.signal.rows),
         {
             "loss of the first minibatch": readings.start,
             "loss of the best constant answer": blind,
             "training loss at the end": readings.end,
         },
         f"the training begins at {BLOWN:g} times the loss of an answer that ignores the input, "
-        f"{NOT_WELL} so far, and nothing else is found; it counts only where a remedy is proved",
+        f"where no gradient passes, and {UNTRAINED}; or {NOT_WELL}, and a remedy is proved",
         readings.start / (BLOWN * blind),
         readings.num_seen,
-        needs_proof=True,
     )
 
 

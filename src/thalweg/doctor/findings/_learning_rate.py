@@ -8,6 +8,7 @@ from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HALF, HELPFUL, NOTHING
 from thalweg.doctor._readings import FAR, UNTRAINED, WELL_WITHIN, Readings
+from thalweg.doctor.findings._settings import SQUARES
 from thalweg.doctor.findings._units import are_driven_off
 
 RISE = 0.1
@@ -181,9 +182,8 @@ def lr_too_small(readings: Readings) -> Finding | None:
     most = max(readings.total_steps, PATIENCE)
     if steps == inf or steps <= most:
         helps = readings.faster
-        if not readings.is_early and (
-            readings.learned > 0.4 or (helps < HELPFUL and not _crawls(readings))
-        ):
+        is_slow = helps >= HELPFUL or _crawls(readings) or _rests(readings)
+        if not readings.is_early and (readings.learned > 0.4 or not is_slow):
             return None
         if stability is not None and stability.ratio > 1:
             return None
@@ -215,7 +215,8 @@ def lr_too_small(readings: Readings) -> Finding | None:
         evidence,
         f"one e-fold along the sharpest direction takes more than {PATIENCE} steps and more than "
         f"the training has, or ten or a hundred times the rate learns {HELPFUL:.0%} of the "
-        f"attainable more in the same steps; and {UNTRAINED}",
+        f"attainable more in the same steps, or all steps of an optimizer that divides gradients "
+        f"by their size move the parameters by {RESTS:.0%} at most; and {UNTRAINED}",
         max(steps / most if isfinite(steps) else 0.0, helps / HELPFUL, 1.0),
         readings.num_seen,
     )
@@ -249,6 +250,14 @@ def perhaps_lr_too_small(readings: Readings) -> Finding | None:
         readings.num_seen,
         needs_proof=True,
     )
+
+
+def _rests(readings: Readings) -> bool:
+    """Whether steps of which the rate alone decides the length hardly move the parameters."""
+    optimizer = readings.watched.optimizer
+    states = [] if optimizer is None else list(optimizer.state.values())
+    has_scale = bool(states) and all(any(key in s for key in SQUARES) for s in states)
+    return has_scale and readings.moves <= RESTS
 
 
 def _crawls(readings: Readings) -> bool:
