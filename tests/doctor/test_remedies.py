@@ -43,7 +43,7 @@ from thalweg.doctor.remedies._learning_rate import (
     lr_multiplied_more,
 )
 from thalweg.doctor.remedies._normalisation import batch_norm
-from thalweg.doctor.remedies._recurrent import orthogonal_in_time
+from thalweg.doctor.remedies._recurrent import identity_in_time, orthogonal_in_time
 from thalweg.signal import Signal
 
 
@@ -156,11 +156,51 @@ def test_recurrent_matrices_become_orthogonal_gate_by_gate(kind):
             if "weight_hh" in name:
                 for gate in gates:
                     torch.testing.assert_close(gate @ gate.T, torch.eye(16), atol=1e-5, rtol=0)
-            elif "bias" in name:
-                is_open = kind is nn.LSTM and "bias_ih" in name
+            elif name == "weight_ih_l0":
+                assert torch.equal(parameter, problem.model.recurrent.weight_ih_l0)
+            elif "bias" in name and kind is not nn.RNN:
+                is_open = kind is not nn.RNN and "bias_ih" in name
                 means = [float(gate.mean()) for gate in gates]
-                assert means == [float(is_open and at == 1) for at in range(len(gates))]
+                opened = [at for at, mean in enumerate(means) if mean == 1]
+                assert opened == [1] * is_open
     assert "no recurrent layer" in orthogonal_in_time(readings_of(deep(nn.Tanh))).reason
+
+
+class Reader(nn.Module):
+    def __init__(self, kind, scale):
+        super().__init__()
+        self.recurrent, self.head = kind(1, 16, batch_first=True), nn.Linear(16, 3)
+        with torch.no_grad():
+            self.recurrent.weight_ih_l0.mul_(scale)
+
+    def forward(self, x):
+        return self.head(self.recurrent(x[..., None])[0][:, -1])
+
+
+@pytest.mark.parametrize("scale", [1.0, 50.0])
+def test_a_state_without_gates_stays_what_it_was(scale):
+    problem = classify(seeded(lambda: Reader(nn.RNN, scale)), sgd(0.1))
+    remedy = identity_in_time(readings_of(problem))
+    before = problem.model.recurrent
+    for healed in (applied(remedy, problem).model, edited(remedy, problem)["model"]):
+        assert torch.equal(healed.recurrent.weight_hh_l0, torch.eye(16))
+        # What it reads is drawn anew only where it is far from its usual size.
+        is_kept = torch.equal(healed.recurrent.weight_ih_l0, before.weight_ih_l0)
+        assert is_kept == (scale == 1)
+        assert torch.equal(healed.recurrent.bias_ih_l0, before.bias_ih_l0) == is_kept
+        assert bool(healed.recurrent.bias_ih_l0.any()) == is_kept
+    gated = classify(seeded(lambda: Reader(nn.GRU, 1.0)), sgd(0.1))
+    assert "without gates" in identity_in_time(readings_of(gated)).reason
+
+
+@pytest.mark.parametrize(("kind", "gate"), [(nn.LSTM, "forget"), (nn.GRU, "update")])
+def test_the_gate_that_keeps_the_state_is_open_for_half_the_sequence(kind, gate):
+    problem = classify(seeded(lambda: Reader(kind, 1.0)), sgd(0.1))
+    remedy = orthogonal_in_time(readings_of(problem))
+    assert f"fill_(1.4)  # the {gate} gate" in remedy.code  # ln(8/2), of eight steps
+    healed = applied(remedy, problem).model.recurrent
+    assert healed.bias_ih_l0.split(16)[1].unique().tolist() == [pytest.approx(1.4)]
+    assert torch.equal(healed.bias_hh_l0, problem.model.recurrent.bias_hh_l0)
 
 
 def test_the_first_layer_brings_the_data_to_unit_length():

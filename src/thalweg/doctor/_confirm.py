@@ -117,7 +117,9 @@ class Confirmation:
             mended = mended_by(remedy, self.readings, self.training, self.seed)
             begun = replace(remedy, begun=mended.marks)
             if mended.learned - own > MENDS and mended.learned > 2 * own:
-                self.remedy = begun
+                # What takes the cause itself away stays first, though another was quicker.
+                direct = (each for each, _ in tried if each.is_direct)
+                self.remedy = next(direct, begun)
                 return True
             tried.append((begun, mended))
         # What mends it at once comes before what promises to.

@@ -22,7 +22,7 @@ from thalweg.doctor._case import Case, completed, planned, refuse_rates
 from thalweg.doctor._examination import Examination
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._looks import first_read, gathered, judged, watched, with_pass
+from thalweg.doctor._looks import UNMOVED, first_read, gathered, judged, watched, with_pass
 from thalweg.doctor._observation import Watching, readable_form
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._suspicion import settled_with, suspicions_of
@@ -146,10 +146,13 @@ def examine(
         shows_late |= readings.lost_since is not None
     readings, tried = tried_on(case, readings, remedies, plan, shows_late)
     # Of a doubt that is not proved nothing is known that might hide others.
-    is_known = not all(finding.needs_proof for finding in findings)
+    is_known = not all(each.needs_proof or each.ailment in UNMOVED for each in findings)
     if tried and remedies[0].is_direct and is_known:
         findings, tried = looked_again(case, readings, findings, remedies[0], tried)
-    is_proved = any(each.is_proved for each in tried)
+    # What helps against a symptom proves no doubt beside it.
+    of_doubts = {remedy.name for remedy in remedies if remedy.is_of_doubt}
+    proved = [each.name for each in tried if each.is_proved]
+    is_proved = bool(of_doubts.intersection(proved) if of_doubts else proved)
     findings, suspicions = settled_with(findings, ledger.suspicions, is_proved)
     ledger.progress("done", 1.0)
     examination = Examination(

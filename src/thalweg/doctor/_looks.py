@@ -149,7 +149,8 @@ def judged(
     """What was confirmed already, else what the rules find in all that was read.
 
     Where that is no more than that the training does not move, or nothing of one that learns too
-    little, it is watched on first; or what may be the cause is proved.
+    little, it is watched on first; or what may be the cause is proved. One that does not move then
+    either has what may be the cause told first.
     """
     with case.ledger.measuring("rules, and probes of other learning rates", 0.35) as gradients:
         if confirmed is not None:
@@ -169,4 +170,6 @@ def judged(
     forward = case.fraction * settling(watching.size) / 3
     most = GONE_ON * case.ledger.gradients_left - forward
     later = _watched_on(case, readings, watching, most)
-    return (readings, findings) if later is None else (later, unmoved(later))
+    if later is not None:
+        readings, findings = later, unmoved(later)
+    return readings, (*(doubted(readings) if findings else ()), *findings)

@@ -153,6 +153,14 @@ class Readings:
         return self.total_steps / max(self.num_seen, 1) - 1
 
     @property
+    def whole_minibatches(self) -> tuple[float, ...]:
+        """The losses of all but the minibatches that an epoch ends with, if they are smaller."""
+        losses, num_epoch = self.watched.losses, self.watched.steps_in_epoch
+        if num_epoch < 2 or self.watched.problem.num_samples % self.plan.batch_size == 0:
+            return losses
+        return tuple(loss for step, loss in enumerate(losses, 1) if step % num_epoch)
+
+    @property
     def end(self) -> float:
         """The training loss that training ends with; inf where it broke off."""
         return self.watched.end

@@ -36,7 +36,7 @@ from thalweg.doctor.findings._noise import noise
 from thalweg.doctor.findings._not_finite import not_finite
 from thalweg.doctor.findings._output_loss import output_loss, perhaps_output_loss
 from thalweg.doctor.findings._parameters import cannot_learn
-from thalweg.doctor.findings._reduction import wrong_reduction
+from thalweg.doctor.findings._reduction import perhaps_reduction, wrong_reduction
 from thalweg.doctor.findings._settings import (
     doubtful_momentum,
     epsilon,
@@ -117,7 +117,8 @@ _PERHAPS: tuple[Rule, ...] = (perhaps_no_signal, perhaps_momentum)
 
 _DOUBTS: tuple[Rule, ...] = (
     *(perhaps_target_range, perhaps_output_loss, perhaps_constant_features, perhaps_symmetric),
-    *(perhaps_bottleneck, perhaps_saturated, perhaps_exploding, perhaps_weight_decay),
+    *(perhaps_reduction, perhaps_bottleneck, perhaps_saturated, perhaps_exploding),
+    perhaps_weight_decay,
     *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_small),
 )
 """What counts only where taking it away is proved to help, and is asked where nothing is found."""

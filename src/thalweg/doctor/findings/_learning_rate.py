@@ -127,7 +127,7 @@ def _overshoots(readings: Readings, share: float) -> bool:
     if _is_broken(readings):
         return True
     blind = readings.start if readings.blind_loss is None else readings.blind_loss
-    highest, least = max(readings.watched.losses, default=inf), max(readings.start, blind)
+    highest, least = max(readings.whole_minibatches, default=inf), max(readings.start, blind)
     if not highest > (1 + share) * least:
         return False
     return highest > (1 + share) * least + LUCK * readings.spread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import log2
 
 import torch
@@ -26,13 +27,17 @@ def wrong_reduction(readings: Readings) -> Finding | None:
     exponent = exponent_of(readings.problem)
     if exponent is None or abs(exponent) < CLEAR:
         return None
-    size = readings.plan.batch_size
     # The step is that many times too large or small; a tenth or ten times of it must do better.
     # Where that is not paid for, it is a suspicion.
     is_known = readings.is_frugal or (exponent > 0 and is_thrown(readings))
     gain = 1.0 if is_known else readings.faster if exponent < 0 else readings.slower
     if gain < HELPFUL and (exponent < 0 or lr_too_large(readings) is None):
         return None
+    return _told(readings, exponent)
+
+
+def _told(readings: Readings, exponent: float) -> Finding:
+    size = readings.plan.batch_size
     how = (
         f"a sum over the {size} samples of a minibatch where the mean is usual, so that its "
         f"gradient is {size} times larger"
@@ -50,11 +55,23 @@ def wrong_reduction(readings: Readings) -> Finding | None:
             "samples of a minibatch": float(size),
         },
         f"the loss of twice the samples is more than {2**CLEAR:.2g} times that of the samples, or "
-        f"less than {2**-CLEAR:.2g} times; another learning rate learns more, or this one is "
-        f"too large; and {NOT_WELL}",
+        f"less than {2**-CLEAR:.2g} times; another learning rate learns more, or this one is too "
+        f"large, or the mean is proved to do better; and {NOT_WELL}",
         abs(exponent) / CLEAR,
         readings.num_seen,
     )
+
+
+def perhaps_reduction(readings: Readings) -> Finding | None:
+    """It falls with the number of samples, and no rate is seen to learn more within a probe."""
+    if readings.is_early or readings.watched.failure or readings.trains_well:
+        return None
+    if readings.head.broadcast is not None:
+        return None
+    exponent = exponent_of(readings.problem)
+    if exponent is None or exponent > -CLEAR:
+        return None
+    return replace(_told(readings, exponent), needs_proof=True)
 
 
 def exponent_of(problem: Problem) -> float | None:

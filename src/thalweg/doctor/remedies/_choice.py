@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import Readings
@@ -40,7 +41,7 @@ from thalweg.doctor.remedies._output import (
 from thalweg.doctor.remedies._own_initialisation import sound_reset
 from thalweg.doctor.remedies._parameters import given, unfrozen
 from thalweg.doctor.remedies._range_test import NAME, lr_of_range_test
-from thalweg.doctor.remedies._recurrent import orthogonal_in_time
+from thalweg.doctor.remedies._recurrent import identity_in_time, orthogonal_in_time
 from thalweg.doctor.remedies._remedy import NotApplicable, Proposal, Remedy, joined
 from thalweg.doctor.remedies._reset import reset
 from thalweg.doctor.remedies._residual import residual
@@ -114,6 +115,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.EPSILON: (usual_epsilon,),
     Ailment.NOISE: (larger_batches, lr_divided, cosine),
     Ailment.VANISHING: (
+        identity_in_time,
         orthogonal_in_time,
         relu_for_sigmoid,
         edge_of_chaos,
@@ -190,9 +192,17 @@ def remedies_for(
 ) -> tuple[tuple[Remedy, ...], tuple[NotApplicable, ...]]:
     """What to try for these findings, each once, and what cannot be tried here.
 
-    Symptoms are answered where no cause is named: they go when their cause goes.
+    Symptoms are answered where no cause is named: they go when their cause goes. Beside one that
+    needs a proof they are answered after it.
     """
-    findings = [f for f in findings if f.ailment not in SYMPTOMS] or findings
+    known = [f for f in findings if f.ailment not in SYMPTOMS]
+    if known and len(known) < len(findings) and all(f.needs_proof for f in known):
+        doubted, others = remedies_for(known, readings)
+        symptoms = [f for f in findings if f not in known]
+        remedies, more = remedies_for(symptoms, readings)
+        doubted = tuple(replace(remedy, is_of_doubt=True) for remedy in doubted)
+        return _once((*doubted, *remedies)), tuple(dict.fromkeys((*others, *more)))
+    findings = known or findings
     proposals = [proposal for finding in findings for proposal in ANSWERS[finding.ailment]]
     remedies, others = _drawn(proposals, readings)
     both = _together(findings, readings, remedies)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import log
+
 import torch
 from torch import nn
 
@@ -9,64 +11,123 @@ from thalweg._problem import Problem
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
-NAME = "recurrent matrices orthogonal"
+NAME, IDENTITY = "recurrent matrices orthogonal", "recurrent matrices the identity"
+
+USUAL = 4.0
+"""Times Glorot's size, or a part of it, up to which input matrices are left as they are."""
+
+KEEPING = {nn.LSTM: "forget", nn.GRU: "update"}
+"""The gate that keeps the state; it is the second of either."""
+
+
+def identity_in_time(readings: Readings) -> Remedy | NotApplicable:
+    """The identity as recurrent matrix of layers without gates: the state stays what it was.
+
+    What was shown once is still there at the end, and is learned from at once; a rotation must be
+    found first.
+
+    Source: Le, Jaitly, Hinton 2015, "A simple way to initialize recurrent networks of rectified
+    linear units".
+    """
+    found = _trained(readings)
+    if not any(isinstance(each, nn.RNN) for each in found.values()):
+        return NotApplicable(IDENTITY, "no recurrent layer without gates is trained")
+    return _drawn_anew(readings, found, IDENTITY)
 
 
 def orthogonal_in_time(readings: Readings) -> Remedy | NotApplicable:
-    """Orthogonal recurrent matrices, input matrices of Glorot's size, biases zero; an LSTM's
-    forget gate open.
+    """Orthogonal recurrent matrices; the gate that keeps the state open for half the sequence.
+
+    That is a bias of ln(T/2), 1 at least: the state then lasts about T/2 of T steps. Where an input
+    matrix is of no usual size, or a bias is above 1, these are drawn anew as well: of Glorot's
+    size, and zero.
 
     Source: Saxe, McClelland, Ganguli 2014 (orthogonal); Jozefowicz, Zaremba, Sutskever 2015 (a
-    forget gate's bias of one).
+    forget gate's bias of one); Tallec, Ollivier 2018 (that it grows like the logarithm of T).
     """
-    model = readings.problem.model
-    found = [n for n, m in model.named_modules() if isinstance(m, nn.RNNBase)]
-    found = [n for n in found if all(p.requires_grad for p in model.get_submodule(n).parameters())]
+    found = _trained(readings)
     if not found:
         return NotApplicable(NAME, "the network has no recurrent layer that is trained")
+    return _drawn_anew(readings, found, NAME)
+
+
+def _trained(readings: Readings) -> dict[str, nn.RNNBase]:
+    """The recurrent layers of which nothing is frozen."""
+    return {
+        name: module
+        for name, module in readings.problem.model.named_modules()
+        if isinstance(module, nn.RNNBase) and all(p.requires_grad for p in module.parameters())
+    }
+
+
+def _drawn_anew(readings: Readings, found: dict[str, nn.RNNBase], name: str) -> Remedy:
+    is_whole, is_identity = any(map(_is_odd, found.values())), name == IDENTITY
+    lasting = max((len(each.steps) for each in readings.in_time), default=0)
+    bias = float(f"{max(1.0, log(max(lasting, 2) / 2)):.2g}")
 
     def apply(problem: Problem, generator: torch.Generator) -> Problem:
-        for name in found:
-            layer = problem.model.get_submodule(name)
+        for each in found:
+            layer = problem.model.get_submodule(each)
             assert isinstance(layer, nn.RNNBase)
             with torch.no_grad():
-                _draw(layer, generator)
+                _draw(layer, is_identity, is_whole, bias, generator)
         return problem
 
-    code = (
-        "for layer in model.modules():\n"
-        "    if isinstance(layer, nn.RNNBase):\n"
-        "        for name, p in layer.named_parameters():\n"
-        "            for gate in p.split(layer.hidden_size):\n"
-        '                if "weight_hh" in name:\n'
-        "                    nn.init.orthogonal_(gate)\n"
-        '                elif "weight" in name:\n'
-        "                    nn.init.xavier_normal_(gate)\n"
-        "                else:\n"
-        "                    nn.init.zeros_(gate)\n"
-        '            if isinstance(layer, nn.LSTM) and "bias_ih" in name:\n'
-        "                p.split(layer.hidden_size)[1].fill_(1.0)  # the forget gate"
-    )
-    code = f"with torch.no_grad():\n{_indented(code)}"
-    return Remedy(NAME, code, apply)
+    kinds = {type(each) for each in found.values()}
+    lines = [
+        "for layer in model.modules():",
+        f"    if isinstance(layer, {'nn.RNN' if is_identity else 'nn.RNNBase'}):",
+        "        for name, p in layer.named_parameters():",
+        "            for gate in p.split(layer.hidden_size):",
+        '                if "weight_hh" in name:',
+        f"                    nn.init.{'eye' if is_identity else 'orthogonal'}_(gate)",
+    ]
+    if is_whole:
+        lines += [
+            '                elif "weight" in name:',
+            "                    nn.init.xavier_normal_(gate)",
+            "                else:",
+            "                    nn.init.zeros_(gate)",
+        ]
+    for kind, gate in KEEPING.items():
+        if kind in kinds and not is_identity:
+            lines += [
+                f'            if isinstance(layer, nn.{kind.__name__}) and "bias_ih" in name:',
+                f"                p.split(layer.hidden_size)[1].fill_({bias})  # the {gate} gate",
+            ]
+    code = "\n".join(["with torch.no_grad():", *(f"    {line}" for line in lines)])
+    return Remedy(name, code, apply)
 
 
-def _draw(layer: nn.RNNBase, generator: torch.Generator) -> None:
+def _is_odd(layer: nn.RNNBase) -> bool:
+    """Whether an input matrix is far from Glorot's size, or a bias is large."""
     for name, parameter in layer.named_parameters():
         for gate in parameter.split(layer.hidden_size):
-            if "weight" not in name:
-                gate.zero_()
-                continue
+            if "bias" in name and float(gate.detach().abs().max()) > 1:
+                return True
+            if "weight_ih" in name:
+                size = float(gate.detach().norm()) / (2 * gate.numel() / sum(gate.shape)) ** 0.5
+                if not 1 / USUAL <= size <= USUAL:
+                    return True
+    return False
+
+
+def _draw(
+    layer: nn.RNNBase, is_identity: bool, is_whole: bool, bias: float, generator: torch.Generator
+) -> None:
+    if is_identity and not isinstance(layer, nn.RNN):
+        return
+    for name, parameter in layer.named_parameters():
+        for gate in parameter.split(layer.hidden_size):
             # Drawn on the CPU, where the generator lives.
             drawn = torch.empty(gate.shape, dtype=gate.dtype)
-            if "weight_hh" in name:
-                nn.init.orthogonal_(drawn, generator=generator)
-            else:
-                nn.init.xavier_normal_(drawn, generator=generator)
-            gate.copy_(drawn)
-        if isinstance(layer, nn.LSTM) and "bias_ih" in name:
-            parameter.split(layer.hidden_size)[1].fill_(1.0)
-
-
-def _indented(code: str) -> str:
-    return "\n".join(f"    {line}" for line in code.splitlines())
+            if "weight_hh" in name and is_identity:
+                nn.init.eye_(gate)
+            elif "weight_hh" in name:
+                gate.copy_(nn.init.orthogonal_(drawn, generator=generator))
+            elif is_whole and "weight" in name:
+                gate.copy_(nn.init.xavier_normal_(drawn, generator=generator))
+            elif is_whole:
+                gate.zero_()
+        if type(layer) in KEEPING and "bias_ih" in name:
+            parameter.split(layer.hidden_size)[1].fill_(bias)

@@ -32,6 +32,7 @@ class Remedy:
             where the first run with it breaks down, or does not train.
         begun: of the training with it, on the seed that was watched, by which it was confirmed.
         parts: that were joined to it.
+        is_of_doubt: whether it answers what needs a proof, where other findings do not.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Remedy:
     thorough: Remedy | None = None
     begun: Marks | None = field(default=None, compare=False, repr=False)
     parts: tuple[Remedy, ...] = ()
+    is_of_doubt: bool = False
 
     @property
     def keeps_network(self) -> bool:
