@@ -156,7 +156,7 @@ def judged(
         if confirmed is not None:
             return readings, confirmed
         probe, probed = readings.probe, readings.probe.cost
-        if not case.ledger.budget.is_seconds:
+        if probe.most < inf:
             left = (case.ledger.gradients_left - KEPT) / case.fraction - SHORTEST_RUNS * LEAST
             probe.most = min(probe.most, probed + max(left, 0.0))
         findings = find(readings)
