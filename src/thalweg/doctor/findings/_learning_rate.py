@@ -6,7 +6,7 @@ from math import inf, isfinite
 
 from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._levels import HALF, HELPFUL, NOTHING
+from thalweg.doctor._levels import HELPFUL, MOST, NOTHING
 from thalweg.doctor._readings import FAR, UNTRAINED, WELL_WITHIN, Readings
 from thalweg.doctor.findings._settings import SQUARES
 from thalweg.doctor.findings._units import are_driven_off
@@ -223,10 +223,11 @@ def lr_too_small(readings: Readings) -> Finding | None:
 
 
 def perhaps_lr_too_small(readings: Readings) -> Finding | None:
-    """It is on its way, but the whole training will not take the parameters far."""
+    """It is on its way, but the training will take neither the loss nor the parameters far."""
     if readings.is_early or readings.watched.failure or readings.is_warming_up:
         return None
-    if readings.learned >= HALF or readings.moves > STAYS:
+    ahead = readings.total_steps / max(readings.num_seen, 1)
+    if ahead * readings.learned >= MOST or readings.moves > STAYS:
         return None
     if _begins_far_above(readings, FAR):
         return None
@@ -243,8 +244,8 @@ def perhaps_lr_too_small(readings: Readings) -> Finding | None:
             "‖Δθ‖/‖θ‖ of the whole training, at this pace": readings.moves,
             "steps of the training": float(readings.total_steps),
         },
-        "the training learns less than half of what nearest neighbours or a linear model learn in "
-        "the steps that were watched, all its steps move the parameters by less than their size, "
+        f"at the pace of the steps that were watched the training will learn less than {MOST:.0%} "
+        "of what can be learned, all its steps move the parameters by less than their size, "
         "and nothing else is found; it counts only where a larger rate is proved to do better",
         STAYS / max(readings.moves, 1e-6),
         readings.num_seen,
