@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
 import torch.nn.functional as F
 from sklearn.datasets import load_digits
-from test_doubts import seen_whole
+from test_doubts import losing, seen_whole
 from test_mended_recipes import watched
 from torch import nn
 
 from networks import adam, dense, examined, sgd
 from thalweg import Problem
-from thalweg.doctor import Ailment
+from thalweg.doctor import Ailment, _confirm
 from thalweg.doctor.findings._gradients import perhaps_exploding
-from thalweg.doctor.findings._learning_rate import perhaps_lr_too_small
+from thalweg.doctor.findings._inputs import input_scale
+from thalweg.doctor.findings._learning_rate import lr_too_large, perhaps_lr_too_small
 from thalweg.doctor.findings._output_loss import perhaps_output_loss
+from thalweg.doctor.findings._reduction import perhaps_reduction
 from thalweg.doctor.findings._settings import doubtful_momentum, epsilon, momentum, perhaps_epsilon
+from thalweg.doctor.findings._stuck import stuck
+from thalweg.doctor.remedies import remedies_for
 from thalweg.doctor.remedies._settings import usual_momentum
 from thalweg.doctor.remedies._step import larger_batches
 
@@ -189,3 +194,84 @@ def test_trials_that_would_end_in_a_warm_up_are_fewer_and_longer():
         return examination.num_steps
 
     assert rising(12) > 1.5 * rising(1)
+
+
+def divided_again(output, target):
+    return F.cross_entropy(output, target) / len(target)
+
+
+def test_a_minibatch_that_an_epoch_ends_with_is_no_rise():
+    """Of 501 samples the last makes a minibatch of its own, whose loss is 25 times the others'."""
+    problem = replace(digits(dense(64, 32, 10), sgd(1e-4), 501), loss=divided_again)
+    readings = seen_whole(problem, 100)
+    assert max(readings.watched.losses) > 10 * readings.start
+    assert len(readings.whole_minibatches) == 96
+    assert lr_too_large(readings) is None
+    losses = [readings.start] * 100
+    losses[50] *= 25
+    assert lr_too_large(losing(readings, losses, settled=readings.start)) is not None
+    even = seen_whole(replace(digits(dense(64, 32, 10), sgd(1e-4)), loss=divided_again), 100)
+    assert even.whole_minibatches == even.watched.losses
+
+
+def test_a_mean_divided_again_is_doubted_and_answered_before_what_does_not_move():
+    problem = replace(digits(dense(64, 32, 10), sgd(1e-4)), loss=divided_again)
+    readings = seen_whole(problem, 100)
+    doubt, symptom = perhaps_reduction(readings), stuck(readings)
+    assert (doubt.ailment, doubt.needs_proof) == (Ailment.REDUCTION, True)
+    remedies, _ = remedies_for((doubt, symptom), readings)
+    of_doubt = [remedy.is_of_doubt for remedy in remedies]
+    assert of_doubt == sorted(of_doubt, reverse=True)
+    assert True in of_doubt
+    assert False in of_doubt
+    assert not any(remedy.is_of_doubt for remedy in remedies_for((doubt,), readings)[0])
+    assert perhaps_reduction(seen_whole(replace(problem, loss=F.cross_entropy), 100)) is None
+
+
+class First(nn.Module):
+    """Says at the end what was shown first."""
+
+    def __init__(self, scale):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.rnn, self.head = nn.RNN(2, 16, batch_first=True), nn.Linear(16, 2)
+            nn.init.orthogonal_(self.rnn.weight_hh_l0, scale)
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+def test_what_was_shown_first_is_kept_by_the_identity_within_the_budget_of_few_epochs():
+    generator = torch.Generator().manual_seed(2)
+    x = 0.2 * torch.randn(600, 16, 2, generator=generator)
+    y = torch.randint(2, (600,), generator=generator)
+    x[:, 0, 0] = 2.0 * y - 1
+    problem = Problem(
+        First(0.05), F.cross_entropy, (x[150:], y[150:]), test=(x[:150], y[:150]),
+        optimizer=adam(0.002), batch_size=10, epochs=8,
+    )  # fmt: skip
+    examination = examined(problem, "10.4g")
+    assert named(examination)[:1] == [Ailment.VANISHING]
+    assert examination.proved[0].name == "recurrent matrices the identity"
+    assert sum(m.gradients for m in examination.measurements) <= 1.02 * 10.4
+
+
+def test_what_takes_the_cause_itself_away_stays_first_though_another_is_quicker(monkeypatch):
+    learned = iter([0.0, 0.9])
+    monkeypatch.setattr(_confirm, "mended_by", lambda *_: _confirm.Mended(next(learned)))
+    problem = digits(dense(64, 32, 10), adam(0.003))
+    x, y = problem.data
+    readings = seen_whole(replace(problem, data=(1e-4 * x, y)), 100)
+    confirmation = _confirm.Confirmation(readings, problem, 0, 100.0)
+    assert confirmation.confirms(input_scale(readings))
+    assert confirmation.remedy.name == "inputs standardised"
+    assert confirmation.remedy.is_direct
+
+
+def test_after_a_training_as_many_samples_are_read_as_before_it():
+    readings = seen_whole(digits(dense(64, 32, 10), adam(0.003)), 40)
+    part = replace(readings, passed=replace(readings.passed, num_samples=50))
+    assert part.signal_after.rows[0].gradient_norm != readings.signal_after.rows[0].gradient_norm
+    assert part.cost == pytest.approx(0.1)
+    assert readings.cost == pytest.approx(1.0)
