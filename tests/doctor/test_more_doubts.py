@@ -18,7 +18,11 @@ from thalweg import Problem
 from thalweg.doctor import Ailment, _confirm
 from thalweg.doctor.findings._gradients import perhaps_exploding
 from thalweg.doctor.findings._inputs import input_scale
-from thalweg.doctor.findings._learning_rate import lr_too_large, perhaps_lr_too_small
+from thalweg.doctor.findings._learning_rate import (
+    lr_too_large,
+    perhaps_lr_too_large,
+    perhaps_lr_too_small,
+)
 from thalweg.doctor.findings._output_loss import perhaps_output_loss
 from thalweg.doctor.findings._reduction import perhaps_reduction
 from thalweg.doctor.findings._settings import doubtful_momentum, epsilon, momentum, perhaps_epsilon
@@ -275,3 +279,30 @@ def test_after_a_training_as_many_samples_are_read_as_before_it():
     assert part.signal_after.rows[0].gradient_norm != readings.signal_after.rows[0].gradient_norm
     assert part.cost == pytest.approx(0.1)
     assert readings.cost == pytest.approx(1.0)
+
+
+def test_a_step_too_far_is_doubted_though_the_training_has_come_back():
+    readings = seen_whole(digits(dense(64, 32, 10), adam(0.003)), 100)
+    blind = readings.blind_loss
+    losses = [readings.start, 4 * blind, 2 * blind, *[0.3 * blind] * 97]
+    back = losing(readings, losses, settled=0.3 * blind)
+    assert back.trains
+    assert lr_too_large(back) is None
+    doubt = perhaps_lr_too_large(back)
+    assert (doubt.ailment, doubt.needs_proof) == (Ailment.LR_TOO_LARGE, True)
+    assert doubt.evidence["highest training loss"] == pytest.approx(4 * blind)
+    assert perhaps_lr_too_large(losing(readings, [min(x, 2 * blind) for x in losses])) is None
+
+
+def test_long_momentum_of_a_training_that_breaks_off_is_named_however_many_steps_there_are():
+    def coming(momentum, lr):
+        kind = partial(torch.optim.SGD, lr=lr, momentum=momentum)
+        return replace(digits(dense(64, 32, 10), kind), epochs=400)
+
+    broken = seen_whole(coming(0.99, 1e30), 60)
+    assert broken.watched.failure
+    found = momentum(broken)
+    assert (found.ailment, found.needs_proof) == (Ailment.MOMENTUM, False)
+    assert found.margin >= 1
+    assert momentum(seen_whole(coming(0.9, 1e30), 60)) is None
+    assert momentum(seen_whole(coming(0.99, 1e-3), 60)) is None

@@ -28,6 +28,7 @@ from thalweg.doctor.findings._learning_rate import (
     is_thrown,
     lr_too_large,
     lr_too_small,
+    perhaps_lr_too_large,
     perhaps_lr_too_small,
 )
 from thalweg.doctor.findings._modes import batch_of_one, too_much_dropout, wrong_mode
@@ -119,7 +120,7 @@ _DOUBTS: tuple[Rule, ...] = (
     *(perhaps_target_range, perhaps_output_loss, perhaps_constant_features, perhaps_symmetric),
     *(perhaps_reduction, perhaps_bottleneck, perhaps_saturated, perhaps_exploding),
     perhaps_weight_decay,
-    *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_small),
+    *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_large, perhaps_lr_too_small),
 )
 """What counts only where taking it away is proved to help, and is asked where nothing is found."""
 

@@ -108,6 +108,30 @@ def lr_too_large(readings: Readings) -> Finding | None:
     )
 
 
+def perhaps_lr_too_large(readings: Readings) -> Finding | None:
+    """A step went far too far, though the training has come back from there and learns."""
+    if readings.is_early or readings.watched.failure or not _overshoots(readings, THROWN):
+        return None
+    rate, peak = float(readings.optimizer.param_groups[0]["lr"]), max(readings.whole_minibatches)
+    return Finding(
+        Ailment.LR_TOO_LARGE,
+        f"The learning rate {rate:g} is too large: the loss starts at {readings.start:.3g} and "
+        f"rises to {peak:.3g} before it comes down to {readings.end:.3g}.",
+        (),
+        {
+            "loss of the first minibatch": readings.start,
+            "highest training loss": peak,
+            "training loss at the end": readings.end,
+        },
+        f"a minibatch's loss rises to {1 + THROWN:g} times that of the start and of a blind "
+        f"answer, and nothing else is found; it counts only where another rate is proved to do "
+        f"better",
+        peak / ((1 + THROWN) * max(readings.start, 1e-300)),
+        readings.num_seen,
+        needs_proof=True,
+    )
+
+
 def _begins_far_above(readings: Readings, times: float) -> bool:
     """Whether the outputs are too large to begin with: any larger step brings them down at once."""
     blind = readings.blind_loss

@@ -40,6 +40,9 @@ def momentum(readings: Readings) -> Finding | None:
     # Without Adam's correction the step grows for so long: that it has learned by now is no sign.
     is_plain = "momentum" in readings.optimizer.param_groups[0]
     grows_to_the_end = is_plain and lasts > readings.total_steps
+    has_broken = bool(readings.watched.failure) and readings.watched.error is None
+    if beta >= HEAVY and has_broken:
+        return _too_high(readings, beta, False)
     if beta < HEAVY or past < 1:
         return None if readings.trains_well else _out_of_step(readings)
     is_off = is_carried_off(readings)
@@ -111,12 +114,13 @@ def _too_high(readings: Readings, beta: float, is_off: bool) -> Finding:
         (),
         evidence,
         f"momentum (β₁ of Adam) is {HEAVY:g} or more and 1/(1 − β) above {HORIZON:.0%} of the "
-        f"steps of the training, and {NOT_WELL}; or SGD's average is longer than the training; or "
+        f"steps of the training, and {NOT_WELL}; or the training breaks off; or SGD's average is "
+        f"longer than the training; or "
         f"1/(1 − β) is above {LONG * HORIZON:.0%} of the steps, and after an epoch momentum alone, "
         f"without any further gradient, would carry the loss to more than {CARRIED_OFF:g} times "
         f"that of a blind answer and of the start; of one that learns well so far it counts where "
         f"the usual momentum is proved to do better",
-        past,
+        max(past, 1.0),
         readings.num_seen,
     )
 
