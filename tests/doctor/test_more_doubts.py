@@ -246,17 +246,21 @@ class First(nn.Module):
         return self.head(self.rnn(x)[0][:, -1])
 
 
-def test_what_was_shown_first_is_kept_by_the_identity_within_the_budget_of_few_epochs():
+@pytest.mark.parametrize("scale", [0.05, 1e-3])
+def test_what_was_shown_first_is_kept_by_the_identity_within_the_budget_of_few_epochs(scale):
+    """Also where the gradient has shrunk to zero on its way back."""
     generator = torch.Generator().manual_seed(2)
     x = 0.2 * torch.randn(600, 16, 2, generator=generator)
     y = torch.randint(2, (600,), generator=generator)
     x[:, 0, 0] = 2.0 * y - 1
     problem = Problem(
-        First(0.05), F.cross_entropy, (x[150:], y[150:]), test=(x[:150], y[:150]),
+        First(scale), F.cross_entropy, (x[150:], y[150:]), test=(x[:150], y[:150]),
         optimizer=adam(0.002), batch_size=10, epochs=8,
     )  # fmt: skip
     examination = examined(problem, "10.4g")
     assert named(examination)[:1] == [Ailment.VANISHING]
+    sentence = examination.findings[0].sentence
+    assert ("to nothing from the last of 16 steps" in sentence) == (scale == 1e-3)
     assert examination.proved[0].name == "recurrent matrices the identity"
     assert sum(m.gradients for m in examination.measurements) <= 1.02 * 10.4
 
@@ -306,3 +310,13 @@ def test_long_momentum_of_a_training_that_breaks_off_is_named_however_many_steps
     assert found.margin >= 1
     assert momentum(seen_whole(coming(0.9, 1e30), 60)) is None
     assert momentum(seen_whole(coming(0.99, 1e-3), 60)) is None
+
+
+def test_a_loss_of_which_it_is_not_known_how_batches_add_up_is_examined_on_all_in_one():
+    whole = replace(digits(dense(64, 32, 10), sgd(0.05, 0.9)), loss=divided_again)
+    x, y = whole.data
+    batches = list(zip(x.split(25), y.split(25), strict=True))
+    examination = examined(replace(whole, data=batches), BUDGET)
+    assert named(examination) == named(examined(whole, BUDGET))
+    assert named(examination)[0] is Ailment.REDUCTION
+    assert len(batches) == 20, "the caller's own"

@@ -7,7 +7,7 @@ from math import isfinite
 
 import torch
 
-from thalweg._batch import num_samples
+from thalweg._batch import concatenate, num_samples
 from thalweg._budget import Budget
 from thalweg._errors import ProblemError
 from thalweg._problem import OptimizerFactory, Problem
@@ -71,6 +71,11 @@ def completed(
     if batch_size is not None:
         problem = replace(problem, batch_size=batch_size)
     batch_size = problem.batch_size
+    if batch_size is not None and len(problem.batches) > 1 and not _is_additive(problem):
+        # How losses of batches add up is not known: all are read as one. That may be what ails it.
+        problem = problem.with_data([concatenate(problem.batches)])
+        if problem.test is not None:
+            problem = replace(problem, test=[concatenate(problem.test_batches)])
     if batch_size is None:
         largest = max(num_samples(batch) for batch in problem.batches)
         batch_size = largest if len(problem.batches) > 1 else min(largest, 64)
@@ -83,6 +88,14 @@ def completed(
             f"as DataLoader(drop_last=True) does."
         )
     return problem, batch_size
+
+
+def _is_additive(problem: Problem) -> bool:
+    """Whether it is known how the losses of batches make up that of all."""
+    try:
+        return problem.reduction is not None
+    except ProblemError:
+        return False
 
 
 def refuse_rates(optimizer: torch.optim.Optimizer) -> None:

@@ -52,27 +52,34 @@ def _told(readings: Readings, ailment: Ailment) -> Finding | None:
         # Sound recurrent networks begin like this too: where another rate alone learns, it is that.
         return None
     worst = max(found.values(), key=lambda s: _change(s, is_vanishing))
-    assert worst.gradient is not None, "a change is that of a trend"
-    change, factor = _change(worst, is_vanishing), worst.gradient.factor
+    change, trend = _change(worst, is_vanishing), worst.gradient
+    by = "" if trend is None else f", by a factor of {trend.factor:.3g} a step"
+    far = "to nothing" if trend is None else f"{change:.1e} times"
     does, rule = ("vanishes", "falls") if is_vanishing else ("explodes", "grows")
     way = "shrinks" if is_vanishing else "grows"
     return Finding(
         ailment,
-        f"The gradient {does} along time: in {worst.name!r} it {way} {change:.1e} times from the "
-        f"last of {len(worst.steps)} steps back to the first, by a factor of {factor:.3g} a step.",
+        f"The gradient {does} along time: in {worst.name!r} it {way} {far} from the "
+        f"last of {len(worst.steps)} steps back to the first{by}.",
         tuple(found),
         {
             "gradient norm at the first step": worst.steps[0].gradient_norm,
             "gradient norm at the last step": worst.steps[-1].gradient_norm,
-            "factor per step": factor,
-            "factor per step, low": worst.gradient.low,
-            "factor per step, high": worst.gradient.high,
-        },
+        }
+        | (
+            {}
+            if trend is None
+            else {
+                "factor per step": trend.factor,
+                "factor per step, low": trend.low,
+                "factor per step, high": trend.high,
+            }
+        ),
         f"the gradient with respect to the hidden state {rule} more than {FACTOR:g} times from the "
         f"last step in time to the first (that of gated layers, vanishing, {ROUNDED:.0e} times), "
-        f"its trend is so at 95 % confidence, {UNTRAINED}"
+        f"its trend is so at 95 % confidence or it is zero there, {UNTRAINED}"
         + (", and no other learning rate gets far in the same steps" if is_vanishing else ""),
-        change / FACTOR,
+        min(change, 1e300) / FACTOR,
         # That it does not learn is the evidence: this trend alone is that of sound networks, too.
         readings.num_seen if is_vanishing else 0,
         in_time=worst,
@@ -85,8 +92,13 @@ def _least(signal: TimeSignal, is_vanishing: bool, is_early: bool) -> float:
 
 
 def _change(signal: TimeSignal, is_vanishing: bool) -> float:
-    """How many times the gradient changes from the last step to the first; 0 without a trend."""
+    """How many times the gradient changes from the last step to the first; 0 without a trend.
+
+    What has shrunk to zero has none, and has changed beyond all measure.
+    """
     trend, first, last = signal.gradient, signal.steps[0], signal.steps[-1]
+    if is_vanishing and first.gradient_norm == 0 < last.gradient_norm:
+        return inf
     if trend is None or not (trend.high < 1 if is_vanishing else trend.low > 1):
         return 0.0
     one, other = first.gradient_norm, last.gradient_norm
