@@ -71,11 +71,8 @@ def completed(
     if batch_size is not None:
         problem = replace(problem, batch_size=batch_size)
     batch_size = problem.batch_size
-    if batch_size is not None and len(problem.batches) > 1 and not _is_additive(problem):
-        # How losses of batches add up is not known: all are read as one. That may be what ails it.
-        problem = problem.with_data([concatenate(problem.batches)])
-        if problem.test is not None:
-            problem = replace(problem, test=[concatenate(problem.test_batches)])
+    if batch_size is not None and len(problem.batches) > 1:
+        problem = _additive(problem)
     if batch_size is None:
         largest = max(num_samples(batch) for batch in problem.batches)
         batch_size = largest if len(problem.batches) > 1 else min(largest, 64)
@@ -90,12 +87,21 @@ def completed(
     return problem, batch_size
 
 
-def _is_additive(problem: Problem) -> bool:
-    """Whether it is known how the losses of batches make up that of all."""
+def _additive(problem: Problem) -> Problem:
+    """With all data in one batch where it is not known how losses of batches add up.
+
+    That may be what ails the training. Ragged batches stay as they are, and are refused later.
+    """
     try:
-        return problem.reduction is not None
+        if problem.reduction is not None:
+            return problem
     except ProblemError:
-        return False
+        pass
+    try:
+        test = [concatenate(problem.test_batches)] if problem.test_batches else problem.test
+        return replace(problem.with_data([concatenate(problem.batches)]), test=test)
+    except ValueError:
+        return problem
 
 
 def refuse_rates(optimizer: torch.optim.Optimizer) -> None:
