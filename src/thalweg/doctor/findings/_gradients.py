@@ -19,8 +19,8 @@ LESS = 100.0
 """Or by this, where nothing is learned and no cause is known."""
 
 GROWN = 30.0
-"""Or by the first, where the outputs exploded as well: the training begins at so many times the
-loss of an answer that ignores the input."""
+"""Or by this, where the outputs exploded as well: the training begins at `BLOWN` times the loss of
+an answer that ignores the input."""
 
 PARTS = {FACTOR: "thousandth", LESS: "hundredth"}
 
@@ -74,8 +74,8 @@ def exploding(readings: Readings) -> Finding | None:
     found = _growing(readings)
     if found is not None or readings.trains:
         return found
-    is_cut_off = all(row.gradient_norm == 0 for row in readings.signal.rows)
-    return _blown(readings) if is_cut_off else None
+    norms = [row.gradient_norm for row in readings.signal.rows]
+    return _blown(readings) if norms and not any(norms) else None
 
 
 def _growing(readings: Readings) -> Finding | None:
