@@ -107,6 +107,7 @@ def test_each_doubt_is_about_its_own_network():
     assert perhaps_lr_too_small(ill) is None
     slow = seen_whole(digits(dense(64, 64, 10), sgd(1e-3)), 100)
     assert perhaps_lr_too_small(slow).evidence["‖Δθ‖/‖θ‖ of the whole training, at this pace"] < 1
+    assert perhaps_lr_too_small(replace(slow, problem=replace(slow.problem, epochs=None))) is None
     warming = digits(
         dense(64, 64, 10), sgd(1e-3),
         schedule=lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: 1.0 + epoch),

@@ -250,6 +250,9 @@ def perhaps_lr_too_small(readings: Readings) -> Finding | None:
     """It is on its way, but the training will take neither the loss nor the parameters far."""
     if readings.is_early or readings.watched.failure or readings.is_warming_up:
         return None
+    if readings.problem.epochs is None:
+        # How far it will get is not known where it is not known how long it is.
+        return None
     ahead = readings.total_steps / max(readings.num_seen, 1)
     if ahead * readings.learned >= MOST or readings.moves > STAYS:
         return None
