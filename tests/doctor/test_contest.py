@@ -451,8 +451,8 @@ def test_a_broken_control_that_was_cheap_lets_nobody_overspend():
     assert [len(t.runs) for t in tried] == [3, 3]
 
 
-def sleeping(num_steps):
-    """A step that changes nothing before so many were taken, as on a plateau."""
+def waking(num_steps, before=0.0):
+    """A step along the gradient times `before` until so many were taken: 0 as on a plateau."""
 
     def apply(problem, generator):
         taken = []
@@ -461,10 +461,9 @@ def sleeping(num_steps):
             taken.append(1)
             optimizer.zero_grad()
             loss = problem.loss(model(batch[0]), batch[1])
-            if len(taken) > num_steps:
-                loss.backward()
-                optimizer.step()
-            return loss
+            (loss if len(taken) > num_steps else before * loss).backward()
+            optimizer.step()
+            return loss.detach()
 
         return replace(problem, step=step, optimizer=sgd(0.3))
 
@@ -484,7 +483,7 @@ def test_pairs_of_which_neither_has_learned_are_gone_on_with(slow, budget, is_lo
     two, before = replace(two, control=tuple(control.runs)), control.cost
     ledger = Ledger(lambda *_: None, Budget(budget, False))
     with ledger.measuring("remedies", 0.0) as spent:
-        remedies = [sleeping(NUM_STEPS + 6)]
+        remedies = [waking(NUM_STEPS + 6)]
         tried = contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=control)[0]
     steps = {run.num_steps for run in (*tried.runs, *control.runs)}
     assert (steps != {NUM_STEPS}) == is_longer
@@ -517,25 +516,6 @@ def test_a_huge_effect_is_proved_in_two_pairs_and_a_smaller_one_in_four(slow):
     assert harm.gain.mean < 0
 
 
-def waking(num_steps):
-    """A step that does harm before so many were taken."""
-
-    def apply(problem, generator):
-        taken = []
-
-        def step(model, batch, optimizer):
-            taken.append(1)
-            optimizer.zero_grad()
-            loss = problem.loss(model(batch[0]), batch[1])
-            (loss if len(taken) > num_steps else -0.2 * loss).backward()
-            optimizer.step()
-            return loss.detach()
-
-        return replace(problem, step=step, optimizer=sgd(0.3))
-
-    return Remedy("late", "", apply, True, is_direct=True)
-
-
 @pytest.mark.parametrize(("budget", "is_longer"), [(40.0, True), (4.0, False)])
 def test_what_was_given_up_early_is_tried_once_more_on_all_that_is_left(slow, budget, is_longer):
     """By the share of the risk that a second look was to have."""
@@ -544,7 +524,7 @@ def test_what_was_given_up_early_is_tried_once_more_on_all_that_is_left(slow, bu
     control, ledger = of_two(two), Ledger(lambda *_: None, Budget(budget, False))
     before = control.cost
     with ledger.measuring("remedies", 0.0) as spent:
-        remedies = [waking(NUM_STEPS)]
+        remedies = [waking(NUM_STEPS, before=-0.2)]
         tried = contest(remedies, two.problem, two, ledger, (0.0, 1.0), more=control)
         assert ledger.gradients_left >= 0
     (late,) = tried
@@ -635,7 +615,7 @@ def test_after_a_longer_look_that_says_something_a_third_pair_is_added(slow, num
         given = replace(two, control=tuple(control.runs))
         ledger = Ledger(lambda *_: None, Budget(budget, False))
         with ledger.measuring("remedies", 0.0) as spent:
-            remedies = [sleeping(until)]
+            remedies = [waking(until)]
             tried = contest(remedies, given.problem, given, ledger, (0.0, 1.0), more=control)[0]
         assert sum(spent) <= budget
         found[until] = (len(tried.runs), tried.runs[0].num_steps, tried.is_proved)

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg._problem import Problem
 from thalweg._reading import RandomState
+from thalweg._training import has_batch_norm
 
 FIRST, APART = 10, 1.1
 """Steps before the first mark, and the factor from one to the next: a trial that goes on from the
@@ -100,8 +100,7 @@ class Marks:
         self.num_bytes = 0
         is_own = type(optimizer).__module__.startswith("torch.optim.")
         # Statistics of batch normalisation are gathered anew over the last steps of a trial.
-        has_norm = any(isinstance(module, _BatchNorm) for module in self.model.modules())
-        self.settling = SETTLING if has_norm else 0
+        self.settling = SETTLING if has_batch_norm(self.model) else 0
         self._next: float = FIRST if is_own and is_whole else float("inf")
 
     def pass_by(self, losses: Sequence[float]) -> None:
