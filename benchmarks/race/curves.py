@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.race.curves", description=__doc__)
     parser.add_argument("--seconds", nargs="*", type=float, default=[60, 600, 1800])
     parser.add_argument("--methods", nargs="*", default=METHODS, choices=[*SHELF, *OTHERS])
-    parser.add_argument("--seeds", type=int, default=1, help="that count")
+    parser.add_argument("--seeds", nargs="*", type=int, default=[0], help="that count")
     parser.add_argument("--settings", type=int, default=5, help="tried of each; ours: one")
     parser.add_argument("--tuning", type=float, default=None, help="seconds; the shortest time")
     parser.add_argument("--threads", type=int, default=1)
@@ -125,7 +125,7 @@ def main() -> None:
         lap = Lap(name, contender, make, arguments.threads, start)
         tried = [lap.run(setting, TUNING_SEED, shortest) for setting in settings]
         best = min(tried, key=lambda trial: trial.final_loss).setting
-        trials = tuple(lap.run(best, seed, seconds) for seed in range(arguments.seeds))
+        trials = tuple(lap.run(best, seed, seconds) for seed in arguments.seeds)
         found.append(Standing(name, len(settings), best, trials))
         write(found, seconds, shortest[0], arguments.small, arguments.out)
 

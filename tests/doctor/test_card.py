@@ -1,16 +1,19 @@
 """The card of an examination: as much of the curvature as the budget buys."""
 
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
+import thalweg
 from networks import seeded
 from thalweg import Problem, Surface
 from thalweg._budget import Budget
 from thalweg.doctor import _card
 from thalweg.doctor._ledger import Ledger
+from thalweg.doctor._planning import LEAST_CURVED, plan_curvature
 
 
 def read(budget, num_samples=640):
@@ -57,3 +60,22 @@ def test_a_budget_that_buys_all_reads_all(budget):
     card, ledger = read(budget)
     assert card is not None
     assert omitted(ledger) == {}
+
+
+def test_a_tight_budget_goes_to_proofs_before_curvature():
+    """Little is read of it where epochs are named, and none where a cause is known already."""
+    assert plan_curvature(Budget(78, False), 1.0, 5000, 1300).num_samples == 40
+    assert plan_curvature(Budget(78, False), 1.0, 5000, 1300, LEAST_CURVED[1]) is None
+    x = torch.randn(256, 8, generator=torch.Generator().manual_seed(0))
+    layers = (nn.Linear(8, 16), nn.Tanh(), nn.Linear(16, 4), nn.Softmax(1))
+    model, y = seeded(lambda: nn.Sequential(*layers)), x[:, :4].argmax(1)
+    problem = Problem(
+        model, nn.functional.cross_entropy, (x, y),
+        optimizer=lambda p: torch.optim.SGD(p, lr=0.1), batch_size=32, epochs=400,
+    )  # fmt: skip
+    tight = thalweg.examine(problem, budget="520g")
+    assert tight.findings
+    assert tight.card is None
+    (why,) = (each.reason for each in tight.omissions if each.name == "curvature")
+    assert "a cause is known without it" in why
+    assert thalweg.examine(replace(problem, epochs=None), budget="4000g").card is not None

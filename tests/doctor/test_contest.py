@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.stats import mannwhitneyu, ttest_rel
 from torch import nn
 
@@ -490,6 +491,32 @@ def test_pairs_of_which_neither_has_learned_are_gone_on_with(slow, budget, is_lo
     assert tried.is_proved == is_longer
     paid = sum(spent) * two.problem.num_samples
     assert paid == pytest.approx(sum(run.cost for run in tried.runs) + control.cost - before)
+
+
+def divided_again(output, target):
+    return F.cross_entropy(output, target) / len(target)
+
+
+def test_pairs_are_gone_on_with_where_the_remedied_loss_is_in_other_units():
+    """Scores are taken on more samples than a minibatch has: this loss is smaller there."""
+    two = begun(ready(replace(classify(dense(8, 16, 3), sgd(0.0)), loss=divided_again)))
+    watching = Watching(
+        two.problem, two.problem, two.plan, 0, Ledger(lambda *_: None, Budget(1e6, False))
+    )
+    two = replace(two, observed=watching.first_steps())
+    control, wakes = of_two(two), waking(NUM_STEPS + 6)
+
+    def apply(problem, generator):
+        return wakes.apply(replace(problem, loss=F.cross_entropy), generator)
+
+    mended = replace(wakes, apply=apply, changes_loss=True)
+    ledger = Ledger(lambda *_: None, Budget(20.0, False))
+    two = replace(two, control=tuple(control.runs))
+    assert control.runs[0].final_loss < two.blind_loss / 2
+    with ledger.measuring("remedies", 0.0):
+        (tried,) = contest([mended], two.problem, two, ledger, (0.0, 1.0), more=control)
+    assert {run.num_steps for run in (*tried.runs, *control.runs)} != {NUM_STEPS}
+    assert tried.is_proved
 
 
 def test_a_huge_effect_is_proved_in_two_pairs_and_a_smaller_one_in_four(slow):

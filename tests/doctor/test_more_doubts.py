@@ -24,8 +24,9 @@ from thalweg.doctor.findings._learning_rate import (
     perhaps_lr_too_small,
 )
 from thalweg.doctor.findings._output_loss import perhaps_output_loss
-from thalweg.doctor.findings._reduction import perhaps_reduction
+from thalweg.doctor.findings._reduction import perhaps_reduction, wrong_reduction
 from thalweg.doctor.findings._settings import doubtful_momentum, epsilon, momentum, perhaps_epsilon
+from thalweg.doctor.findings._step import weight_decay
 from thalweg.doctor.findings._stuck import stuck
 from thalweg.doctor.remedies import remedies_for
 from thalweg.doctor.remedies._settings import usual_momentum
@@ -164,9 +165,14 @@ def test_epsilon_of_every_optimizer_that_divides_by_a_root(kind, settings):
     assert perhaps_epsilon(with_epsilon(1e-8)) is None
 
 
-@pytest.mark.parametrize(("num_samples", "size"), [(417, 33), (416, 32), (450, 32)])
-def test_larger_minibatches_leave_no_single_sample_over(num_samples, size):
+@pytest.mark.parametrize(
+    ("num_samples", "epochs", "size"),
+    [(417, 30, 33), (416, 30, 32), (450, 30, 32), (417, None, 33), (450, 12, 16), (450, 3, 8)],
+)
+def test_larger_minibatches_leave_no_single_sample_over(num_samples, epochs, size):
+    """And a training that is short its steps."""
     problem = digits(dense(64, 32, 10), adam(0.003), num_samples, batch_size=1)
+    problem = replace(problem, epochs=epochs)
     remedy = larger_batches(watched(problem))
     assert remedy.apply(problem.copied(), torch.Generator()).batch_size == size
     assert num_samples % size != 1
@@ -231,6 +237,30 @@ def test_a_mean_divided_again_is_doubted_and_answered_before_what_does_not_move(
     assert False in of_doubt
     assert not any(remedy.is_of_doubt for remedy in remedies_for((doubt,), readings)[0])
     assert perhaps_reduction(seen_whole(replace(problem, loss=F.cross_entropy), 100)) is None
+
+
+def test_a_mean_divided_again_is_no_doubt_where_nothing_is_learned():
+    still = replace(digits(dense(64, 32, 10), sgd(1e-9)), loss=divided_again)
+    found = wrong_reduction(seen_whole(still, 100))
+    assert (found.ailment, found.needs_proof) == (Ailment.REDUCTION, False)
+    assert wrong_reduction(seen_whole(replace(still, optimizer=sgd(5.0)), 100)) is None
+    assert wrong_reduction(seen_whole(replace(still, loss=F.cross_entropy), 100)) is None
+
+
+def test_weights_that_forget_before_all_is_seen_are_named_though_the_gradient_is_larger():
+    """Normalisation holds the gradient of shrunk weights up."""
+
+    def decaying(decay):
+        model = nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10))
+        kind = partial(torch.optim.SGD, lr=0.05, momentum=0.9, weight_decay=decay)
+        return seen_whole(digits(model, kind), 200)
+
+    forgetful = decaying(0.1)
+    found = weight_decay(forgetful)
+    assert found.evidence["its pull over the gradient, median"] < 1
+    assert "forget in 20 steps" in found.sentence
+    assert weight_decay(losing(forgetful, [0.01] * 200, settled=0.01)) is None
+    assert weight_decay(decaying(1e-3)) is None
 
 
 class First(nn.Module):

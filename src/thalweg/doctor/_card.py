@@ -11,7 +11,7 @@ from thalweg._budget import Budget
 from thalweg._problem import Problem
 from thalweg.curvature import CriticalPoint, StepRule, critical_point
 from thalweg.doctor._ledger import Ledger
-from thalweg.doctor._planning import CurvaturePlan, plan_curvature
+from thalweg.doctor._planning import LEAST_CURVED, CurvaturePlan, is_tight, plan_curvature
 from thalweg.surface import Point, Surface
 
 
@@ -80,7 +80,8 @@ def _affordable(
     while True:
         seconds = _seconds_per_product(point) if budget.is_seconds else 1.0
         size, available = surface.layout.size, point.problem.num_samples
-        plan = plan_curvature(budget, seconds, size, available)
+        least = LEAST_CURVED[is_tight(surface.problem, budget)]
+        plan = plan_curvature(budget, seconds, size, available, least)
         if plan is None or plan.num_samples is None:
             return point, plan, seconds
         part = surface.problem.subsampled(plan.num_samples, generator)

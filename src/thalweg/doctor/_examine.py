@@ -24,6 +24,7 @@ from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._looks import UNMOVED, first_read, gathered, judged, watched, with_pass
 from thalweg.doctor._observation import Watching, readable_form
+from thalweg.doctor._planning import is_tight
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._suspicion import settled_with, suspicions_of
 from thalweg.doctor._trial import made_optimizer
@@ -131,7 +132,9 @@ def examine(
     suspect: Remedy | None = None
     if not is_certain:
         readings, findings, suspect = watched(case, readings, watching, partial(_tell, ledger))
-    if surface is not None:
+    if surface is not None and is_tight(problem, budget) and (is_certain or findings):
+        ledger.omit("curvature", f"a cause is known without it, and {budget} go to proofs")
+    elif surface is not None:
         readings = replace(readings, card=card_of(surface, made, seed, ledger))
     readings, findings = judged(case, readings, findings, watching)
     if not findings and (error := refusal or readings.watched.error) is not None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 
 from thalweg._problem import Problem
@@ -28,6 +30,21 @@ UP = "not proved: the time was up before its full runs"
 """What becomes of a remedy that the budget does not reach."""
 
 
+@dataclass(frozen=True)
+class Reached:
+    """Mean held-out losses, in units that control and remedied share: a blind answer's is as read.
+
+    Args:
+        before: with a remedy, before the first step.
+        after: with it, at the end.
+        control: without it, at the end.
+    """
+
+    before: float
+    after: float
+    control: float
+
+
 class Heat:
     """The runs of a contest, and where they stand."""
 
@@ -49,8 +66,7 @@ class Heat:
         self.settled: list[TriedRemedy] = []
         # In whose place a more thorough one went on.
         self.passed_over: list[TriedRemedy] = []
-        # Mean held-out loss before and after, in units that control and remedied share.
-        self.levels: dict[str, tuple[float, float]] = {}
+        self.levels: dict[str, Reached] = {}
         self.num_finalists = num_finalists
         finals = len(self.control) * min(num_finalists, num_remedies)
         self.total = num_remedies / SCREENING + finals

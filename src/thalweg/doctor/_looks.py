@@ -15,7 +15,7 @@ from thalweg.doctor._confirm import Confirmation
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._observation import Watching
-from thalweg.doctor._planning import LEAST
+from thalweg.doctor._planning import LEAST, is_tight
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import Plan
 from thalweg.doctor._watch import settling
@@ -76,7 +76,7 @@ def with_pass(case: Case, readable: Problem, readings: Readings) -> Readings:
 def _affordable(problem: Problem, seed: int, ledger: Ledger) -> Problem:
     """The problem, or as many of its samples as a small budget in gradients lets a pass read."""
     budget = ledger.budget
-    if budget.is_seconds or problem.epochs is None:
+    if not is_tight(problem, budget):
         return problem
     most = max(LEAST_READ, int(READ_SHARE * budget.amount * problem.num_samples))
     if most >= problem.num_samples:

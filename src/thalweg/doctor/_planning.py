@@ -26,6 +26,10 @@ NUM_SEEDS = 3
 CURVATURE_SHARE = 0.3
 """Of the budget, for the curvature."""
 
+LEAST_CURVED = (32, 128)
+"""Samples that curvature is read on at least; the second where the epochs are named: trainings tell
+more there, and what so few samples cost proves more where it is spent on trials."""
+
 TRIAL_SHARE = 0.55
 """Of the budget, for the trials; the rest is a reserve."""
 
@@ -79,20 +83,30 @@ class CurvaturePlan:
     num_samples: int | None
 
 
+def is_tight(problem: Problem, budget: Budget) -> bool:
+    """Whether the budget is to be set against a training whose epochs are named."""
+    return not budget.is_seconds and problem.epochs is not None
+
+
 def plan_curvature(
-    budget: Budget, seconds_per_product: float, num_parameters: int, num_samples: int
+    budget: Budget,
+    seconds_per_product: float,
+    num_parameters: int,
+    num_samples: int,
+    least: int = LEAST_CURVED[0],
 ) -> CurvaturePlan | None:
     """The most curvature that its share of the budget buys; None where it buys none.
 
     A product costs about two gradients. The dense Hessian takes n products, Lanczos at both ends
-    about 150, and the density 48 a probe. Where all data are too dear, fewer samples are read.
+    about 150, and the density 48 a probe. Where all data are too dear, fewer samples are read, but
+    no fewer than `least`.
     """
     products = budget.gradients(CURVATURE_SHARE, seconds_per_product / 2) / 2
     if num_parameters <= min(products, 1000):
         return CurvaturePlan(num_parameters, 0, None)
     for share in (1, 2, 4, 8, 16, 32, 64):
         probes = int((products * share - 150) // 48)
-        if probes >= 2 and num_samples // share >= 32:
+        if probes >= 2 and (share == 1 or num_samples // share >= least):
             used = None if share == 1 else num_samples // share
             return CurvaturePlan(0, min(probes, 8), used)
     return None

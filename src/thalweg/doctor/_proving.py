@@ -17,7 +17,7 @@ from thalweg._problem import Problem
 from thalweg._recipe import steps_in_epoch
 from thalweg.doctor._constant import best_constant
 from thalweg.doctor._examination import Gain, TriedRemedy
-from thalweg.doctor._heat import LOOKS, Heat, failed
+from thalweg.doctor._heat import LOOKS, Heat, Reached, failed
 from thalweg.doctor._levels import HALF, NOTHING
 from thalweg.doctor._paired import FAR, fits_less, in_units, paired_gain
 from thalweg.doctor._planning import affordable_length, begun_by
@@ -154,7 +154,7 @@ def _is_hopeless(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]])
         return True
     if _learned_nothing(heat, remedy, runs):
         return False
-    return not gain.mean >= -CLEARLY * abs(heat.levels[remedy.name][1])
+    return not gain.mean >= -CLEARLY * abs(heat.levels[remedy.name].after)
 
 
 def _fits_less_in_use(heat: Heat, trials: Sequence[Trial]) -> bool:
@@ -199,14 +199,14 @@ def meet_rivals(
     """
     ranked = [proved]
     number = len(proved.runs)
-    _, first = heat.levels[proved.name]
+    first = heat.levels[proved.name].after
     for rival in remedy.rivals:
         if not (heat.has_time and heat.affords(number)):
             break
         tried = prove(heat, rival, None, num_compared, number)
         if not tried.is_proved:
             return (*ranked, tried)
-        _, mean = heat.levels[rival.name]
+        mean = heat.levels[rival.name].after
         leads = mean < first - CLEARLY * abs(first)
         ranked.insert(0 if leads else len(ranked), tried)
         first = mean if leads else first
@@ -268,14 +268,12 @@ def _learned_nothing(heat: Heat, remedy: Remedy, runs: Sequence[Run]) -> bool:
     observed, blind = heat.readings.observed, heat.readings.blind_loss
     if observed is None or blind is None or any(run.failure for run in runs):
         return False
-    control = [run.final_loss for run in heat.control[: len(runs)]]
     little = NOTHING * observed.levels.explained * (blind - observed.levels.floor)
-    unit = blind if remedy.changes_loss else 1.0
-    before, after = (unit * level for level in heat.levels[remedy.name])
+    reached = heat.levels[remedy.name]
     # One that began far above a blind answer may be on its way, but not where the other is not.
-    most = min(max(before, blind), FAR * max(fmean(control), blind))
-    rests = blind - little <= after <= most + little
-    return rests and fmean(control) >= blind - little
+    most = min(max(reached.before, blind), FAR * max(reached.control, blind))
+    rests = blind - little <= reached.after <= most + little
+    return rests and reached.control >= blind - little
 
 
 def _lengthen(heat: Heat, pairs: list[tuple[Run, Trial]], num_steps: int) -> None:
@@ -294,13 +292,16 @@ def _gain(
 ) -> Gain:
     """What the remedy gains over the control's first runs, as many as there are of its own."""
     control: Sequence[Run] = heat.control[: len(runs)]
-    blind = heat.readings.blind_loss
+    blind, unit = heat.readings.blind_loss, 1.0
     if remedy.changes_loss or not all(isfinite(run.before.loss) for run in control):
         if (both := _in_units(heat, runs, remedied)) is None:
             return Gain(-inf, -inf, False)
-        (control, runs), blind = both, 1.0
-    befores = fmean(run.before.loss for run in runs)
-    heat.levels[remedy.name] = (befores, fmean(run.level() for run in runs))
+        (control, runs), blind, unit = both, 1.0, blind or 1.0
+    heat.levels[remedy.name] = Reached(
+        unit * fmean(run.before.loss for run in runs),
+        unit * fmean(run.level() for run in runs),
+        unit * fmean(run.final_loss for run in control),
+    )
     return paired_gain(control, runs, blind, num_compared)
 
 

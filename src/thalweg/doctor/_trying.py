@@ -16,7 +16,15 @@ from thalweg.doctor._finding import Finding
 from thalweg.doctor._heat import LOOKS, NUM_FINALISTS
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._levels import NOTHING
-from thalweg.doctor._planning import NUM_RUNS, NUM_SEEDS, begun_by, fitted, kept_out, shortened
+from thalweg.doctor._planning import (
+    NUM_RUNS,
+    NUM_SEEDS,
+    begun_by,
+    fitted,
+    is_tight,
+    kept_out,
+    shortened,
+)
 from thalweg.doctor._readings import WARMING, Readings
 from thalweg.doctor._scheduled import yet_to_rise
 from thalweg.doctor._trial import Plan
@@ -86,9 +94,9 @@ def tried_on(
             long pairs tell more than many short ones.
     """
     problem, training, seed, ledger = case.problem, case.training, case.seed, case.ledger
-    is_tight = not ledger.budget.is_seconds and problem.epochs is not None
+    has_little = is_tight(problem, ledger.budget)
     looks = LATE if shows_late else LOOKS
-    if shows_late and is_tight:
+    if shows_late and has_little:
         plan, remedies = _from_where_it_shows(plan, readings, remedies, ledger)
     fit = partial(
         fitted,
@@ -98,19 +106,19 @@ def tried_on(
         num_epochs=problem.epochs,
         scoring=sum(map(num_samples, plan.held_out)) / problem.num_samples / 3,
         control=CUT_SHORT if readings.watched.failure else 1.0,
-        pairs=looks[-1][0] if is_tight else NUM_SEEDS,
+        pairs=looks[-1][0] if has_little else NUM_SEEDS,
     )
     marks = readings.watched.marks
     # What breaks off is planned for as a short run already.
     own = [] if readings.watched.failure or plan.start else [marks]
     plan, most = fit(remedies, taken=own)
-    if remedies and (most < NUM_FINALISTS or (is_tight and shows_late)):
+    if remedies and (most < NUM_FINALISTS or (has_little and shows_late)):
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
         plan, most = fit(remedies, taken=[*own, *begun_by(remedies[0], plan)])
     may_raise = case.readable is None or readings.watched.error is not None
-    number = looks[0][0] if is_tight else NUM_SEEDS
-    may_be_longer = bool(remedies) and is_tight and not shows_late
+    number = looks[0][0] if has_little else NUM_SEEDS
+    may_be_longer = bool(remedies) and has_little and not shows_late
     if may_be_longer and _ends_in_warm_up(problem, plan, readings.total_steps):
         # Few pairs that come out of it tell more than many that do not.
         plan, _ = fit(remedies, pairs=number, taken=[*own, *begun_by(remedies[0], plan)])
@@ -119,7 +127,7 @@ def tried_on(
     with ledger.measuring("remedies", 0.5):
         tried: tuple[TriedRemedy, ...] = ()
         if remedies and not ledger.is_interrupted:
-            more = control if is_tight and len(looks) > 1 else None
+            more = control if has_little and len(looks) > 1 else None
             tried = contest(remedies, training, readings, ledger, (0.5, 1.0), most, more)
     return replace(readings, plan=control.plan, control=tuple(control.runs)), tried
 

@@ -156,6 +156,9 @@ def find(readings: Readings) -> tuple[Finding, ...]:
         frugal = replace(readings, is_frugal=True)
         found = {rule: _told((rule,), frugal) for rule in CAUSES if rule not in _DEAR}
         if not any(found.values()):
+            found[wrong_reduction] = _told((wrong_reduction,), readings)
+        if not any(found.values()):
+            # A loss in other units explains a wrong step: no rate need be looked for then.
             rules = (*_DEAR, saturated, dead)
             found |= {rule: _told((rule,), readings) for rule in rules}
         causes = tuple(finding for rule in CAUSES for finding in found.get(rule, ()))

@@ -12,7 +12,7 @@ from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._levels import HELPFUL
+from thalweg.doctor._levels import HELPFUL, NOTHING
 from thalweg.doctor._readings import NOT_WELL, Readings
 from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large
 
@@ -21,7 +21,10 @@ CLEAR = 0.8
 
 
 def wrong_reduction(readings: Readings) -> Finding | None:
-    """The loss grows or falls with the number of samples, and the step is wrong by that factor."""
+    """The loss grows or falls with the number of samples, and the step is wrong by that factor.
+
+    It falls in no sound training: where that one learns nothing, no other rate need be seen to.
+    """
     if readings.trains_well or readings.head.broadcast is not None:
         return None
     exponent = exponent_of(readings.problem)
@@ -30,10 +33,16 @@ def wrong_reduction(readings: Readings) -> Finding | None:
     # The step is that many times too large or small; a tenth or ten times of it must do better.
     # Where that is not paid for, it is a suspicion.
     is_known = readings.is_frugal or (exponent > 0 and is_thrown(readings))
+    is_known |= exponent < 0 and _learns_nothing(readings)
     gain = 1.0 if is_known else readings.faster if exponent < 0 else readings.slower
     if gain < HELPFUL and (exponent < 0 or lr_too_large(readings) is None):
         return None
     return _told(readings, exponent)
+
+
+def _learns_nothing(readings: Readings) -> bool:
+    is_seen = not (readings.is_early or readings.watched.failure)
+    return is_seen and readings.levels.explained > 0 and readings.learned < NOTHING
 
 
 def _told(readings: Readings, exponent: float) -> Finding:
@@ -56,7 +65,7 @@ def _told(readings: Readings, exponent: float) -> Finding:
         },
         f"the loss of twice the samples is more than {2**CLEAR:.2g} times that of the samples, or "
         f"less than {2**-CLEAR:.2g} times; another learning rate learns more, or this one is too "
-        f"large, or the mean is proved to do better; and {NOT_WELL}",
+        f"large, or nothing is learned, or the mean is proved to do better; and {NOT_WELL}",
         abs(exponent) / CLEAR,
         readings.num_seen,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import exp
+from math import exp, inf
 from statistics import median
 
 import torch
@@ -25,6 +25,10 @@ SHRUNK = 0.5
 
 PULLS = 0.1
 """Of the gradient, from which on its pull may be why a training stays behind."""
+
+FORGOTTEN = 50.0
+"""Steps below which a weight that decay alone acts on would shrink to e⁻¹: what a minibatch taught
+is gone before all have been seen. Usual settings leave a thousand and more."""
 
 SCALE_FREE = (
     *(torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam),
@@ -92,17 +96,22 @@ def _is_scale_free(optimizer: torch.optim.Optimizer) -> bool:
 def weight_decay(readings: Readings) -> Finding | None:
     """The pull to zero is stronger than the gradient, and too little is learned."""
     decay = _decay(readings)
-    if decay is None or not (decay.outweighs or decay.norm < exp(-2)):
+    if decay is None or not (decay.outweighs or decay.norm < exp(-2) or decay.forgets):
         return None
+    how = "outweighs the gradient"
+    if decay.forgets and decay.ratio <= 1:
+        how = f"lets the weights forget in {decay.lasts:.3g} steps what they have learned"
     return Finding(
         Ailment.WEIGHT_DECAY,
-        f"Weight decay {decay.rate:g} outweighs the gradient: its pull is {decay.ratio:.3g} times "
+        f"Weight decay {decay.rate:g} {how}: its pull is {decay.ratio:.3g} times "
         f"the gradient in the median step, and the weights have shrunk to {decay.norm:.2g} of what "
         f"they were.",
         (),
         decay.evidence,
         f"the pull of weight decay is larger than the gradient in the median of the later steps "
-        f"(or the weights shrink below e⁻²), it matters within the training, and {NOT_WELL}",
+        f"(or the weights shrink below e⁻²; or it is more than {PULLS:.0%} of the gradient and by "
+        f"itself shrinks them to e⁻¹ in fewer than {FORGOTTEN:g} steps), it matters within the "
+        f"training, and {NOT_WELL}",
         max(decay.ratio, decay.shrinking / 3, 1.0),
         readings.num_seen,
     )
@@ -136,6 +145,7 @@ class _Decay:
         rate: weight decay, of the group where it is strongest.
         ratio: its pull over the gradient, in the median of the later steps.
         shrinking: by how many e-folds it alone shrinks weights over the watched training.
+        lasts: steps in which it alone shrinks weights to e⁻¹.
         outweighs: whether it is stronger than the gradient.
         norm: of the weights, after over before.
     """
@@ -143,8 +153,14 @@ class _Decay:
     rate: float
     ratio: float
     shrinking: float
+    lasts: float
     outweighs: bool
     norm: float
+
+    @property
+    def forgets(self) -> bool:
+        """Whether weights keep little of what they learn, which holds the gradient up, too."""
+        return self.lasts < FORGOTTEN and self.ratio > PULLS
 
     @property
     def evidence(self) -> dict[str, float]:
@@ -173,7 +189,8 @@ def _decay(readings: Readings) -> _Decay | None:
     ratio = median(use.decay for use in late)
     # Weights on which decay acts as strongly as the gradient are held where both cancel.
     outweighs = ratio > 1 if not is_decoupled else shrinking > 3
-    return _Decay(rate, ratio, shrinking, outweighs, _shrunk_to(readings))
+    lasts = inf if is_divided else 1 / max(lr * rate, 1e-12)
+    return _Decay(rate, ratio, shrinking, lasts, outweighs, _shrunk_to(readings))
 
 
 def _shrunk_to(readings: Readings) -> float:

@@ -16,6 +16,9 @@ from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 USUAL_SIZE = 32
 """Samples of a minibatch where one was too few."""
 
+LEAST_SIZE, FEW_STEPS = 8, 300
+"""It is halved, down to 8, while the epochs that were named would leave fewer steps than these."""
+
 
 def zeroed(readings: Readings) -> Remedy | NotApplicable:
     """zero_grad() at the begin of every step."""
@@ -67,8 +70,9 @@ def clipped_at_usual(readings: Readings) -> Remedy | NotApplicable:
 
 
 def larger_batches(readings: Readings) -> Remedy | NotApplicable:
-    """Minibatches of 32, or eight times larger."""
-    size = max(USUAL_SIZE, 8 * readings.plan.batch_size if readings.plan.batch_size > 8 else 0)
+    """Minibatches of 32, or fewer where a training is short; or eight times larger."""
+    size, own = _usual(readings), readings.plan.batch_size
+    size = max(size, 8 * own if own > 8 else 0)
     # A last minibatch of one sample is what batch normalisation cannot take.
     size += readings.problem.num_samples % size == 1
     name = f"minibatches of {size}"
@@ -82,6 +86,15 @@ def larger_batches(readings: Readings) -> Remedy | NotApplicable:
         changes_step=True,
         is_direct=True,
     )
+
+
+def _usual(readings: Readings) -> int:
+    size, problem = USUAL_SIZE, readings.problem
+    if problem.epochs is None:
+        return size
+    while size > LEAST_SIZE and problem.epochs * problem.num_samples < FEW_STEPS * size:
+        size //= 2
+    return size
 
 
 def in_training_mode(readings: Readings) -> Remedy | NotApplicable:
