@@ -610,6 +610,7 @@ def test_an_initialisation_of_ones_own_is_undone_where_torchs_alone_is_sound():
         off[0].bias.fill_(-40.0)
     remedy = sound_reset(read(classify(off, sgd(0.05), epochs=40)))
     assert remedy.name == "torch's own initialisation"
+    assert remedy.is_direct, "how they were drawn is the cause"
     assert [rival.name for rival in remedy.rivals] == [
         "initialisation at the edge of chaos (σ_w² = relu: 2)"
     ]

@@ -25,8 +25,9 @@ READ = 128
 def sound_reset(readings: Readings) -> Remedy | NotApplicable:
     """Undoes an initialisation of one's own, if torch's own has none of what was found.
 
-    Its rival draws weights for the depth. Where layers drawn anew vanish, explode, saturate or die
-    as well, the depth or the data are the cause, and not how they were drawn.
+    Then how they were drawn is the cause: it is tried before what is ahead in short runs. Its rival
+    draws weights for the depth. Where layers drawn anew vanish, explode, saturate or die as well,
+    the depth or the data are the cause.
 
     Cost: a pass over 128 samples.
     """
@@ -51,4 +52,4 @@ def sound_reset(readings: Readings) -> Remedy | NotApplicable:
         return NotApplicable(NAME, "layers drawn so pass signals on no better")
     rivals = applicable(edge_of_chaos(readings), length_preserving(readings))
     alone = tuple(replace(rival, rivals=()) for rival in rivals)
-    return replace(remedy, rivals=alone, num_samples=round(READ * 4 / 3))
+    return replace(remedy, rivals=alone, is_direct=True, num_samples=round(READ * 4 / 3))
