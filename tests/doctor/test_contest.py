@@ -513,6 +513,9 @@ def test_pairs_are_gone_on_with_where_the_remedied_loss_is_in_other_units():
     ledger = Ledger(lambda *_: None, Budget(20.0, False))
     two = replace(two, control=tuple(control.runs))
     assert control.runs[0].final_loss < two.blind_loss / 2
+    heat = Heat(two.problem, two, ledger, (0.0, 1.0), 1, 1, control)
+    scored = len(two.plan.held_out[0][1])
+    assert heat.blind == pytest.approx(two.blind_loss * BATCH / scored, rel=0.1)
     with ledger.measuring("remedies", 0.0):
         (tried,) = contest([mended], two.problem, two, ledger, (0.0, 1.0), more=control)
     assert {run.num_steps for run in (*tried.runs, *control.runs)} != {NUM_STEPS}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
 from thalweg._problem import Problem
 from thalweg._training import described
+from thalweg.doctor._constant import best_constant
 from thalweg.doctor._control import Control
 from thalweg.doctor._examination import TriedRemedy
 from thalweg.doctor._ledger import Ledger
@@ -70,6 +72,16 @@ class Heat:
         self.num_finalists = num_finalists
         finals = len(self.control) * min(num_finalists, num_remedies)
         self.total = num_remedies / SCREENING + finals
+
+    @cached_property
+    def blind(self) -> float | None:
+        """The loss of the best constant answer to the held-out data; None where it is not known.
+
+        A minibatch's is another one where what samples add to the loss is summed up.
+        """
+        held_out = self.training.test_batches or self.plan.held_out
+        found = best_constant(self.training, held_out, self.plan.reduction)
+        return self.readings.blind_loss if found is None else found
 
     @property
     def has_time(self) -> bool:

@@ -130,7 +130,7 @@ def _instead(
     other, observed = remedy.thorough, heat.readings.observed
     if other is None or observed is None or not heat.affords(LOOKS[0][0] + 1, 1):
         return None
-    if run.level() <= observed.levels.at(HALF, run.before.loss):
+    if run.level() <= replace(observed.levels, blind=heat.blind).at(HALF, run.before.loss):
         return None
     instead = heat.run("proving", other, heat.plan, run.seed)
     level = instead[0].level()
@@ -265,10 +265,10 @@ def _longer(heat: Heat, remedy: Remedy, pairs: Sequence[tuple[Run, Trial]], numb
 
 def _learned_nothing(heat: Heat, remedy: Remedy, runs: Sequence[Run]) -> bool:
     """Whether neither side is better than a blind answer, nor the remedied thrown off."""
-    observed, blind = heat.readings.observed, heat.readings.blind_loss
+    observed, blind = heat.readings.observed, heat.blind
     if observed is None or blind is None or any(run.failure for run in runs):
         return False
-    little = NOTHING * observed.levels.explained * (blind - observed.levels.floor)
+    little = blind - replace(observed.levels, blind=blind).at(NOTHING, blind)
     reached = heat.levels[remedy.name]
     # One that began far above a blind answer may be on its way, but not where the other is not.
     most = min(max(reached.before, blind), FAR * max(reached.control, blind))
@@ -292,7 +292,7 @@ def _gain(
 ) -> Gain:
     """What the remedy gains over the control's first runs, as many as there are of its own."""
     control: Sequence[Run] = heat.control[: len(runs)]
-    blind, unit = heat.readings.blind_loss, 1.0
+    blind, unit = heat.blind, 1.0
     if remedy.changes_loss or not all(isfinite(run.before.loss) for run in control):
         if (both := _in_units(heat, runs, remedied)) is None:
             return Gain(-inf, -inf, False)
