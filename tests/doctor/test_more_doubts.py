@@ -15,6 +15,7 @@ from torch import nn
 
 from networks import adam, dense, examined, sgd
 from thalweg import Problem
+from thalweg._score import Score
 from thalweg.doctor import Ailment, _confirm
 from thalweg.doctor.findings._gradients import perhaps_exploding
 from thalweg.doctor.findings._inputs import input_scale
@@ -28,6 +29,7 @@ from thalweg.doctor.findings._reduction import perhaps_reduction, wrong_reductio
 from thalweg.doctor.findings._settings import doubtful_momentum, epsilon, momentum, perhaps_epsilon
 from thalweg.doctor.findings._step import weight_decay
 from thalweg.doctor.findings._stuck import stuck
+from thalweg.doctor.findings._units import perhaps_saturated
 from thalweg.doctor.remedies import remedies_for
 from thalweg.doctor.remedies._settings import usual_momentum
 from thalweg.doctor.remedies._step import larger_batches
@@ -120,6 +122,34 @@ def test_each_doubt_is_about_its_own_network():
         ends, F.mse_loss, (torch.randn(60, 3), y), optimizer=adam(0.01), batch_size=20, epochs=5
     )
     assert "a regression gets" in perhaps_output_loss(seen_whole(problem, 10)).sentence
+
+
+@pytest.mark.parametrize(("beta", "epochs", "is_doubted"), [(0.98, 49, True), (0.98, 51, False)])
+def test_momentum_over_a_twentieth_of_the_steps_is_doubted(beta, epochs, is_doubted):
+    """20 steps an epoch, 50 that it averages over: it learns so far, and is thrown off later."""
+    heavy = replace(digits(dense(64, 32, 10), sgd(0.01, beta)), epochs=epochs)
+    readings = seen_whole(heavy, 300)
+    assert readings.trains_well
+    assert momentum(readings) is None
+    doubt = doubtful_momentum(readings)
+    assert (doubt is not None) == is_doubted
+    assert doubt is None or doubt.needs_proof
+
+
+def test_flat_units_are_doubted_where_what_was_held_out_is_answered_badly():
+    """By heart all is learned."""
+    readings = seen_whole(digits(of_scale(1.0), adam(0.003)), 100)
+    readings = losing(readings, [0.0] * 100, settled=0.0)
+    assert readings.learned >= 1
+    rows = [replace(row, activation="tanh", saturated=0.9) for row in readings.signal.rows[:1]]
+    flat = replace(readings, signal=replace(readings.signal, rows=tuple(rows)))
+
+    def held_out(loss):
+        return replace(flat, observed=replace(flat.observed, held_out=Score(loss, None)))
+
+    assert perhaps_saturated(held_out(0.0)) is None
+    assert perhaps_saturated(held_out(0.9 * flat.blind_loss)).needs_proof
+    assert perhaps_saturated(replace(flat, observed=replace(flat.observed, held_out=None))) is None
 
 
 def test_averages_that_are_longer_than_those_of_the_squares():

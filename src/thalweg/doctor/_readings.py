@@ -320,13 +320,19 @@ class Readings:
         return self._seen.stage is Stage.FIRST_STEPS or self.trains_well
 
     @property
-    def generalises(self) -> bool:
-        """Whether what was held out is answered nearly as well as can be, where that is known."""
+    def learned_of_held_out(self) -> float:
+        """The share of what can be learned that is answered on held-out data; inf if not known."""
         above = self.blind_loss
         if self.held_out is None or above is None:
-            return True
+            return inf
         reach = self.levels.explained * (above - self.levels.floor)
-        return above - self.held_out.loss >= MOST * reach
+        gained = above - self.held_out.loss
+        return gained / reach if reach > 0 else inf if gained >= 0 else -inf
+
+    @property
+    def generalises(self) -> bool:
+        """Whether what was held out is answered nearly as well as can be, where that is known."""
+        return self.learned_of_held_out >= MOST
 
     @property
     def trains_well_in_training(self) -> bool:

@@ -16,6 +16,9 @@ HEAVY = 0.98
 HORIZON = 0.1
 """Share of all steps that the average may run over."""
 
+DOUBTED = 0.5
+"""Times that, from which on it is doubted in a training that learns well so far."""
+
 LONG = 2.0
 """Times past that, what momentum would do by itself is looked at after an epoch."""
 
@@ -65,7 +68,7 @@ def doubtful_momentum(readings: Readings) -> Finding | None:
     beta = heaviest(readings.optimizer)
     if readings.is_early or readings.watched.failure:
         return None
-    if beta >= HEAVY and _past(readings) >= 1:
+    if beta >= HEAVY and _past(readings) >= DOUBTED:
         return replace(_too_high(readings, beta, False), needs_proof=True)
     found = _out_of_step(readings)
     return None if found is None else replace(found, needs_proof=True)
@@ -118,8 +121,8 @@ def _too_high(readings: Readings, beta: float, is_off: bool) -> Finding:
         f"longer than the training; or "
         f"1/(1 − β) is above {LONG * HORIZON:.0%} of the steps, and after an epoch momentum alone, "
         f"without any further gradient, would carry the loss to more than {CARRIED_OFF:g} times "
-        f"that of a blind answer and of the start; of one that learns well so far it counts where "
-        f"the usual momentum is proved to do better",
+        f"that of a blind answer and of the start; from {DOUBTED * HORIZON:.0%} of the steps on it "
+        f"counts where the usual momentum is proved to do better",
         max(past, 1.0),
         readings.num_seen,
     )

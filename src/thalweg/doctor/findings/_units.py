@@ -62,8 +62,9 @@ def perhaps_saturated(readings: Readings) -> Finding | None:
     """A good part of the slopes of a bounded layer are flat before the training."""
     if readings.is_early or not readings.is_readable or readings.watched.failure:
         return None
-    if readings.learned >= 1:
-        # Flat layers may serve the last one as random features, of which it learns all.
+    if readings.learned >= 1 and readings.learned_of_held_out >= 1:
+        # Flat layers may serve the last one as random features, of which it learns all. What it
+        # learns by heart of them says nothing of other samples.
         return None
     answer = _answer(readings)
     rows = [r for r in readings.signal.rows if r.activation in BOUNDED and r.name != answer]
@@ -79,8 +80,8 @@ def perhaps_saturated(readings: Readings) -> Finding | None:
         names,
         {f"saturated after {row.name}": row.saturated for row in rows},
         f"more than {SOME:.0%} of the slopes of a layer are below 1 % of the activation's steepest "
-        f"before the training, which learns less than simple learners do, and nothing else is "
-        f"found; it counts only where a remedy is proved",
+        f"before the training, which learns less than simple learners do, of its data or of "
+        f"what was held out, and nothing else is found; it counts only where a remedy is proved",
         share / SOME,
         needs_proof=True,
     )
