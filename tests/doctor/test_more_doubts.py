@@ -24,6 +24,7 @@ from thalweg.doctor.findings._learning_rate import (
     perhaps_lr_too_large,
     perhaps_lr_too_small,
 )
+from thalweg.doctor.findings._modes import perhaps_batch_of_one
 from thalweg.doctor.findings._output_loss import perhaps_output_loss
 from thalweg.doctor.findings._reduction import perhaps_reduction, wrong_reduction
 from thalweg.doctor.findings._settings import doubtful_momentum, epsilon, momentum, perhaps_epsilon
@@ -220,6 +221,41 @@ def test_a_sample_that_batch_normalisation_cannot_take_is_said_to_be_left_out():
     (sentence,) = said(normalised(501))
     assert "leave one of the 501 samples over" in sentence
     assert said(digits(dense(64, 16, 10), adam(0.01), 501)) == []
+
+
+def test_a_single_sample_at_the_end_of_an_epoch_breaks_a_training_off():
+    """Unless it is dropped, which a step of one's own may do, or declared; maps take it."""
+
+    def normalised(num_samples=501, **recipe):
+        model = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
+        return digits(model, adam(0.01), num_samples, **recipe)
+
+    examination = examined(normalised(), BUDGET)
+    (finding,) = examination.findings
+    assert finding.ailment is Ailment.BATCH_OF_ONE
+    assert "501 samples in minibatches of 25" in finding.sentence
+    assert all(run.failure for run in examination.control)
+    remedy = examination.proved[0]
+    assert remedy.apply(normalised(), torch.Generator()).batch_size == 26
+    assert "drop_last=True" in remedy.code
+
+    def dropping(model, batch, optimizer):
+        optimizer.zero_grad()
+        loss = F.cross_entropy(model(batch[0]), batch[1]) if len(batch[0]) > 1 else None
+        if loss is None:
+            return torch.zeros(())
+        loss.backward()
+        optimizer.step()
+        return loss.detach()
+
+    for sound in (normalised(500), normalised(on_purpose=("1",)), normalised(step=dropping)):
+        assert named(examined(sound, BUDGET)) == []
+    maps = nn.Sequential(
+        nn.Unflatten(1, (1, 8, 8)), nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(),
+        nn.Flatten(), nn.Linear(144, 10),
+    )  # fmt: skip
+    assert perhaps_batch_of_one(seen_whole(digits(maps, adam(0.01), 501), 40)) is None
+    assert perhaps_batch_of_one(seen_whole(normalised(), 40)).needs_proof
 
 
 def test_trials_that_would_end_in_a_warm_up_are_fewer_and_longer():

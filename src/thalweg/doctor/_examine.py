@@ -147,6 +147,8 @@ def examine(
         if shows_late and not budget.is_seconds:
             readings = gathered(case, readings, watching)
         shows_late |= readings.lost_since is not None
+    if any(each.ailment is Ailment.BATCH_OF_ONE and each.needs_proof for each in findings):
+        plan = replace(plan, takes_leftover=True)
     readings, tried = tried_on(case, readings, remedies, plan, shows_late)
     # Of a doubt that is not proved nothing is known that might hide others.
     is_known = not all(each.needs_proof or each.ailment in UNMOVED for each in findings)

@@ -48,6 +48,8 @@ class Plan:
         num_threads: of the trials; small steps are faster on one than divided over many.
         averaged: share of the steps, the last ones, along which held-out losses are averaged; 0 for
             the loss at the end. Where a loss swings, its last value is chance.
+        takes_leftover: whether an epoch's last minibatch is taken where it is a single sample that
+            batch normalisation refuses; it is left out else.
         start: of the watched training, from which every trial begins, in a data order of its own;
             None for the network as it was handed over. It is for what goes wrong late.
     """
@@ -58,6 +60,7 @@ class Plan:
     reduction: Reduction
     num_threads: int
     averaged: float = 0.0
+    takes_leftover: bool = False
     start: Mark | None = None
 
     def in_batches_of(self, size: int | None) -> Plan:
@@ -221,7 +224,8 @@ class Trial:
             self.before = before or score(problem, self.held_out, plan.reduction)
             self.random = RandomState.now()
         batches = problem.minibatches(size, generator)
-        self.batches = without_leftover(batches, problem.model) if size > 1 else batches
+        takes_all = size == 1 or plan.takes_leftover
+        self.batches = batches if takes_all else without_leftover(batches, problem.model)
         self.values: list[float] = []
         self.failure = ""
         self.seconds = 0.0

@@ -108,15 +108,15 @@ def tried_on(
         control=CUT_SHORT if readings.watched.failure else 1.0,
         pairs=looks[-1][0] if has_little else NUM_SEEDS,
     )
-    marks = readings.watched.marks
+    marks = None if plan.takes_leftover else readings.watched.marks
     # What breaks off is planned for as a short run already.
-    own = [] if readings.watched.failure or plan.start else [marks]
+    own = [] if readings.watched.failure or plan.start or marks is None else [marks]
     plan, most = fit(remedies, taken=own)
     if remedies and (most < NUM_FINALISTS or (has_little and shows_late)):
         # Too little is left to compare: what promises most is proved first.
         remedies = (replace(remedies[0], is_direct=True), *remedies[1:])
         plan, most = fit(remedies, taken=[*own, *begun_by(remedies[0], plan)])
-    may_raise = case.readable is None or readings.watched.error is not None
+    may_raise = case.readable is None or readings.watched.error is not None or plan.takes_leftover
     number = looks[0][0] if has_little else NUM_SEEDS
     may_be_longer = bool(remedies) and has_little and not shows_late
     if may_be_longer and _ends_in_warm_up(problem, plan, readings.total_steps):

@@ -31,7 +31,12 @@ from thalweg.doctor.findings._learning_rate import (
     perhaps_lr_too_large,
     perhaps_lr_too_small,
 )
-from thalweg.doctor.findings._modes import batch_of_one, too_much_dropout, wrong_mode
+from thalweg.doctor.findings._modes import (
+    batch_of_one,
+    perhaps_batch_of_one,
+    too_much_dropout,
+    wrong_mode,
+)
 from thalweg.doctor.findings._no_signal import no_signal, perhaps_no_signal
 from thalweg.doctor.findings._noise import noise
 from thalweg.doctor.findings._not_finite import not_finite
@@ -117,7 +122,8 @@ _PERHAPS: tuple[Rule, ...] = (perhaps_no_signal, perhaps_momentum)
 """What an epoch makes one suspect by evidence of its own."""
 
 _DOUBTS: tuple[Rule, ...] = (
-    *(perhaps_target_range, perhaps_output_loss, perhaps_constant_features, perhaps_symmetric),
+    *(perhaps_batch_of_one, perhaps_target_range, perhaps_output_loss),
+    *(perhaps_constant_features, perhaps_symmetric),
     *(perhaps_reduction, perhaps_bottleneck, perhaps_saturated, perhaps_exploding),
     perhaps_weight_decay,
     *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_large, perhaps_lr_too_small),

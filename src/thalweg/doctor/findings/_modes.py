@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
-from thalweg._batch import num_samples
+from thalweg._batch import num_samples, take
+from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
+from thalweg._reading import reading
+from thalweg._recipe import set_mode
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import NOT_WELL, Readings
 
@@ -99,6 +106,58 @@ def batch_of_one(readings: Readings) -> Finding | None:
         2.0,
         0,
     )
+
+
+def perhaps_batch_of_one(readings: Readings) -> Finding | None:
+    """An epoch ends with a single sample that batch normalisation refuses: the loop breaks off.
+
+    Not one that drops it; so it counts only where the training breaks off by it. Cost: a forward
+    pass of that sample.
+    """
+    problem, size = readings.problem, readings.plan.batch_size
+    if readings.watched.failure or problem.num_samples % size != 1 or size == 1:
+        return None
+    refusing = _refusing_one(problem)
+    if refusing is None:
+        return None
+    return Finding(
+        Ailment.BATCH_OF_ONE,
+        f"An epoch of {problem.num_samples:,} samples in minibatches of {size} ends with a single "
+        f"one, which batch normalisation, {refusing!r}, refuses in training mode: there the loop "
+        f"breaks off, unless it drops what is left over. Use DataLoader(..., drop_last=True), or "
+        f"minibatches of another size; or declare it: Problem(..., on_purpose=({refusing!r},)).",
+        (refusing,),
+        {"samples": float(problem.num_samples), "samples of a minibatch": float(size)},
+        "the samples of an epoch leave one over after the last whole minibatch, a forward pass of "
+        "one sample in training mode is refused, and nothing else is found",
+        2.0,
+        0,
+        needs_proof=True,
+    )
+
+
+def _refusing_one(problem: Problem) -> str | None:
+    """The layer of batch normalisation that refuses a single sample, None where none does."""
+    problem = problem.copied()
+    set_mode(problem)
+    refused: list[str] = []
+
+    def looking_at(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def look(module: nn.Module, given: tuple[Any, ...]) -> None:
+            if module.training and given[0].numel() == given[0].shape[1]:
+                refused.append(name)
+
+        return look
+
+    for name, module in problem.model.named_modules():
+        if isinstance(module, _BatchNorm) and not problem.is_on_purpose(name):
+            module.register_forward_pre_hook(looking_at(name))
+    try:
+        with reading(), torch.no_grad():
+            problem.evaluate(problem.model, take(problem.batches[0], slice(1)))
+    except (ThalwegError, RuntimeError, ValueError):
+        return refused[0] if refused else None
+    return None
 
 
 def too_much_dropout(readings: Readings) -> Finding | None:

@@ -57,6 +57,7 @@ from thalweg.doctor.remedies._step import (
     in_training_mode,
     larger_batches,
     layer_norm,
+    no_single_left,
     unclipped,
     zeroed,
 )
@@ -105,7 +106,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.CANNOT_LEARN: (unfrozen, given),
     Ailment.ACCUMULATED: (zeroed,),
     Ailment.WRONG_MODE: (in_training_mode,),
-    Ailment.BATCH_OF_ONE: (larger_batches, layer_norm),
+    Ailment.BATCH_OF_ONE: (no_single_left, larger_batches, layer_norm),
     Ailment.SYMMETRIC: (sound_reset, edge_of_chaos, length_preserving, reset),
     Ailment.BOTTLENECK: (widened,),
     Ailment.DROPOUT: (less_dropout,),

@@ -69,6 +69,22 @@ def clipped_at_usual(readings: Readings) -> Remedy | NotApplicable:
     )
 
 
+def no_single_left(readings: Readings) -> Remedy | NotApplicable:
+    """Minibatches that leave no single sample over at the end of an epoch."""
+    size, number = readings.plan.batch_size, readings.problem.num_samples
+    if size == 1 or number % size != 1:
+        return NotApplicable("minibatches of another size", "no single sample is left over")
+    other = next(other for other in range(size + 1, number + 1) if number % other != 1)
+    return Remedy(
+        f"minibatches of {other}",
+        f"loader = DataLoader(data, batch_size={size}, shuffle=True, drop_last=True)  # or "
+        f"batch_size={other}",
+        lambda problem, _: replace(problem, batch_size=other),
+        changes_step=True,
+        is_direct=True,
+    )
+
+
 def larger_batches(readings: Readings) -> Remedy | NotApplicable:
     """Minibatches of 32, or fewer where a training is short; or eight times larger."""
     size, own = _usual(readings), readings.plan.batch_size
