@@ -24,7 +24,11 @@ from thalweg.doctor.findings._learning_rate import (
     perhaps_lr_too_large,
     perhaps_lr_too_small,
 )
-from thalweg.doctor.findings._modes import perhaps_batch_of_one
+from thalweg.doctor.findings._modes import (
+    perhaps_batch_of_one,
+    perhaps_too_much_dropout,
+    too_much_dropout,
+)
 from thalweg.doctor.findings._output_loss import perhaps_output_loss
 from thalweg.doctor.findings._reduction import perhaps_reduction, wrong_reduction
 from thalweg.doctor.findings._settings import doubtful_momentum, epsilon, momentum, perhaps_epsilon
@@ -151,6 +155,17 @@ def test_flat_units_are_doubted_where_what_was_held_out_is_answered_badly():
     assert perhaps_saturated(held_out(0.0)) is None
     assert perhaps_saturated(held_out(0.9 * flat.blind_loss)).needs_proof
     assert perhaps_saturated(replace(flat, observed=replace(flat.observed, held_out=None))) is None
+
+
+@pytest.mark.parametrize(("p", "is_doubted"), [(0.8, True), (0.75, False)])
+def test_dropout_of_most_units_is_doubted_in_a_training_that_learns(p, is_doubted):
+    model = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Dropout(p), nn.Linear(64, 10))
+    readings = seen_whole(digits(model, adam(0.003)), 100)
+    readings = losing(readings, [0.0] * 100, settled=0.0)
+    assert too_much_dropout(readings) is None
+    doubt = perhaps_too_much_dropout(readings)
+    assert (doubt is not None) == is_doubted
+    assert doubt is None or (doubt.needs_proof and doubt.layers == ("2",))
 
 
 def test_averages_that_are_longer_than_those_of_the_squares():

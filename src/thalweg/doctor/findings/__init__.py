@@ -34,6 +34,7 @@ from thalweg.doctor.findings._learning_rate import (
 from thalweg.doctor.findings._modes import (
     batch_of_one,
     perhaps_batch_of_one,
+    perhaps_too_much_dropout,
     too_much_dropout,
     wrong_mode,
 )
@@ -125,7 +126,7 @@ _DOUBTS: tuple[Rule, ...] = (
     *(perhaps_batch_of_one, perhaps_target_range, perhaps_output_loss),
     *(perhaps_constant_features, perhaps_symmetric),
     *(perhaps_reduction, perhaps_bottleneck, perhaps_saturated, perhaps_exploding),
-    perhaps_weight_decay,
+    *(perhaps_weight_decay, perhaps_too_much_dropout),
     *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_large, perhaps_lr_too_small),
 )
 """What counts only where taking it away is proved to help, and is asked where nothing is found."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -20,6 +21,9 @@ from thalweg.doctor._readings import NOT_WELL, Readings
 
 MUCH = 0.7
 """Dropout is much from this rate on."""
+
+MOST_DROPPED = 0.8
+"""And from this one on it is doubted in a training that learns well."""
 
 
 def wrong_mode(readings: Readings) -> Finding | None:
@@ -162,6 +166,19 @@ def _refusing_one(problem: Problem) -> str | None:
 
 def too_much_dropout(readings: Readings) -> Finding | None:
     """So many units are dropped that too little of the signal is left to learn by."""
+    return None if readings.trains_well_in_training else _dropping(readings, MUCH)
+
+
+def perhaps_too_much_dropout(readings: Readings) -> Finding | None:
+    """Of a training that learns well all the same: most of what it could is left to few units."""
+    if readings.is_early or readings.watched.failure:
+        return None
+    found = _dropping(readings, MOST_DROPPED)
+    return None if found is None else replace(found, needs_proof=True)
+
+
+def _dropping(readings: Readings, rate: float) -> Finding | None:
+    """The modules that drop units at that rate or more."""
     if readings.watched.error is not None:
         return None
     rates: dict[str, float] = {}
@@ -170,8 +187,8 @@ def too_much_dropout(readings: Readings) -> Finding | None:
             rates[name] = module.p
         elif isinstance(module, nn.RNNBase | nn.MultiheadAttention):
             rates[name] = float(module.dropout)
-    worst = {name: p for name, p in rates.items() if p >= MUCH}
-    if not worst or readings.trains_well_in_training or readings.problem.mode is False:
+    worst = {name: p for name, p in rates.items() if p >= rate}
+    if not worst or readings.problem.mode is False:
         return None
     p = max(worst.values())
     return Finding(
@@ -183,7 +200,9 @@ def too_much_dropout(readings: Readings) -> Finding | None:
         {**{f"p of {name}": p for name, p in worst.items()},
          "training loss at the end": readings.end,
          "loss in evaluation mode at the end": readings.settled},
-        f"a dropout rate is {MUCH:g} or more, and with its units dropped {NOT_WELL}",
+        f"a dropout rate is {MUCH:g} or more, and with its units dropped {NOT_WELL}; from "
+        f"{MOST_DROPPED:g} on it counts where less is proved to do better, and nothing else is "
+        f"found",
         p / MUCH,
         readings.num_seen,
     )  # fmt: skip
