@@ -271,6 +271,8 @@ def test_a_single_sample_at_the_end_of_an_epoch_breaks_a_training_off():
     )  # fmt: skip
     assert perhaps_batch_of_one(seen_whole(digits(maps, adam(0.01), 501), 40)) is None
     assert perhaps_batch_of_one(seen_whole(normalised(), 40)).needs_proof
+    for sound in (normalised(500), normalised(on_purpose=("1",)), normalised(batch_size=1)):
+        assert perhaps_batch_of_one(seen_whole(sound, 40)) is None
 
 
 def test_trials_that_would_end_in_a_warm_up_are_fewer_and_longer():
@@ -325,6 +327,13 @@ def test_a_mean_divided_again_is_no_doubt_where_nothing_is_learned():
     found = wrong_reduction(seen_whole(still, 100))
     assert (found.ailment, found.needs_proof) == (Ailment.REDUCTION, False)
     assert wrong_reduction(seen_whole(replace(still, optimizer=sgd(5.0)), 100)) is None
+    # Of one that learns a little it is told where another rate is seen to learn more.
+    little = losing(seen_whole(still, 100), [0.06] * 100, settled=0.06)
+    assert 0.05 < little.learned < 0.8
+    vars(little)["faster"] = 0.0
+    assert wrong_reduction(little) is None
+    vars(little)["faster"] = 1.0
+    assert wrong_reduction(little).needs_proof is False
     assert wrong_reduction(seen_whole(replace(still, loss=F.cross_entropy), 100)) is None
 
 
