@@ -100,7 +100,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.race.curves", description=__doc__)
     parser.add_argument("--seconds", nargs="*", type=float, default=[60, 600, 1800])
     parser.add_argument("--methods", nargs="*", default=METHODS, choices=[*SHELF, *OTHERS])
-    parser.add_argument("--seeds", nargs="*", type=int, default=[0], help="that count")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="that count")
     parser.add_argument("--settings", type=int, default=5, help="tried of each; ours: one")
     parser.add_argument("--tuning", type=float, default=None, help="seconds; the shortest time")
     parser.add_argument("--threads", type=int, default=1)

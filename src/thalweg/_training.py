@@ -67,6 +67,11 @@ def has_batch_norm(model: nn.Module) -> bool:
     return any(isinstance(module, norms) for module in model.modules())
 
 
+def leaves_one(num_samples: int, batch_size: int) -> bool:
+    """Whether an epoch in minibatches of that size ends with a single sample."""
+    return batch_size > 1 and num_samples % batch_size == 1
+
+
 def without_leftover(batches: Iterator[Batch], model: nn.Module) -> Iterator[Batch]:
     """Leaves out a single sample at the end of an epoch where batch norm could not take it."""
     is_normalised = has_batch_norm(model)

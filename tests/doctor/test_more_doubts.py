@@ -213,7 +213,15 @@ def test_epsilon_of_every_optimizer_that_divides_by_a_root(kind, settings):
 
 @pytest.mark.parametrize(
     ("num_samples", "epochs", "size"),
-    [(417, 30, 33), (416, 30, 32), (450, 30, 32), (417, None, 33), (450, 12, 16), (450, 3, 8)],
+    [
+        (417, 30, 33),
+        (416, 30, 32),
+        (1057, 30, 34),
+        (450, 30, 32),
+        (417, None, 33),
+        (450, 12, 16),
+        (450, 3, 8),
+    ],
 )
 def test_larger_minibatches_leave_no_single_sample_over(num_samples, epochs, size):
     """And a training that is short its steps."""

@@ -12,7 +12,7 @@ from thalweg._budget import Budget
 from thalweg._errors import ProblemError
 from thalweg._problem import OptimizerFactory, Problem
 from thalweg._reduction import Reduction
-from thalweg._training import has_batch_norm, split
+from thalweg._training import has_batch_norm, leaves_one, split
 from thalweg.doctor._changed_data import is_finite, with_rows
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._planning import plan_trials
@@ -78,7 +78,7 @@ def completed(
         batch_size = largest if len(problem.batches) > 1 else min(largest, 64)
         problem = replace(problem, data=problem.batches, batch_size=batch_size)
         ledger.assume(f"No batch size was named, so minibatches of {batch_size} were assumed.")
-    if problem.num_samples % batch_size == 1 < batch_size and has_batch_norm(problem.model):
+    if leaves_one(problem.num_samples, batch_size) and has_batch_norm(problem.model):
         ledger.assume(
             f"Minibatches of {batch_size} leave one of the {problem.num_samples:,} samples over, "
             f"of which batch normalisation can take no statistics: it was left out of every epoch, "

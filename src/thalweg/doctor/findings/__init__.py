@@ -166,7 +166,7 @@ def find(readings: Readings) -> tuple[Finding, ...]:
             found[wrong_reduction] = _told((wrong_reduction,), readings)
         if not any(found.values()):
             # A loss in other units explains a wrong step: no rate need be looked for then.
-            rules = (*_DEAR, saturated, dead)
+            rules = [r for r in (*_DEAR, saturated, dead) if r is not wrong_reduction]
             found |= {rule: _told((rule,), readings) for rule in rules}
         causes = tuple(finding for rule in CAUSES for finding in found.get(rule, ()))
         return (*causes, *_told(SYMPTOMS, readings))

@@ -16,6 +16,7 @@ from thalweg._errors import ThalwegError
 from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg._recipe import set_mode
+from thalweg._training import leaves_one
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import NOT_WELL, Readings
 
@@ -119,7 +120,7 @@ def perhaps_batch_of_one(readings: Readings) -> Finding | None:
     pass of that sample.
     """
     problem, size = readings.problem, readings.plan.batch_size
-    if readings.watched.failure or problem.num_samples % size != 1 or size == 1:
+    if readings.watched.failure or not leaves_one(problem.num_samples, size):
         return None
     refusing = _refusing_one(problem)
     if refusing is None:

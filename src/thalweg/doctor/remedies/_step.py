@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from thalweg._problem import TrainingStep
+from thalweg._training import leaves_one
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
 
@@ -72,9 +73,9 @@ def clipped_at_usual(readings: Readings) -> Remedy | NotApplicable:
 def no_single_left(readings: Readings) -> Remedy | NotApplicable:
     """Minibatches that leave no single sample over at the end of an epoch."""
     size, number = readings.plan.batch_size, readings.problem.num_samples
-    if size == 1 or number % size != 1:
+    if not leaves_one(number, size):
         return NotApplicable("minibatches of another size", "no single sample is left over")
-    other = next(other for other in range(size + 1, number + 1) if number % other != 1)
+    other = _without_single(number, size)
     return Remedy(
         f"minibatches of {other}",
         f"loader = DataLoader(data, batch_size={size}, shuffle=True, drop_last=True)  # or "
@@ -90,7 +91,7 @@ def larger_batches(readings: Readings) -> Remedy | NotApplicable:
     size, own = _usual(readings), readings.plan.batch_size
     size = max(size, 8 * own if own > 8 else 0)
     # A last minibatch of one sample is what batch normalisation cannot take.
-    size += readings.problem.num_samples % size == 1
+    size = _without_single(readings.problem.num_samples, size)
     name = f"minibatches of {size}"
     if readings.problem.num_samples < 2 * size:
         return NotApplicable(name, f"there are {readings.problem.num_samples} samples only")
@@ -102,6 +103,13 @@ def larger_batches(readings: Readings) -> Remedy | NotApplicable:
         changes_step=True,
         is_direct=True,
     )
+
+
+def _without_single(number: int, size: int) -> int:
+    """The size, or the next larger one that leaves no single sample of so many over."""
+    while leaves_one(number, size):
+        size += 1
+    return size
 
 
 def _usual(readings: Readings) -> int:
