@@ -74,7 +74,8 @@ def prove(
     outcome = "proved to help" if gain.is_proved else "not proved to help"
     if heat.plan.start is not None:
         outcome += f" from step {heat.plan.start.num_steps} of the watched training on"
-    is_less = gain.is_proved and not remedy.changes_loss and fits_less(runs, heat.control)
+    has_own_fit = remedy.changes_loss or remedy.changes_inputs
+    is_less = gain.is_proved and not has_own_fit and fits_less(runs, heat.control)
     if is_less and _fits_less_in_use(heat, [trial for _, trial in pairs]):
         gain = replace(gain, is_proved=False)
         outcome = "lowers the held-out loss only by fitting the training data less: no remedy"

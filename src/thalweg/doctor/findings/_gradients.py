@@ -24,28 +24,38 @@ an answer that ignores the input."""
 
 PARTS = {FACTOR: "thousandth", LESS: "hundredth"}
 
-WHERE = {
-    FACTOR: UNTRAINED,
-    LESS: f"the network as it is learns less than {NOTHING:.0%} of what can be learned, and no "
-    "other cause is found",
-}
+UNLEARNED = (
+    f"the network as it is learns less than {NOTHING:.0%} of what can be learned, and no other "
+    "cause is found"
+)
+DOUBTED = f"{NOT_WELL}, nothing else is found, and a remedy is proved"
 
 
 def vanishing(readings: Readings) -> Finding | None:
     """The gradient shrinks layer by layer towards the input, and the network does not train."""
-    return _vanishing(readings, FACTOR)
+    return None if readings.trains else _vanishing(readings, FACTOR, UNTRAINED)
 
 
 def vanishing_less(readings: Readings) -> Finding | None:
     """It shrinks less, but in all the steps that were watched nothing was learned."""
     if readings.is_early or readings.watched.failure or readings.learned >= NOTHING:
         return None
-    return None if vanishing(readings) is not None else _vanishing(readings, LESS)
+    if readings.trains or vanishing(readings) is not None:
+        return None
+    return _vanishing(readings, LESS, UNLEARNED)
 
 
-def _vanishing(readings: Readings, least: float) -> Finding | None:
+def perhaps_vanishing(readings: Readings) -> Finding | None:
+    """It shrinks so much in a training that learns, but less than simple learners do."""
+    if readings.is_early or readings.watched.failure or readings.trains_well:
+        return None
+    found = _vanishing(readings, LESS, DOUBTED) if readings.trains else None
+    return None if found is None else replace(found, needs_proof=True)
+
+
+def _vanishing(readings: Readings, least: float, where: str) -> Finding | None:
     signal = readings.signal
-    if readings.trains or not signal.gradient or signal.gradient.high >= 1:
+    if not signal.gradient or signal.gradient.high >= 1:
         return None
     first, last = signal.rows[0], signal.rows[-1]
     shrinkage = last.gradient_norm / first.gradient_norm if first.gradient_norm else inf
@@ -60,7 +70,7 @@ def _vanishing(readings: Readings, least: float) -> Finding | None:
         tuple(starved),
         _evidence(signal, first, last),
         f"the gradient norm falls by more than {least:,.0f} times from the last layer to the "
-        f"first, its trend over depth is a fall at 95 % confidence, and {WHERE[least]}",
+        f"first, its trend over depth is a fall at 95 % confidence, and {where}",
         shrinkage / least,
     )
 

@@ -24,6 +24,9 @@ SMALL = 0.03
 UNEVEN = 100.0
 """Features differ too much if the largest spread is this many times the median one."""
 
+HUGE = 100.0
+"""Root mean square from which on the inputs are doubted in a training that learns well."""
+
 FAR, USUAL = 30.0, 0.9
 """An outlier is this many times further from the median than this share of the samples."""
 
@@ -35,6 +38,11 @@ are: some 60 times under Cauchy's law and a lognormal one of σ = 3, 130 under P
 
 FEW = 0.11
 """Outliers are less than this share of the samples, in every feature that has any."""
+
+DISTINCT = 0.5
+"""Share of a feature's values that differ from one another where it measures something, however
+small its usual spread is: all but the outliers is so once they are scaled by a spread that
+these have made."""
 
 CHANCE = 1e-3
 """The probability below which it is no chance that held-out samples have fewer outliers."""
@@ -48,8 +56,28 @@ CONSTANT_SHARE = 0.5
 
 def input_scale(readings: Readings) -> Finding | None:
     """Features much larger or smaller than one, or than one another, that no layer is made for."""
+    return None if readings.trains_well else _unscaled(readings)
+
+
+def perhaps_input_scale(readings: Readings) -> Finding | None:
+    """Huge ones that reach the first activation, of a training that learns well all the same."""
+    if readings.is_early or readings.watched.failure or not is_flooded(readings):
+        return None
+    found = _unscaled(readings)
+    return None if found is None else replace(found, needs_proof=True)
+
+
+def is_flooded(readings: Readings) -> bool:
+    """Whether huge inputs reach the first activation as they are: what is flat there is so by them.
+
+    Read from the pass, before any training.
+    """
+    return float(readings.sample.scales.amax()) > HUGE and arrive_large(readings)
+
+
+def _unscaled(readings: Readings) -> Finding | None:
     sample = readings.sample
-    if readings.trains_well or not _is_table(sample) or outlying(sample)[0].any():
+    if not _is_table(sample) or outlying(sample)[0].any():
         return None
     scales = sample.scales[sample.scales > 0]
     if not len(scales):
@@ -84,7 +112,7 @@ def input_scale(readings: Readings) -> Finding | None:
             "largest spread over the median": uneven,
         },
         f"a feature's root mean square is above {LARGE:g}, or all are below {SMALL:g}, or the "
-        f"spreads differ {UNEVEN:g} times; and {NOT_WELL}",
+        f"spreads differ {UNEVEN:g} times; and {NOT_WELL}, or from {HUGE:g} on a remedy is proved",
         past[kind],
         readings.num_seen,
     )
@@ -101,18 +129,41 @@ def arrive_large(readings: Readings) -> bool:
 
 def outliers(readings: Readings) -> Finding | None:
     """A few values far beyond all others decide the gradient."""
-    sample = readings.sample
-    if not _is_table(sample):
+    distances = _far_off(readings)
+    if distances is None:
         return None
-    distances = _distances(sample)
-    far, furthest = distances > 0, float(distances.max())
-    if not far.any():
+    are_foreign = _are_foreign(readings, distances > 0)
+    if readings.trains_well and not are_foreign:
+        are_told = _are_wild(distances) and arrive_large(readings)
+        return _told_outliers(readings, distances) if are_told else None
+    return replace(_told_outliers(readings, distances, are_foreign), needs_proof=False)
+
+
+def perhaps_outliers(readings: Readings) -> Finding | None:
+    """They are wild, and something scales them, in a training that learns well all the same."""
+    if readings.is_early or readings.watched.failure:
         return None
-    share = float(far.double().mean())
-    are_foreign = _are_foreign(readings, far)
-    are_wild = float(distances[far].median()) > WILD and arrive_large(readings)
-    if readings.trains_well and not (are_foreign or are_wild):
+    distances = _far_off(readings)
+    if distances is None or not _are_wild(distances):
         return None
+    return _told_outliers(readings, distances)
+
+
+def _are_wild(distances: Tensor) -> bool:
+    return float(distances[distances > 0].median()) > WILD
+
+
+def _far_off(readings: Readings) -> Tensor | None:
+    """The samples' distances where some lie far beyond the usual, None where none do."""
+    if not _is_table(readings.sample):
+        return None
+    distances = _distances(readings.sample)
+    return distances if bool((distances > 0).any()) else None
+
+
+def _told_outliers(readings: Readings, distances: Tensor, are_foreign: bool = False) -> Finding:
+    furthest = float(distances.max())
+    share = float((distances > 0).double().mean())
     foreign = ", and the held-out ones do not" if are_foreign else ""
     return Finding(
         Ailment.OUTLIERS,
@@ -123,11 +174,11 @@ def outliers(readings: Readings) -> Finding | None:
         {"share of samples": share, "distance over that of most samples": furthest},
         f"in a feature, fewer than {FEW:.0%} of the samples have a value more than {FAR:g} times "
         f"further from its median than {USUAL:.0%} of them; and {NOT_WELL}, or half of them one "
-        f"more than {WILD:g} times, and nothing scales it before the first activation, or so few "
-        f"of the held-out samples have that the probability is below {CHANCE:g}",
+        f"more than {WILD:g} times, and a remedy is proved, or so few of the held-out samples "
+        f"have that the probability is below {CHANCE:g}",
         furthest / FAR,
         readings.num_seen,
-        needs_proof=readings.trains_well and not are_foreign,
+        needs_proof=True,
     )
 
 
@@ -200,7 +251,8 @@ def _distances(sample: Sample) -> Tensor:
     typical = float(usual[usual > 0].median()) if bool((usual > 0).any()) else 0.0
     if not typical:
         return torch.zeros(len(x), dtype=x.dtype)
-    usual = torch.where(usual > 1e-3 * typical, usual, torch.full_like(usual, typical))
+    is_measured = (usual > 0) & _is_distinct(x)
+    usual = torch.where((usual > 1e-3 * typical) | is_measured, usual, typical)
     ratio = away / usual
     is_far = ratio > FAR
     if float(is_far.any(1).double().mean()) >= FEW:
@@ -210,6 +262,12 @@ def _distances(sample: Sample) -> Tensor:
         is_far = ratio > FAR
         is_far &= is_far.double().mean(0) < FEW
     return torch.where(is_far, ratio, 0.0).amax(1)
+
+
+def _is_distinct(x: Tensor) -> Tensor:
+    """Which features take another value in nearly every sample."""
+    ordered = x.sort(0).values
+    return (ordered.diff(dim=0) > 0).double().mean(0) > DISTINCT
 
 
 def _are_foreign(readings: Readings, far: Tensor) -> bool:

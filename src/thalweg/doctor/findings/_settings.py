@@ -16,7 +16,7 @@ HEAVY = 0.98
 HORIZON = 0.1
 """Share of all steps that the average may run over."""
 
-DOUBTED = 0.5
+DOUBTED = 0.2
 """Times that, from which on it is doubted in a training that learns well so far."""
 
 LONG = 2.0

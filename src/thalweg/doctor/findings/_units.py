@@ -7,6 +7,7 @@ from collections.abc import Callable
 from thalweg._loss import Kind
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import UNTRAINED, Readings
+from thalweg.doctor.findings._inputs import is_flooded
 from thalweg.signal import DepthRow, Signal
 
 BOUNDED = frozenset({"sigmoid", "tanh", "hardtanh", "hardsigmoid", "softsign"})
@@ -29,7 +30,9 @@ after them was trained, and if it learns less than simple learners do, that is w
 def saturated(readings: Readings) -> Finding | None:
     """Half of a bounded layer's slopes are under 1 % of their maximum."""
     learns = readings.trains and readings.generalises
-    if learns and not _stay_flat(readings):
+    # What huge inputs do is asked by itself where it is not known.
+    is_flat_by_inputs = readings.trains_well and is_flooded(readings)
+    if is_flat_by_inputs or (learns and not _stay_flat(readings)):
         return None
     answer = _answer(readings) if readings.trains else None
 

@@ -44,6 +44,7 @@ def standardised_inputs(readings: Readings) -> Remedy | NotApplicable:
         name,
         _STANDARD,
         lambda problem, _: with_inputs(problem, lambda x: (x - shift) / scale),
+        changes_inputs=True,
         is_direct=True,
     )
 
@@ -68,6 +69,7 @@ def clipped_inputs(readings: Readings) -> Remedy | NotApplicable:
         name,
         _CLIPPED,
         lambda problem, _: with_inputs(problem, lambda x: (cut(x) - shift) / scale),
+        changes_inputs=True,
         is_direct=True,
     )
 

@@ -23,6 +23,8 @@ class Remedy:
         changes_step: whether it changes the learning rate, the optimizer or its minibatches.
         changes_loss: whether losses with and without it are in different units, so that each is
             compared as a share of the loss of the best constant answer.
+        changes_inputs: whether other inputs are fitted with it, so that fitting them less closely
+            is no less training.
         is_direct: whether it takes away the very cause that was found: it is tried before others,
             and they are not tried where it is proved.
         num_samples: that a training took to find it.
@@ -40,6 +42,7 @@ class Remedy:
     apply: Callable[[Problem, torch.Generator], Problem]
     changes_step: bool = False
     changes_loss: bool = False
+    changes_inputs: bool = False
     is_direct: bool = False
     num_samples: int = 0
     rivals: tuple[Remedy, ...] = ()
@@ -83,6 +86,7 @@ def joined(first: Remedy, second: Remedy) -> Remedy:
         lambda problem, generator: second.apply(first.apply(problem, generator), generator),
         changes_step=first.changes_step or second.changes_step,
         changes_loss=first.changes_loss or second.changes_loss,
+        changes_inputs=first.changes_inputs or second.changes_inputs,
         is_direct=first.is_direct and second.is_direct,
         num_samples=first.num_samples + second.num_samples,
         parts=(first, second),
