@@ -265,6 +265,21 @@ class Readings:
         return (above - end) / reach if reach > 0 else (1.0 if end <= above else 0.0)
 
     @property
+    def will_learn(self) -> float:
+        """The share of what can be learned that is at the end, at the pace of the later steps.
+
+        Those are the second half of what was watched: a training slows down.
+        """
+        losses = self.watched.losses
+        late = losses[len(losses) // 2 :]
+        above = self.start if self.blind_loss is None else self.blind_loss
+        reach = self.levels.explained * (above - self.levels.floor)
+        if len(late) < 2 or not reach > 0 or not all(map(isfinite, late)):
+            return self.learned
+        pace = max(0.0, -float(linregress(range(len(late)), late).slope))
+        return self.learned + pace * max(self.total_steps - self.num_seen, 0) / reach
+
+    @property
     def trains(self) -> bool:
         """Whether the network, as it is, learns: symptoms are findings only where it does not.
 

@@ -253,8 +253,7 @@ def perhaps_lr_too_small(readings: Readings) -> Finding | None:
     if readings.problem.epochs is None:
         # How far it will get is not known where it is not known how long it is.
         return None
-    ahead = readings.total_steps / max(readings.num_seen, 1)
-    if ahead * readings.learned >= MOST or readings.moves > STAYS:
+    if readings.will_learn >= MOST or readings.moves > STAYS:
         return None
     if _begins_far_above(readings, FAR):
         return None
@@ -271,7 +270,7 @@ def perhaps_lr_too_small(readings: Readings) -> Finding | None:
             "‖Δθ‖/‖θ‖ of the whole training, at this pace": readings.moves,
             "steps of the training": float(readings.total_steps),
         },
-        f"at the pace of the steps that were watched the training will learn less than {MOST:.0%} "
+        f"at the pace of the later steps watched, the training will learn less than {MOST:.0%} "
         "of what can be learned, all its steps move the parameters by less than their size, "
         "and nothing else is found; it counts only where a larger rate is proved to do better",
         STAYS / max(readings.moves, 1e-6),

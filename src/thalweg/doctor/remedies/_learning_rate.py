@@ -15,8 +15,8 @@ from thalweg.doctor.findings._learning_rate import is_thrown
 from thalweg.doctor.findings._reduction import exponent_of
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, joined
 
-USUAL = 1e-3
-"""Adam's default learning rate."""
+USUAL, FASTER = 1e-3, 3e-3
+"""Adam's default learning rate, and its rival's: small networks stand more."""
 
 
 def lr_divided(readings: Readings) -> Remedy | NotApplicable:
@@ -87,21 +87,25 @@ def lr_of_the_mean(readings: Readings) -> Remedy | NotApplicable:
 
 
 def adam(readings: Readings) -> Remedy | NotApplicable:
-    """Adam at its usual learning rate."""
+    """Adam at its usual learning rate; at three times that, where it does better."""
     group = readings.optimizer.param_groups[0]
     if not isinstance(readings.optimizer, torch.optim.Adam | torch.optim.AdamW):
-        return Remedy(
-            f"Adam, lr {USUAL:g}",
-            f"optimizer = torch.optim.Adam(model.parameters(), lr={USUAL:g})",
-            lambda problem, _: replace(
-                problem, optimizer=lambda params: torch.optim.Adam(params, lr=USUAL)
-            ),
-            changes_step=True,
-        )
+        return replace(_adam(USUAL), rivals=(_adam(FASTER),))
     if float(group["lr"]) == USUAL:
         name = type(readings.optimizer).__name__
         return NotApplicable("Adam", f"{name} with lr {USUAL:g} is in use already")
     return _scaled(readings, USUAL / float(group["lr"]))
+
+
+def _adam(rate: float) -> Remedy:
+    return Remedy(
+        f"Adam, lr {rate:g}",
+        f"optimizer = torch.optim.Adam(model.parameters(), lr={rate:g})",
+        lambda problem, _: replace(
+            problem, optimizer=lambda params: torch.optim.Adam(params, lr=rate)
+        ),
+        changes_step=True,
+    )
 
 
 def slower(remedy: Remedy, readings: Readings) -> Remedy:

@@ -41,6 +41,10 @@ LASTS, MILDER = 2 / 3, 0.5
 """Of the rate that short trainings end lowest with, what a whole one is taken to stand; and of that
 the rival's."""
 
+TWICE = 2.0
+"""Adagrad's steps shrink by themselves: of its rates a whole training stands what a short one does,
+and the rival's is so many times that."""
+
 NEARLY = 0.9
 """Of what the best lowers the loss by, is as good."""
 
@@ -78,7 +82,8 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     of it without a sweep.
 
     Short trainings favour steps that are too large for a whole one: two thirds of the rate that
-    they find are taken, and half of that is the rival.
+    they find are taken, and half of that is the rival. Not of Adagrad's, whose steps shrink by
+    themselves: that rate is taken, and twice it is the rival.
 
     Cost: 80 steps of training, and at most four short trainings, see `refined`.
 
@@ -97,6 +102,7 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
         return begin
     after, spent = begin.rate, begin.spent
     by_size = not spent and not begin.is_probed
+    shrinks = isinstance(readings.optimizer, torch.optim.Adagrad)
     said = "for weights of this size" if by_size else "of a range test"
     if readings.observed is not None and before > 0:
         own = readings.probe.cost
@@ -114,13 +120,16 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
         after = refined(after, ends_at, readings.start)
         end = ends_at(after)
         if end is not None and end <= (1 - FALLS) * readings.start:
-            after *= LASTS
+            after *= 1.0 if shrinks else LASTS
         spent += round(probe.cost - own)
     if before > 0 and abs(log(after / before)) < log(1.5):
         return NotApplicable(NAME, "it is about the one in use")
-    milder = _at(after * MILDER, before, factory, "half of a range test's")
+    if shrinks:
+        rival = _at(after * TWICE, before, factory, "twice a range test's")
+    else:
+        rival = _at(after * MILDER, before, factory, "half of a range test's")
     remedy = _at(after, before, factory, said)
-    return replace(remedy, num_samples=spent * readings.plan.batch_size, rivals=(milder,))
+    return replace(remedy, num_samples=spent * readings.plan.batch_size, rivals=(rival,))
 
 
 @dataclass(frozen=True)
