@@ -129,8 +129,8 @@ def test_each_doubt_is_about_its_own_network():
     assert "a regression gets" in perhaps_output_loss(seen_whole(problem, 10)).sentence
 
 
-@pytest.mark.parametrize(("beta", "epochs", "is_doubted"), [(0.98, 49, True), (0.98, 51, False)])
-def test_momentum_over_a_twentieth_of_the_steps_is_doubted(beta, epochs, is_doubted):
+@pytest.mark.parametrize(("beta", "epochs", "is_doubted"), [(0.98, 124, True), (0.98, 126, False)])
+def test_momentum_over_a_fiftieth_of_the_steps_is_doubted(beta, epochs, is_doubted):
     """20 steps an epoch, 50 that it averages over: it learns so far, and is thrown off later."""
     heavy = replace(digits(dense(64, 32, 10), sgd(0.01, beta)), epochs=epochs)
     readings = seen_whole(heavy, 300)

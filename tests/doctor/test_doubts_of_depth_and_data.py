@@ -1,0 +1,150 @@
+"""Doubts of a training that learns all the same: small gradients, and inputs of no scale."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_doubts import losing, seen_whole
+from test_more_doubts import BUDGET, digits, named
+from torch import nn
+
+from networks import adam, dense, examined
+from thalweg.doctor import Ailment
+from thalweg.doctor._changed_data import with_inputs
+from thalweg.doctor.findings._gradients import perhaps_vanishing, vanishing
+from thalweg.doctor.findings._inputs import perhaps_input_scale, perhaps_outliers
+from thalweg.doctor.findings._learning_rate import perhaps_lr_too_small
+from thalweg.doctor.findings._units import saturated
+from thalweg.doctor.remedies._learning_rate import adam as usual_adam
+from thalweg.doctor.remedies._range_test import lr_of_range_test
+
+
+def elu_of_size(factor):
+    torch.manual_seed(0)
+    model = dense(64, 32, 32, 32, 32, 10, activation=nn.ELU)
+    with torch.no_grad():
+        for layer in model[::2]:
+            layer.weight.mul_(factor)
+    return digits(model, adam(0.001))
+
+
+def tanh_of_inputs(factor):
+    torch.manual_seed(0)
+    model = dense(64, 64, 64, 10, activation=nn.Tanh)
+    return with_inputs(digits(model, adam(0.003)), lambda x: factor * x)
+
+
+def spiked(num_spikes):
+    """Digits, of which a single sample in some features is 1e5; standardised with these in."""
+    generator = torch.Generator().manual_seed(0)
+    problem = digits(dense(64, 32, 10), adam(0.003))
+    (x, y), (held_out, answers) = problem.batches[0], problem.test_batches[0]
+    x, held_out = (z + 0.01 * torch.randn(z.shape, generator=generator) for z in (x, held_out))
+    for column in range(2, 2 + 5 * num_spikes, 5):
+        x[torch.randint(500, (1,), generator=generator), column] = 1e5
+    mean, std = x.mean(0), x.std(0)
+    return replace(problem, data=((x - mean) / std, y), test=((held_out - mean) / std, answers))
+
+
+@pytest.mark.parametrize(
+    ("ailment", "ill", "well", "proved"),
+    [
+        (
+            Ailment.VANISHING,
+            lambda: elu_of_size(0.35),
+            lambda: elu_of_size(1.0),
+            "initialisation at the edge of chaos",
+        ),
+        (
+            Ailment.INPUT_SCALE,
+            lambda: tanh_of_inputs(1e5),
+            lambda: tanh_of_inputs(1.0),
+            "inputs standardised",
+        ),
+        (
+            Ailment.OUTLIERS,
+            lambda: spiked(12),
+            lambda: spiked(0),
+            "outliers of the inputs cut off",
+        ),
+    ],
+    ids=lambda each: each.name if isinstance(each, Ailment) else "",
+)
+def test_it_is_named_where_a_remedy_is_proved(ailment, ill, well, proved):
+    examination = examined(ill(), BUDGET)
+    assert examination.is_learning
+    assert named(examination) == [ailment]
+    assert examination.findings[0].needs_proof
+    assert examination.proved[0].name.startswith(proved)
+    assert examined(well(), BUDGET).is_healthy
+
+
+def test_a_gradient_that_shrinks_a_hundredfold_is_no_doubt_where_all_is_learned():
+    readings = seen_whole(elu_of_size(0.35), 300)
+    assert vanishing(readings) is None
+    assert perhaps_vanishing(readings).margin > 1
+    assert "a remedy is proved" in perhaps_vanishing(readings).rule
+    assert perhaps_vanishing(losing(readings, [0.0] * 300, settled=0.0)) is None
+    assert perhaps_vanishing(seen_whole(elu_of_size(1.0), 300)) is None
+
+
+def test_units_that_huge_inputs_hold_flat_are_no_cause():
+    readings = seen_whole(tanh_of_inputs(1e5), 300)
+    assert readings.trains_well
+    assert readings.signal.rows[0].saturated > 0.5
+    badly = replace(readings.observed, held_out=replace(readings.held_out, loss=10.0))
+    readings = replace(readings, observed=badly)
+    assert saturated(readings) is None
+    assert perhaps_input_scale(readings).needs_proof
+    assert perhaps_input_scale(seen_whole(tanh_of_inputs(30.0), 300)) is None
+
+
+def test_a_feature_with_values_of_its_own_is_measured_by_its_own_spread():
+    assert perhaps_outliers(seen_whole(spiked(12), 100)).needs_proof
+    assert perhaps_outliers(seen_whole(spiked(0), 100)) is None
+
+
+def test_a_training_that_slows_down_is_measured_by_its_later_pace():
+    problem = digits(dense(64, 32, 10), adam(1e-4))
+    readings = seen_whole(problem, 240)
+    blind = readings.blind_loss
+    # Half of what can be learned, in the first steps or evenly, with two fifths of them left.
+    half = blind * (1 - 0.5 * readings.levels.explained)
+    slowing = losing(readings, [blind] * 20 + [half] * 220, settled=half)
+    steady = losing(
+        readings, [blind + (half - blind) * step / 239 for step in range(240)], settled=half
+    )
+    assert slowing.will_learn == pytest.approx(slowing.learned) == pytest.approx(0.5, abs=0.01)
+    assert steady.will_learn == pytest.approx(0.5 * 400 / 240, abs=0.02)
+    for each in (slowing, steady):
+        vars(each)["moves"] = 0.1
+    assert perhaps_lr_too_small(slowing).needs_proof
+    assert perhaps_lr_too_small(steady) is None
+
+
+def test_adagrad_keeps_the_rate_that_short_trainings_end_lowest_with():
+    """Its steps shrink by themselves, so that a rival goes the other way."""
+
+    def found(kind, rate):
+        torch.manual_seed(0)
+        problem = digits(dense(64, 32, 10), lambda params: kind(params, lr=rate))
+        remedy = lr_of_range_test(seen_whole(problem, 100))
+        rates = []
+        for each in (remedy, *remedy.rivals):
+            optimizer = each.apply(problem, torch.Generator()).optimizer(
+                problem.parameters.values()
+            )
+            rates.append(optimizer.param_groups[0]["lr"])
+        return rates
+
+    rate, rival = found(torch.optim.Adagrad, 5.0)
+    assert rival == pytest.approx(2 * rate, rel=0.1)
+    rate, rival = found(torch.optim.SGD, 50.0)
+    assert rival == pytest.approx(rate / 2, rel=0.1)
+
+
+def test_adam_meets_a_rival_of_three_times_its_rate():
+    remedy = usual_adam(seen_whole(digits(dense(64, 32, 10), torch.optim.Adagrad), 20))
+    assert [each.name for each in (remedy, *remedy.rivals)] == ["Adam, lr 0.001", "Adam, lr 0.003"]
