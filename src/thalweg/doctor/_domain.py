@@ -15,7 +15,8 @@ SQUASHES: dict[str, Callable[[Tensor], Tensor]] = {
 """What makes probabilities of raw outputs (N, …), by name."""
 
 OUTSIDE = 0.1
-"""Share of the outputs outside of [0, 1], from which on it tells that all of them are flat."""
+"""Share of the outputs outside of what probabilities are, from which on it tells that all of them
+are flat."""
 
 
 def squash_wanted(loss: Callable[..., Tensor], output: Tensor, target: Any) -> str:
@@ -34,7 +35,7 @@ def squash_wanted(loss: Callable[..., Tensor], output: Tensor, target: Any) -> s
         return ""
     is_classes = isinstance(target, Tensor) and not target.is_floating_point() and output.ndim > 1
     name = "softmax" if is_classes and output.shape[1] > 1 else "sigmoid"
-    is_outside = (output < 0) | (output > 1)
+    is_outside = (output < 0) | ((output > 1) & (name == "sigmoid"))
     slopes = _slopes(loss, output, target)
     if slopes is None or bool(is_outside.float().mean() < OUTSIDE):
         return ""

@@ -17,6 +17,7 @@ from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg._score import constant_loss
 from thalweg.doctor._attainable import Attainable, attainable
+from thalweg.doctor._domain import SQUASHES
 from thalweg.doctor._head import Head
 from thalweg.doctor._sample import Sample
 
@@ -195,5 +196,7 @@ def _answering(
         answer = constant.sigmoid()
     elif head.kind is Kind.LOG_CLASSES:
         answer = constant.log_softmax(0)
+    elif head.missing:
+        answer = SQUASHES[head.missing](constant[None])[0]
     target = call_of(batch, problem.model).target
     return lambda *_, **__: answer.expand(len(target), *answer.shape)

@@ -318,8 +318,11 @@ def _in_units(
     if unit is None:
         return None
     own = best_constant(heat.training, held_out, reduction)
-    known = known_loss(heat.training.loss)
+    known, observed = known_loss(heat.training.loss), heat.readings.observed
     is_likelihood = known is not None and known.kind is Kind.LOG_CLASSES
+    if observed is not None and observed.head.missing == "softmax":
+        # What no softmax has made probabilities of classes has no likelihood, whatever comes out.
+        own = None
     # Where the control has no unit it could not be scored either, and counts as blind. So does
     # one below zero where a loss is a likelihood of classes: such outputs are none that it
     # takes, and it falls without end.

@@ -8,6 +8,7 @@ from thalweg.curvature import Stability
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HELPFUL, MOST, NOTHING
 from thalweg.doctor._readings import FAR, UNTRAINED, WELL_WITHIN, Readings
+from thalweg.doctor.findings._no_signal import is_beyond_simple
 from thalweg.doctor.findings._settings import SQUARES
 from thalweg.doctor.findings._units import are_driven_off
 
@@ -139,8 +140,14 @@ def _begins_far_above(readings: Readings, times: float) -> bool:
 
 
 def is_thrown(readings: Readings) -> bool:
-    """Whether a step went so far that nothing was learned afterwards."""
-    return _overshoots(readings, THROWN) and readings.learned < NOTHING
+    """Whether a step went so far that nothing was learned afterwards, where there is what to learn.
+
+    Or the training broke off.
+    """
+    if _is_broken(readings):
+        return True
+    learned_nothing = readings.learned < NOTHING and not is_beyond_simple(readings)
+    return learned_nothing and _overshoots(readings, THROWN)
 
 
 def _overshoots(readings: Readings, share: float) -> bool:

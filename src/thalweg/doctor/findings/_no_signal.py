@@ -21,7 +21,7 @@ OWN = 3.0
 def no_signal(readings: Readings) -> Finding | None:
     """No learner does better than chance on unseen samples, and this network does not either."""
     found, held_out = readings.levels.attainable, readings.held_out
-    if found is None or found.z >= CHANCE or readings.sample.bad_inputs:
+    if found is None or not is_beyond_simple(readings) or readings.sample.bad_inputs:
         return None
     if readings.watched.error is not None:
         # What could not be run has not shown that it learns no better.
@@ -58,7 +58,7 @@ def perhaps_no_signal(readings: Readings) -> Finding | None:
     That is a reason to suspect the labels, and no more: a network may find what they do not.
     """
     found = readings.levels.attainable
-    if found is None or found.z >= CHANCE or readings.sample.bad_inputs:
+    if found is None or not is_beyond_simple(readings) or readings.sample.bad_inputs:
         return None
     if readings.learned * readings.levels.explained >= HELPFUL:
         return None
@@ -75,6 +75,14 @@ def perhaps_no_signal(readings: Readings) -> Finding | None:
         CHANCE / max(found.z, 0.5),
         readings.num_seen,
     )
+
+
+def is_beyond_simple(readings: Readings) -> bool:
+    """Whether simple learners do no better than chance: a training that does not either may be
+    sound.
+    """
+    found = readings.levels.attainable
+    return found is not None and found.z < CHANCE
 
 
 def own_z(readings: Readings) -> float | None:
