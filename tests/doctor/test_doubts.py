@@ -261,11 +261,15 @@ def by_class(output, target):
     return -output.log()[torch.arange(len(target)), target].mean()
 
 
+def cut_by_class(output, target):
+    return -output.clamp_min(1e-7).log()[torch.arange(len(target)), target].mean()
+
+
 def rings(loss, *squash, seed=2):
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(600, 2, generator=generator)
     y = (x.norm(dim=1) < 1.1).float()[:, None]
-    y = y.long()[:, 0] if loss is by_class else y
+    y = y.long()[:, 0] if loss in (by_class, cut_by_class) else y
     model = nn.Sequential(dense(2, 32, 32, 1 if y.ndim > 1 else 2, activation=nn.Tanh), *squash)
     return Problem(
         model, loss, (x[200:], y[200:]), test=(x[:200], y[:200]),
@@ -273,7 +277,10 @@ def rings(loss, *squash, seed=2):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("loss", "squash"), [(own_bce, nn.Sigmoid()), (by_class, nn.Softmax(1))])
+@pytest.mark.parametrize(
+    ("loss", "squash"),
+    [(own_bce, nn.Sigmoid()), (by_class, nn.Softmax(1)), (cut_by_class, nn.Softmax(1))],
+)
 def test_what_a_loss_of_ones_own_misses_is_named_and_put_behind_the_network(loss, squash):
     examination = examined(rings(loss), BUDGET)
     assert named(examination)[:1] == [Ailment.OUTPUT_LOSS]
@@ -296,7 +303,12 @@ def test_the_squash_that_a_loss_wants():
     output, y = torch.randn(40, 1, generator=generator), torch.arange(40).reshape(40, 1) % 2.0
     assert squash_wanted(own_bce, output, y) == "sigmoid"
     assert squash_wanted(cut_bce, output, y) == "sigmoid"
-    assert squash_wanted(by_class, torch.randn(40, 3), torch.arange(40) % 3) == "softmax"
+    logits, classes = torch.randn(40, 3, generator=generator), torch.arange(40) % 3
+    for loss in (by_class, cut_by_class):
+        assert squash_wanted(loss, logits, classes) == "softmax"
+        assert squash_wanted(loss, logits.softmax(1), classes) == ""
+    for loss in (F.cross_entropy, F.multi_margin_loss):
+        assert squash_wanted(loss, logits, classes) == ""
     for loss, given in ((own_bce, output.sigmoid()), (hinge, output), (F.mse_loss, output)):
         assert squash_wanted(loss, given, y) == ""
     # Finite nowhere, or not defined for such a target: a squash does not help.

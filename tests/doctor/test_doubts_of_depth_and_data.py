@@ -15,7 +15,11 @@ from thalweg.doctor import Ailment
 from thalweg.doctor._changed_data import with_inputs
 from thalweg.doctor.findings._gradients import perhaps_vanishing, vanishing
 from thalweg.doctor.findings._inputs import perhaps_input_scale, perhaps_outliers
-from thalweg.doctor.findings._learning_rate import perhaps_lr_too_small
+from thalweg.doctor.findings._learning_rate import (
+    is_thrown,
+    lr_too_large,
+    perhaps_lr_too_small,
+)
 from thalweg.doctor.findings._units import saturated
 from thalweg.doctor.remedies._learning_rate import adam as usual_adam
 from thalweg.doctor.remedies._range_test import lr_of_range_test
@@ -122,6 +126,22 @@ def test_a_training_that_slows_down_is_measured_by_its_later_pace():
         vars(each)["moves"] = 0.1
     assert perhaps_lr_too_small(slowing).needs_proof
     assert perhaps_lr_too_small(steady) is None
+
+
+def test_what_nobody_learns_is_not_thrown_off():
+    readings = seen_whole(digits(dense(64, 32, 10), adam(1e-3)), 60)
+    start = readings.start
+    thrown = losing(readings, [start, 5 * start] + [start] * 58, settled=start)
+    assert is_thrown(thrown)
+    assert lr_too_large(thrown) is not None
+    attainable = replace(thrown.levels.attainable, z=1.0)
+    levels = replace(thrown.levels, attainable=attainable)
+    in_vain = replace(thrown, observed=replace(thrown.observed, levels=levels))
+    assert not is_thrown(in_vain)
+    vars(in_vain)["slower"] = 0.0
+    assert lr_too_large(in_vain) is None
+    vars(in_vain)["slower"] = 1.0
+    assert lr_too_large(in_vain) is not None
 
 
 def test_adagrad_keeps_the_rate_that_short_trainings_end_lowest_with():

@@ -127,7 +127,7 @@ _PERHAPS: tuple[Rule, ...] = (perhaps_no_signal, perhaps_momentum)
 
 _DOUBTS: tuple[Rule, ...] = (
     *(perhaps_batch_of_one, perhaps_target_range, perhaps_output_loss),
-    *(perhaps_outliers, perhaps_input_scale, perhaps_constant_features, perhaps_symmetric),
+    *(perhaps_outliers, perhaps_constant_features, perhaps_input_scale, perhaps_symmetric),
     *(perhaps_reduction, perhaps_bottleneck, perhaps_saturated, perhaps_exploding),
     *(perhaps_vanishing, perhaps_weight_decay, perhaps_too_much_dropout),
     *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_large, perhaps_lr_too_small),

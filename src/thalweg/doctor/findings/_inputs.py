@@ -72,7 +72,8 @@ def is_flooded(readings: Readings) -> bool:
 
     Read from the pass, before any training.
     """
-    return float(readings.sample.scales.amax()) > HUGE and arrive_large(readings)
+    sample = readings.sample
+    return _is_table(sample) and float(sample.scales.amax()) > HUGE and arrive_large(readings)
 
 
 def _unscaled(readings: Readings) -> Finding | None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from thalweg._loss import Kind
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._readings import Readings
+from thalweg.doctor._levels import NOTHING
+from thalweg.doctor._readings import WELL_WITHIN, Readings
 
 LOSSES = (Kind.SQUARED, Kind.ELEMENTWISE)
 """Of a regression."""
@@ -19,7 +20,8 @@ RULE = (
 
 OWN_RULE = (
     "the loss, which is none of torch's, or its slope is not finite at the outputs, or is flat "
-    "wherever they are outside of [0, 1], and is neither behind such an activation"
+    "wherever they are outside of [0, 1], and is neither behind such an activation; of a training "
+    "that learns something it counts only where that is proved to help"
 )
 
 
@@ -37,6 +39,7 @@ def output_loss(readings: Readings) -> Finding | None:
         {"least output": head.low, "greatest output": head.high},
         OWN_RULE if head.kind is None else RULE,
         2.0,
+        needs_proof=head.kind is None and _learns(readings),
     )
 
 
@@ -96,7 +99,7 @@ def _told(readings: Readings) -> tuple[str, str] | None:
                     "a regression ends in a ReLU, whose units stop learning wherever it is zero",
                     "Take the last activation out",
                 )
-        case None if head.missing and (readings.watched.failure or not readings.may_train_well):
+        case None if head.missing and (readings.watched.failure or _goes_nowhere(readings)):
             return (
                 f"the loss takes probabilities, and is flat or not defined at the network's "
                 f"outputs, which run from {head.low:.3g} to {head.high:.3g}: a {head.missing} is "
@@ -104,6 +107,25 @@ def _told(readings: Readings) -> tuple[str, str] | None:
                 f"End the network in a {head.missing}, or use the loss of torch that takes logits",
             )
     return None
+
+
+def _goes_nowhere(readings: Readings) -> bool:
+    """Whether a training on outputs that the loss does not take is neither there nor near."""
+    if _is_below_zero(readings):
+        return True
+    if readings.is_early and readings.halfway_in <= WELL_WITHIN * readings.times_left:
+        return False
+    return not readings.may_train_well
+
+
+def _learns(readings: Readings) -> bool:
+    """Whether it learns something all the same."""
+    return not _is_below_zero(readings) and readings.learned >= NOTHING
+
+
+def _is_below_zero(readings: Readings) -> bool:
+    """What takes the loss of classes there are outputs above one, and no answers."""
+    return readings.head.missing == "softmax" and min(readings.end, readings.settled) < 0
 
 
 def _of_logits(readings: Readings) -> tuple[str, str] | None:
