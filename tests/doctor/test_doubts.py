@@ -210,7 +210,7 @@ def test_a_large_constant_counts_where_training_without_it_is_proved_to_do_bette
     examination = examined(houses(365.0), BUDGET)
     assert named(examination) == [Ailment.CONSTANT_FEATURES]
     assert examination.findings[0].needs_proof
-    assert examination.proved[0].name == "inputs standardised"
+    assert examination.proved[0].name == "constant features left out"
     assert examined(houses(1.0), BUDGET).is_healthy
     # Beside features as large it is none.
     problem = houses(365.0)

@@ -14,6 +14,9 @@ from thalweg._problem import Problem
 MOST = 2000
 """Samples that are looked at, at most."""
 
+CONSTANT = 1e-6
+"""Of its size, up to which a feature's spread is rounding."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -83,6 +86,11 @@ class Sample:
     def spreads(self) -> Tensor:
         """Standard deviation of each feature."""
         return self.finite_x.std(0, unbiased=False)
+
+    @cached_property
+    def varies(self) -> Tensor:
+        """Which features are not the same in every sample."""
+        return self.spreads > CONSTANT * self.scales.clamp_min(1e-12)
 
     @cached_property
     def is_classes(self) -> bool:

@@ -12,9 +12,6 @@ from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
 from thalweg.doctor._sample import Sample
 
-CONSTANT = 1e-6
-"""Of its size, up to which a feature's spread is rounding."""
-
 LARGE = 10.0
 """Root mean square of a feature from which on it is large: layers are made for about 1."""
 
@@ -73,18 +70,20 @@ def is_flooded(readings: Readings) -> bool:
     Read from the pass, before any training.
     """
     sample = readings.sample
-    return _is_table(sample) and float(sample.scales.amax()) > HUGE and arrive_large(readings)
+    if not _is_table(sample) or not bool(sample.varies.any()):
+        return False
+    return float(sample.scales[sample.varies].amax()) > HUGE and arrive_large(readings)
 
 
 def _unscaled(readings: Readings) -> Finding | None:
     sample = readings.sample
     if not _is_table(sample) or outlying(sample)[0].any():
         return None
-    scales = sample.scales[sample.scales > 0]
+    scales = sample.scales[sample.varies]
     if not len(scales):
         return None
     largest, typical = float(scales.max()), float(scales.square().mean().sqrt())
-    spreads = sample.spreads[sample.spreads > 0]
+    spreads = sample.spreads[sample.varies]
     uneven = float(spreads.max() / spreads.median()) if len(spreads) > 1 else 1.0
     # What the first layer normalises needs no scale: such a network learns.
     past = {
@@ -196,8 +195,8 @@ def perhaps_constant_features(readings: Readings) -> Finding | None:
     share, large = _constant(readings.sample)
     if readings.is_early or not share:
         return None
-    scales, spreads = readings.sample.scales, readings.sample.spreads
-    usual = float(scales[spreads > CONSTANT * scales].median().nan_to_num(0.0))
+    varying = readings.sample.scales[readings.sample.varies]
+    usual = float(varying.median().nan_to_num(0.0))
     if large <= LARGE * max(usual, 1.0):
         return None
     return replace(_told_constant(readings, share, large), needs_proof=True)
@@ -207,7 +206,7 @@ def _constant(sample: Sample) -> tuple[float, float]:
     """The share of features that never change, and the size of the largest; 0 where none does."""
     if not _is_table(sample) or sample.bad_inputs:
         return 0.0, 0.0
-    is_constant = sample.spreads <= CONSTANT * sample.scales.clamp_min(1e-12)
+    is_constant = ~sample.varies
     share = float(is_constant.double().mean())
     return share, float(sample.scales[is_constant].max()) if share else 0.0
 

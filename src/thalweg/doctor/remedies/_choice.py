@@ -15,7 +15,11 @@ from thalweg.doctor.remedies._activation import (
     tanh,
 )
 from thalweg.doctor.remedies._initialisation import edge_of_chaos, length_preserving
-from thalweg.doctor.remedies._inputs import clipped_inputs, standardised_inputs
+from thalweg.doctor.remedies._inputs import (
+    clipped_inputs,
+    standardised_inputs,
+    without_constants,
+)
 from thalweg.doctor.remedies._learning_rate import (
     adam,
     lr_at_limit,
@@ -100,7 +104,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.TARGET_SCALE: (standardised_targets, lr_divided, adam),
     Ailment.INPUT_SCALE: (standardised_inputs, batch_norm),
     Ailment.OUTLIERS: (clipped_inputs, standardised_inputs),
-    Ailment.CONSTANT_FEATURES: (standardised_inputs,),
+    Ailment.CONSTANT_FEATURES: (without_constants, standardised_inputs),
     Ailment.NO_SIGNAL: (),
     Ailment.UNLIKE_HELD_OUT: (),
     Ailment.CANNOT_LEARN: (unfrozen, given),
