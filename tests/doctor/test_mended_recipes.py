@@ -25,7 +25,11 @@ from thalweg.doctor._observation import Watching
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trial import made_optimizer
 from thalweg.doctor.remedies import NotApplicable, any_remedy
-from thalweg.doctor.remedies._inputs import clipped_inputs, standardised_inputs
+from thalweg.doctor.remedies._inputs import (
+    clipped_inputs,
+    standardised_inputs,
+    without_constants,
+)
 from thalweg.doctor.remedies._missing import dropped_rows
 from thalweg.doctor.remedies._output import (
     loss_of_logits,
@@ -121,6 +125,34 @@ def test_inputs_are_standardised_by_the_training_data_alone():
     torch.testing.assert_close(held, found[:20])
     torch.testing.assert_close(found, pasted(remedy, x=x, x_train=x)["x"])
     assert torch.equal(problem.batches[0][0], x)
+
+
+def test_a_rare_feature_stays_within_reach():
+    x, y = table()
+    x = torch.cat([x] * 5)
+    x[:, 3] = 0.0
+    x[7, 3] = 1.0  # 17 standard deviations away
+    problem = regression(x, torch.cat([y] * 5))
+    remedy = standardised_inputs(unread(problem))
+    found = applied(remedy, problem).batches[0][0]
+    assert found[7, 3] == pytest.approx(10.0)
+    rest = [0, 1, 2, 4, 5, 6, 7]
+    torch.testing.assert_close(found.std(0)[rest], torch.ones(7, dtype=torch.float64))
+    torch.testing.assert_close(found, pasted(remedy, x=x, x_train=x)["x"])
+
+
+def test_features_that_never_change_are_left_out_and_the_others_left_alone():
+    x, y = table()
+    x[:, 3], x[:, 5] = 2024.0, 0.0
+    problem = regression(x, y)
+    remedy = without_constants(unread(problem))
+    healed = applied(remedy, problem)
+    found = healed.batches[0][0]
+    assert not found[:, [3, 5]].any()
+    rest = [0, 1, 2, 4, 6, 7]
+    assert torch.equal(found[:, rest], x[:, rest])
+    assert not healed.test_batches[0][0][:, [3, 5]].any()
+    torch.testing.assert_close(found, pasted(remedy, x=x, x_train=x)["x"])
 
 
 def test_outliers_are_cut_off_and_nothing_else():

@@ -47,7 +47,9 @@ def test_raw_inputs_are_named_beside_a_doubled_sigmoid_and_mended_with_it():
     assert proved.name == "the last activation taken out (Sigmoid), inputs standardised"
     mended = proved.apply(raw_with_sigmoid().copied(), torch.Generator())
     ((x, _),) = mended.batches
-    assert float(x.std(0).mean()) == pytest.approx(1.0, abs=1e-3)
+    assert float(x.std(0).max()) == pytest.approx(1.0, abs=1e-3)
+    assert float(x.std(0).mean()) > 0.95
+    assert float(x.abs().max()) == pytest.approx(10.0, abs=1e-3)
     assert sum(m.gradients for m in found.measurements) <= 26
 
 

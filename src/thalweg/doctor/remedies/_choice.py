@@ -104,7 +104,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.TARGET_SCALE: (standardised_targets, lr_divided, adam),
     Ailment.INPUT_SCALE: (standardised_inputs, batch_norm),
     Ailment.OUTLIERS: (clipped_inputs, standardised_inputs),
-    Ailment.CONSTANT_FEATURES: (without_constants, standardised_inputs),
+    Ailment.CONSTANT_FEATURES: (without_constants,),
     Ailment.NO_SIGNAL: (),
     Ailment.UNLIKE_HELD_OUT: (),
     Ailment.CANNOT_LEARN: (unfrozen, given),

@@ -19,7 +19,7 @@ BEYOND = 4.0
 """Values at this many times that distance measure nothing: their feature's median stands for them.
 Cut off, they would still weigh more than all others."""
 
-FURTHEST = 5.0
+FURTHEST = 10.0
 """Standard deviations that any value ends up from its feature's mean at most. A pixel that is lit
 in one image of a thousand would be thirty there, and such an image a step of its own."""
 
