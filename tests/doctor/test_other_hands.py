@@ -17,10 +17,11 @@ import thalweg
 from networks import adam, classify, clusters, curve, dense, examined, regress, seeded, sgd
 from thalweg import Problem
 from thalweg.doctor import Ailment
+from thalweg.doctor._outlying import distances as distances_of
 from thalweg.doctor._probe import Probe
 from thalweg.doctor._sample import Sample
 from thalweg.doctor._scheduled import yet_to_rise
-from thalweg.doctor.findings._inputs import WILD, _distances, outlying
+from thalweg.doctor.findings._inputs import WILD, outlying
 from thalweg.doctor.remedies import NotApplicable, any_remedy
 from thalweg.doctor.remedies._activation import relu_for_others, relu_for_sigmoid
 from thalweg.doctor.remedies._initialisation import edge_of_chaos
@@ -225,7 +226,7 @@ def test_half_of_a_heavy_tail_lies_not_as_far_as_a_unit_that_was_mixed_up(name, 
     else:
         x = draw(x, generator)
     problem = Problem(dense(2, 2), F.cross_entropy, (x, torch.arange(num_samples) % 2))
-    distances = _distances(Sample.of(problem))
+    distances = distances_of(Sample.of(problem).finite_x)
     half = float(distances[distances > 0].median())
     assert (half > WILD) == (draw is None)
     if draw is not None:

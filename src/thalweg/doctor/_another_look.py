@@ -18,7 +18,7 @@ from thalweg.doctor._observation import Watching, readable_form
 from thalweg.doctor._planning import kept_out
 from thalweg.doctor._readings import Readings
 from thalweg.doctor._trying import answers
-from thalweg.doctor.remedies import Remedy, joined
+from thalweg.doctor.remedies import Remedy, joined, names_in
 
 ANOTHER_LOOK = 0.37
 """Of the budget, that must be left for another look, at what else ails a training ..."""
@@ -55,9 +55,9 @@ def looked_again(
             break
         finally:
             ledger.progress = told
-        known = {finding.ailment for finding in findings}
+        known, done = {finding.ailment for finding in findings}, names_in(remedy)
         findings = (*findings, *(each for each in found if each.ailment not in known))
-        joint = tuple(joined(remedy, each) for each in remedies)
+        joint = tuple(joined(remedy, each) for each in remedies if each.name not in done)
         remedy = joint[0] if joint else None
         if remedy is not None:
             if reason := kept_out(remedy, readings.plan):
@@ -72,6 +72,9 @@ def looked_again(
             with ledger.measuring("remedies together", 0.9):
                 more = contest(joint, case.training, readings, ledger, (0.9, 1.0), 1)
             tried = tuple(sorted((*tried, *more), key=lambda each: not each.is_proved))
+            if not any(each.runs for each in more):
+                # What could not be run together says nothing of what comes on top of it.
+                break
     return findings, tried
 
 

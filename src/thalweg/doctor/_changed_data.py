@@ -22,7 +22,7 @@ def table_of(problem: Problem) -> Tensor | None:
 
 def targets_of(problem: Problem) -> Tensor | None:
     """The targets of all training data; None where they are no single tensor."""
-    return _joined([_target(batch) for batch in problem.batches])
+    return _joined([target_of(batch) for batch in problem.batches])
 
 
 def with_inputs(problem: Problem, change: Change) -> Problem:
@@ -101,7 +101,8 @@ def _input(batch: Batch) -> Tensor | None:
     return first if is_table else None
 
 
-def _target(batch: Batch) -> Tensor | None:
+def target_of(batch: Batch) -> Tensor | None:
+    """The target of a batch, None where it is no tensor."""
     if isinstance(batch, Tensor):
         return None
     if isinstance(batch, Mapping):

@@ -64,6 +64,7 @@ from thalweg.doctor.findings._stuck import gradient_flat, stuck
 from thalweg.doctor.findings._symmetric import perhaps_symmetric, symmetric
 from thalweg.doctor.findings._targets import (
     perhaps_target_range,
+    target_outliers,
     target_range,
     target_scale,
     target_shape,
@@ -82,6 +83,7 @@ CERTAIN: tuple[Rule, ...] = (
 CAUSES: tuple[Rule, ...] = (
     *(*CERTAIN, symmetric),
     *(
+        target_outliers,
         no_signal,
         unlike_held_out,
         outliers,

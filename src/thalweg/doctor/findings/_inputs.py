@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import torch
 from scipy.stats import poisson
 from torch import Tensor
 
 from thalweg.doctor._finding import Ailment, Finding
+from thalweg.doctor._outlying import FAR, FEW, USUAL, distances
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
 from thalweg.doctor._sample import Sample
 
@@ -24,22 +24,11 @@ UNEVEN = 100.0
 HUGE = 100.0
 """Root mean square from which on the inputs are doubted in a training that learns well."""
 
-FAR, USUAL = 30.0, 0.9
-"""An outlier is this many times further from the median than this share of the samples."""
-
 WILD = 300.0
 """Half of the outliers lie so far beyond the usual where a unit was mixed up, or a code stands for
 what is missing. Of a heavy tail half lie less than 200 times as far, however many samples there
 are: some 60 times under Cauchy's law and a lognormal one of σ = 3, 130 under Pareto's of index ½.
 """
-
-FEW = 0.11
-"""Outliers are less than this share of the samples, in every feature that has any."""
-
-DISTINCT = 0.5
-"""Share of a feature's values that differ from one another where it measures something, however
-small its usual spread is: all but the outliers is so once they are scaled by a spread that
-these have made."""
 
 CHANCE = 1e-3
 """The probability below which it is no chance that held-out samples have fewer outliers."""
@@ -129,41 +118,41 @@ def arrive_large(readings: Readings) -> bool:
 
 def outliers(readings: Readings) -> Finding | None:
     """A few values far beyond all others decide the gradient."""
-    distances = _far_off(readings)
-    if distances is None:
+    away = _far_off(readings)
+    if away is None:
         return None
-    are_foreign = _are_foreign(readings, distances > 0)
+    are_foreign = _are_foreign(readings, away > 0)
     if readings.trains_well and not are_foreign:
-        are_told = _are_wild(distances) and arrive_large(readings)
-        return _told_outliers(readings, distances) if are_told else None
-    return replace(_told_outliers(readings, distances, are_foreign), needs_proof=False)
+        are_told = _are_wild(away) and arrive_large(readings)
+        return _told_outliers(readings, away) if are_told else None
+    return replace(_told_outliers(readings, away, are_foreign), needs_proof=False)
 
 
 def perhaps_outliers(readings: Readings) -> Finding | None:
     """They are wild, and something scales them, in a training that learns well all the same."""
     if readings.is_early or readings.watched.failure:
         return None
-    distances = _far_off(readings)
-    if distances is None or not _are_wild(distances):
+    away = _far_off(readings)
+    if away is None or not _are_wild(away):
         return None
-    return _told_outliers(readings, distances)
+    return _told_outliers(readings, away)
 
 
-def _are_wild(distances: Tensor) -> bool:
-    return float(distances[distances > 0].median()) > WILD
+def _are_wild(away: Tensor) -> bool:
+    return float(away[away > 0].median()) > WILD
 
 
 def _far_off(readings: Readings) -> Tensor | None:
     """The samples' distances where some lie far beyond the usual, None where none do."""
     if not _is_table(readings.sample):
         return None
-    distances = _distances(readings.sample)
-    return distances if bool((distances > 0).any()) else None
+    found = distances(readings.sample.finite_x)
+    return found if bool((found > 0).any()) else None
 
 
-def _told_outliers(readings: Readings, distances: Tensor, are_foreign: bool = False) -> Finding:
-    furthest = float(distances.max())
-    share = float((distances > 0).double().mean())
+def _told_outliers(readings: Readings, away: Tensor, are_foreign: bool = False) -> Finding:
+    furthest = float(away.max())
+    share = float((away > 0).double().mean())
     foreign = ", and the held-out ones do not" if are_foreign else ""
     return Finding(
         Ailment.OUTLIERS,
@@ -234,40 +223,8 @@ def _is_table(sample: Sample) -> bool:
 
 def outlying(sample: Sample) -> tuple[Tensor, float]:
     """Which samples have a value far beyond the usual, and how far the furthest is."""
-    distances = _distances(sample)
-    return distances > 0, float(distances.max())
-
-
-def _distances(sample: Sample) -> Tensor:
-    """How far beyond the usual a value of each sample lies; 0 where none lies far beyond it.
-
-    In a feature where many have, it is usual. In a wide table each feature may have its own few,
-    so that together they are many samples.
-    """
-    x = sample.finite_x
-    away = (x - x.median(0).values).abs()
-    usual = _quantile(away, USUAL)
-    # A feature that is nearly always zero is measured by the others.
-    typical = float(usual[usual > 0].median()) if bool((usual > 0).any()) else 0.0
-    if not typical:
-        return torch.zeros(len(x), dtype=x.dtype)
-    is_measured = (usual > 0) & _is_distinct(x)
-    usual = torch.where((usual > 1e-3 * typical) | is_measured, usual, typical)
-    ratio = away / usual
-    is_far = ratio > FAR
-    if float(is_far.any(1).double().mean()) >= FEW:
-        # Pixels that are nearly always dark are no outliers where they are lit: far is what is far
-        # from the usual of other features as well.
-        ratio = away / usual.clamp_min(float(usual.square().mean().sqrt()))
-        is_far = ratio > FAR
-        is_far &= is_far.double().mean(0) < FEW
-    return torch.where(is_far, ratio, 0.0).amax(1)
-
-
-def _is_distinct(x: Tensor) -> Tensor:
-    """Which features take another value in nearly every sample."""
-    ordered = x.sort(0).values
-    return (ordered.diff(dim=0) > 0).double().mean(0) > DISTINCT
+    found = distances(sample.finite_x)
+    return found > 0, float(found.max())
 
 
 def _are_foreign(readings: Readings, far: Tensor) -> bool:
@@ -280,7 +237,3 @@ def _are_foreign(readings: Readings, far: Tensor) -> bool:
         return False
     expected = float(far.double().mean()) * len(held_out.finite_x)
     return bool(poisson.cdf(int(outlying(held_out)[0].sum()), expected) < CHANCE)
-
-
-def _quantile(table: Tensor, level: float) -> Tensor:
-    return table.sort(0).values[min(len(table) - 1, int(level * len(table)))]

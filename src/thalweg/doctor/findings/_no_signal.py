@@ -10,6 +10,7 @@ from thalweg._batch import call_of
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HELPFUL
 from thalweg.doctor._readings import Readings
+from thalweg.doctor.findings._targets import are_target_outliers
 
 CHANCE = 4.5
 """Standard errors above which the better of two simple learners is not chance."""
@@ -22,6 +23,9 @@ def no_signal(readings: Readings) -> Finding | None:
     """No learner does better than chance on unseen samples, and this network does not either."""
     found, held_out = readings.levels.attainable, readings.held_out
     if found is None or not is_beyond_simple(readings) or readings.sample.bad_inputs:
+        return None
+    if are_target_outliers(readings):
+        # They hide what there is.
         return None
     if readings.watched.error is not None:
         # What could not be run has not shown that it learns no better.

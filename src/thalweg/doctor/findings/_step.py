@@ -30,6 +30,9 @@ FORGOTTEN = 50.0
 """Steps below which a weight that decay alone acts on would shrink to e⁻¹: what a minibatch taught
 is gone before all have been seen. Usual settings leave a thousand and more."""
 
+KEPT = 100.0
+"""Steps, up to which that is doubted in a training that learns well."""
+
 SCALE_FREE = (
     *(torch.optim.Adam, torch.optim.AdamW, torch.optim.NAdam, torch.optim.RAdam),
     *(torch.optim.Adamax, torch.optim.RMSprop, torch.optim.Adagrad, torch.optim.Adadelta),
@@ -95,7 +98,7 @@ def _is_scale_free(optimizer: torch.optim.Optimizer) -> bool:
 
 def weight_decay(readings: Readings) -> Finding | None:
     """The pull to zero is stronger than the gradient, and too little is learned."""
-    decay = _decay(readings)
+    decay = None if readings.trains_well else _decay(readings)
     if decay is None or not (decay.outweighs or decay.norm < exp(-2) or decay.forgets):
         return None
     how = "outweighs the gradient"
@@ -118,9 +121,14 @@ def weight_decay(readings: Readings) -> Finding | None:
 
 
 def perhaps_weight_decay(readings: Readings) -> Finding | None:
-    """The pull to zero is a good part of the gradient, which may be why too little is learned."""
-    decay = _decay(readings)
-    if decay is None or readings.is_early or decay.ratio < PULLS:
+    """The pull to zero is a good part of the gradient, which may be why too little is learned.
+
+    Or in a training that learns well, weights keep for few steps what they learn.
+    """
+    decay = None if readings.is_early else _decay(readings)
+    if decay is None:
+        return None
+    if decay.lasts > KEPT if readings.trains_well else decay.ratio < PULLS:
         return None
     return Finding(
         Ailment.WEIGHT_DECAY,
@@ -129,9 +137,10 @@ def perhaps_weight_decay(readings: Readings) -> Finding | None:
         (),
         decay.evidence,
         f"the pull of weight decay is more than {PULLS:.0%} of the gradient in the median of the "
-        f"later steps, it matters within the training, {NOT_WELL}, and nothing else is found; it "
-        f"counts only where the training is proved to do better without",
-        decay.ratio / PULLS,
+        f"later steps, it matters within the training, {NOT_WELL}, or by itself shrinks weights "
+        f"to e⁻¹ in {KEPT:g} steps or fewer, and nothing else is found; it counts only where the "
+        f"training is proved to do better without",
+        max(decay.ratio / PULLS, 1.0),
         readings.num_seen,
         needs_proof=True,
     )
@@ -173,10 +182,10 @@ class _Decay:
 
 
 def _decay(readings: Readings) -> _Decay | None:
-    """None where it does nothing within the training, or enough is learned."""
+    """None where it does nothing within the training."""
     watched, group = readings.watched, readings.optimizer.param_groups[0]
     rate = max(float(g.get("weight_decay", 0) or 0) for g in readings.optimizer.param_groups)
-    if readings.trains_well or not rate or not watched.uses or watched.failure:
+    if not rate or not watched.uses or watched.failure:
         return None
     lr = float(group["lr"]) / max(1 - float(group.get("momentum", 0) or 0), 1e-3)
     is_decoupled = isinstance(readings.optimizer, DECOUPLED) or group.get("decoupled_weight_decay")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from math import prod
 
+from torch import Tensor
+
 from thalweg._loss import Kind
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import FAINT, MOST
-from thalweg.doctor._readings import UNTRAINED, Readings
+from thalweg.doctor._outlying import FAR, FEW, USUAL, distances
+from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
 
 LARGE = 10.0
 """Targets of a regression are large from this root mean square on: networks begin near zero."""
@@ -139,6 +142,42 @@ def _allowed(readings: Readings) -> tuple[float, float, str] | None:
     return None
 
 
+def target_outliers(readings: Readings) -> Finding | None:
+    """A few targets of a regression far beyond all others: they alone make the gradient."""
+    if readings.trains_well or not are_target_outliers(readings):
+        return None
+    away = _target_distances(readings)
+    share, furthest = float((away > 0).double().mean()), float(away.max())
+    return Finding(
+        Ailment.OUTLIERS,
+        f"The targets hold outliers: {share:.2%} of the samples have one up to {furthest:.3g} "
+        f"times further from the median than {USUAL:.0%} of the samples. Look at what they stand "
+        f"for (a code for what is missing?), and leave them out.",
+        (),
+        {"share of samples": share, "distance over that of most samples": furthest},
+        f"of the targets of a regression, fewer than {FEW:.0%} lie more than {FAR:g} times "
+        f"further from the median than {USUAL:.0%} of them; and {NOT_WELL}",
+        furthest / FAR,
+        readings.num_seen,
+    )
+
+
+def are_target_outliers(readings: Readings) -> bool:
+    """Whether a few targets of a regression lie far beyond all others."""
+    y = readings.sample.y
+    if y is None or not y.is_floating_point() or readings.sample.bad_targets or len(y) < 20:
+        return False
+    if readings.head.kind not in (Kind.SQUARED, Kind.ELEMENTWISE):
+        return False
+    return bool((_target_distances(readings) > 0).any())
+
+
+def _target_distances(readings: Readings) -> Tensor:
+    y = readings.sample.y
+    assert y is not None, "there are targets"
+    return distances(y.reshape(len(y), -1))
+
+
 def target_scale(readings: Readings) -> Finding | None:
     """Targets of a regression so large or small that the network does not get there."""
     y = readings.sample.y
@@ -146,6 +185,8 @@ def target_scale(readings: Readings) -> Finding | None:
         return None
     if readings.head.kind not in (Kind.SQUARED, Kind.ELEMENTWISE):
         return None
+    if are_target_outliers(readings):
+        y = y[_target_distances(readings) == 0]
     scale, spread = float(y.square().mean().sqrt()), float(y.std())
     past = max(scale / LARGE, SMALL / max(scale, 1e-300) if scale else 0.0)
     # Small ones are overshot by outputs about 1, and every loss falls from there.

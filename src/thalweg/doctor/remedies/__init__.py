@@ -2,6 +2,15 @@
 
 from thalweg.doctor.remedies._choice import ANSWERS, any_remedy, remedies_for
 from thalweg.doctor.remedies._learning_rate import slower
-from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, joined
+from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, joined, names_in
 
-__all__ = ["ANSWERS", "NotApplicable", "Remedy", "any_remedy", "joined", "remedies_for", "slower"]
+__all__ = [
+    "ANSWERS",
+    "NotApplicable",
+    "Remedy",
+    "any_remedy",
+    "joined",
+    "names_in",
+    "remedies_for",
+    "slower",
+]

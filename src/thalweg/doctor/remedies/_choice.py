@@ -63,12 +63,15 @@ from thalweg.doctor.remedies._step import (
     layer_norm,
     no_single_left,
     unclipped,
+    usual_step,
     zeroed,
 )
 from thalweg.doctor.remedies._targets import (
+    numbered_targets,
     reshaped_targets,
     standardised_targets,
     targets_within_reach,
+    without_target_outliers,
 )
 from thalweg.doctor.remedies._widening import widened
 
@@ -79,6 +82,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.DATA_NOT_FINITE: (dropped_rows, filled_inputs),
     Ailment.TARGET_SHAPE: (reshaped_targets,),
     Ailment.TARGET_RANGE: (
+        numbered_targets,
         unbounded_on_standard_targets,
         without_last_activation,
         targets_within_reach,
@@ -103,11 +107,11 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     ),
     Ailment.TARGET_SCALE: (standardised_targets, lr_divided, adam),
     Ailment.INPUT_SCALE: (standardised_inputs, batch_norm),
-    Ailment.OUTLIERS: (clipped_inputs, standardised_inputs),
+    Ailment.OUTLIERS: (clipped_inputs, without_target_outliers),
     Ailment.CONSTANT_FEATURES: (without_constants,),
     Ailment.NO_SIGNAL: (),
     Ailment.UNLIKE_HELD_OUT: (),
-    Ailment.CANNOT_LEARN: (unfrozen, given),
+    Ailment.CANNOT_LEARN: (unfrozen, given, usual_step),
     Ailment.ACCUMULATED: (zeroed,),
     Ailment.WRONG_MODE: (in_training_mode,),
     Ailment.BATCH_OF_ONE: (no_single_left, larger_batches, layer_norm),

@@ -89,7 +89,9 @@ def clipped_inputs(readings: Readings) -> Remedy | NotApplicable:
         measured = torch.where((x - middle).abs() > BEYOND * reach, middle, x)
         return measured.clamp(middle - reach, middle + reach)
 
-    shift, scale = _standard(cut(table))
+    if torch.equal(measured := cut(table), table):
+        return NotApplicable(name, "no value of the inputs lies so far off")
+    shift, scale = _standard(measured)
     return Remedy(
         name,
         _CLIPPED,

@@ -78,6 +78,12 @@ def applicable(*proposed: Remedy | NotApplicable) -> tuple[Remedy, ...]:
     return tuple(each for each in proposed if isinstance(each, Remedy))
 
 
+def names_in(remedy: Remedy) -> frozenset[str]:
+    """The name of a remedy, or of each that was joined to it."""
+    parts = (names_in(part) for part in remedy.parts)
+    return frozenset({remedy.name}).union(*parts)
+
+
 def joined(first: Remedy, second: Remedy) -> Remedy:
     """Both changes, one after the other, as one remedy without rivals."""
     return Remedy(

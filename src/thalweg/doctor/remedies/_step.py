@@ -43,6 +43,24 @@ def _zeroing(step: TrainingStep) -> TrainingStep:
     return zeroing
 
 
+def usual_step(readings: Readings) -> Remedy | NotApplicable:
+    """The usual step in place of one's own, which takes no gradient or no step at all."""
+    name = "the usual step in place of your own"
+    problem, seen = readings.problem, readings.observed
+    if problem.step is None or seen is None:
+        return NotApplicable(name, "the step is the usual one")
+    if problem.loss is None or not problem.loss_takes_target:
+        return NotApplicable(name, "no loss is known that it could take")
+    if seen.watched.num_optimizer_steps and seen.watched.arrived:
+        return NotApplicable(name, "your own takes gradients, and steps")
+    return Remedy(
+        name,
+        "optimizer.zero_grad()\nloss(model(x), y).backward()\noptimizer.step()",
+        lambda problem, _: replace(problem, step=None),
+        is_direct=True,
+    )
+
+
 def unclipped(readings: Readings) -> Remedy | NotApplicable:
     """No clipping."""
     name = "no clipping"

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from math import prod
 
-from thalweg.doctor._changed_data import targets_of, with_targets
+import torch
+from torch import Tensor
+
+from thalweg._batch import Batch
+from thalweg._loss import Kind, known_loss
+from thalweg.doctor._changed_data import target_of, targets_of, with_rows, with_targets
+from thalweg.doctor._outlying import FAR, USUAL, distances
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._last_activation import last_activation_of
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
+
+PROBABILITIES = (Kind.BINARY, Kind.BINARY_LOGITS, Kind.CLASSES, Kind.LOG_CLASSES)
+"""Losses whose targets are classes, or what is as likely."""
 
 NO_TARGETS = "the targets are no single tensor of values"
 
@@ -46,6 +55,8 @@ def standardised_targets(readings: Readings) -> Remedy | NotApplicable:
     y = targets_of(readings.problem)
     if y is None or not y.is_floating_point():
         return NotApplicable(name, NO_TARGETS)
+    if readings.observed is not None and readings.observed.head.kind in PROBABILITIES:
+        return NotApplicable(name, "the loss takes probabilities as targets")
     finite = y[y.reshape(len(y), -1).isfinite().all(1)]
     mean, std = finite.mean(0), finite.std(0)
     if not bool((std > 0).all()):
@@ -55,6 +66,67 @@ def standardised_targets(readings: Readings) -> Remedy | NotApplicable:
         "mean, std = y_train.mean(0), y_train.std(0)\n"
         "y = (y - mean) / std  # and predictions: model(x) * std + mean",
         lambda problem, _: with_targets(problem, lambda y: (y - mean) / std),
+        changes_loss=True,
+        is_direct=True,
+    )
+
+
+def numbered_targets(readings: Readings) -> Remedy | NotApplicable:
+    """Classes numbered from 0, in the order of the numbers that they have; and two of them 0 and 1.
+
+    Padding stays what it is.
+    """
+    name = "targets numbered from 0"
+    y = targets_of(readings.problem)
+    if y is None or readings.observed is None:
+        return NotApplicable(name, NO_TARGETS)
+    head, known = readings.observed.head, known_loss(readings.problem.loss)
+    padding = known.ignore_index if known else None
+    is_binary = head.kind in (Kind.BINARY, Kind.BINARY_LOGITS)
+    number = 2 if is_binary else head.num_classes
+    values = y[y != padding].unique() if not is_binary and padding is not None else y.unique()
+    if number is None or y.is_floating_point() != is_binary or len(values) > number:
+        return NotApplicable(name, "they are no classes, or more than there are outputs")
+    if len(values) < 2 or torch.equal(values, torch.arange(len(values)).to(values)):
+        return NotApplicable(name, "they are numbered so already")
+
+    def numbered(y: Tensor) -> Tensor:
+        places = torch.searchsorted(values, y).clamp_max(len(values) - 1).to(y.dtype)
+        return torch.where(values[places.long()] == y, places, y)
+
+    return Remedy(
+        name,
+        f"values = torch.tensor({values.tolist()}, dtype=y.dtype)\n"
+        "y = torch.where(torch.isin(y, values), torch.searchsorted(values, y).to(y.dtype), y)",
+        lambda problem, _: with_targets(problem, numbered),
+        changes_loss=True,
+        is_direct=True,
+    )
+
+
+def without_target_outliers(readings: Readings) -> Remedy | NotApplicable:
+    """Trains on the samples whose targets do not lie far beyond the usual."""
+    name = "samples with outliers in the target left out"
+    y = targets_of(readings.problem)
+    if y is None or not y.is_floating_point() or not bool(y.isfinite().all()):
+        return NotApplicable(name, NO_TARGETS)
+    if not bool((distances(y.reshape(len(y), -1)) > 0).any()):
+        return NotApplicable(name, "no target lies far beyond the usual")
+    middle = y.median(0).values
+    reach = FAR * (y - middle).abs().quantile(USUAL, dim=0)
+
+    def keeps(batch: Batch) -> Tensor:
+        found = target_of(batch)
+        assert found is not None, "the targets are a tensor"
+        return ((found - middle).abs() <= reach).reshape(len(found), -1).all(1)
+
+    return Remedy(
+        name,
+        f"middle = y_train.median(0).values\n"
+        f"reach = {FAR:g} * (y_train - middle).abs().quantile({USUAL:g}, dim=0)\n"
+        f"keep = ((y - middle).abs() <= reach).reshape(len(y), -1).all(1)\n"
+        f"x, y = x[keep], y[keep]",
+        lambda problem, _: with_rows(problem, keeps),
         changes_loss=True,
         is_direct=True,
     )
