@@ -17,10 +17,13 @@ from torch import nn
 from networks import adam, dense, examined
 from thalweg import Problem
 from thalweg.doctor import Ailment
+from thalweg.doctor._scheduled import mean_share
 from thalweg.doctor.findings._no_signal import no_signal
 from thalweg.doctor.findings._step import perhaps_weight_decay, weight_decay
 from thalweg.doctor.findings._targets import target_outliers, target_scale
+from thalweg.doctor.remedies._range_test import least
 from thalweg.doctor.remedies._remedy import joined, names_in
+from thalweg.doctor.remedies._schedule import kept_rate
 from thalweg.doctor.remedies._targets import (
     numbered_targets,
     standardised_targets,
@@ -159,6 +162,32 @@ def test_weights_that_forget_are_doubted_in_a_training_that_learns_well():
     assert perhaps_weight_decay(forgetful).needs_proof
     assert perhaps_weight_decay(decaying(4.9)) is None
     assert perhaps_weight_decay(decaying(0.01)) is None
+
+
+def test_a_sweep_says_nothing_before_its_average_is_one():
+    """A lucky first minibatch is no least loss."""
+    rates = [10.0**k for k in range(-5, 3)]
+    assert least(rates, [0.2, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]) != rates[0]
+    falling = [1.0] * 5 + [0.3, 0.1, 5.0]
+    assert least(rates * 2, [1.0] * 8 + falling) == rates[6]
+
+
+def test_a_schedule_that_takes_the_rate_away_is_left_out():
+    def scheduled(schedule):
+        return replace(digits(dense(64, 32, 10), adam(0.003)), schedule=schedule)
+
+    fading = scheduled(lambda o: torch.optim.lr_scheduler.StepLR(o, 1, 0.1))
+    # Of twenty epochs the first has the rate, the second a tenth, and so on.
+    assert mean_share(fading, 25, 400) == pytest.approx(1.1111 / 20, abs=1e-3)
+    remedy = kept_rate(watched(fading))
+    assert remedy.apply(fading.copied(), torch.Generator()).schedule is None
+    assert mean_share(scheduled(None), 25, 400) == 1.0
+    for usual in (
+        lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, EPOCHS),
+        lambda o: torch.optim.lr_scheduler.StepLR(o, 7, 0.1),
+    ):
+        assert "of its highest" in kept_rate(watched(scheduled(usual))).reason
+    assert "no schedule" in kept_rate(watched(scheduled(None))).reason
 
 
 def test_the_names_in_a_remedy_are_those_of_its_parts():

@@ -49,7 +49,7 @@ from thalweg.doctor.remedies._recurrent import identity_in_time, orthogonal_in_t
 from thalweg.doctor.remedies._remedy import NotApplicable, Proposal, Remedy, joined
 from thalweg.doctor.remedies._reset import reset
 from thalweg.doctor.remedies._residual import residual
-from thalweg.doctor.remedies._schedule import cosine
+from thalweg.doctor.remedies._schedule import cosine, kept_rate
 from thalweg.doctor.remedies._settings import (
     less_dropout,
     no_weight_decay,
@@ -131,10 +131,10 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         length_preserving,
         relu_for_others,
         batch_norm,
+        reset,
         residual,
         tanh,
         adam,
-        reset,
     ),
     Ailment.EXPLODING: (
         sound_reset,
@@ -169,7 +169,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         reset,
     ),
     Ailment.LR_TOO_LARGE: (lr_of_range_test, *_SLOWER, adam),
-    Ailment.LR_TOO_SMALL: (lr_of_range_test, *_FASTER, adam),
+    Ailment.LR_TOO_SMALL: (kept_rate, lr_of_range_test, *_FASTER, adam),
     Ailment.ILL_CONDITIONED: (adam, batch_norm, edge_of_chaos),
     Ailment.GRADIENT_FLAT: (edge_of_chaos, reset, relu, adam, batch_norm),
     Ailment.STUCK: (edge_of_chaos, reset, adam, lr_multiplied, relu, batch_norm),

@@ -281,7 +281,8 @@ def least(rates: Sequence[float], losses: Sequence[float]) -> float | None:
         smoothed.append(average / (1 - SMOOTHING**step))
     if len(smoothed) < 5:
         return None
-    at = min(range(len(smoothed)), key=lambda i: smoothed[i])
+    # An average of fewer is the luck of their samples.
+    at = min(range(4, len(smoothed)), key=lambda i: smoothed[i])
     begin = smoothed[4]
     # The first rates change nothing yet.
     luck = stdev(losses[:UNCHANGED])

@@ -10,7 +10,7 @@ from torch import Tensor
 from thalweg._batch import Batch
 from thalweg._loss import Kind, known_loss
 from thalweg.doctor._changed_data import target_of, targets_of, with_rows, with_targets
-from thalweg.doctor._outlying import FAR, USUAL, distances
+from thalweg.doctor._outlying import USUAL, distances
 from thalweg.doctor._readings import Readings
 from thalweg.doctor.remedies._last_activation import last_activation_of
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy
@@ -19,6 +19,10 @@ PROBABILITIES = (Kind.BINARY, Kind.BINARY_LOGITS, Kind.CLASSES, Kind.LOG_CLASSES
 """Losses whose targets are classes, or what is as likely."""
 
 NO_TARGETS = "the targets are no single tensor of values"
+
+REACH = 5.0
+"""Where some are outliers, what lies so many times further from the median than most is one, too:
+eight standard deviations of a normal law."""
 
 REACHED = {"sigmoid": (0.05, 0.95), "hardtanh": (-1.0, 1.0), "tanh": (-0.9, 0.9)}
 """What a last activation returns without being driven to where it is flat, by its name."""
@@ -105,7 +109,7 @@ def numbered_targets(readings: Readings) -> Remedy | NotApplicable:
 
 
 def without_target_outliers(readings: Readings) -> Remedy | NotApplicable:
-    """Trains on the samples whose targets do not lie far beyond the usual."""
+    """Trains on the samples whose targets do not lie beyond the usual, where some lie far so."""
     name = "samples with outliers in the target left out"
     y = targets_of(readings.problem)
     if y is None or not y.is_floating_point() or not bool(y.isfinite().all()):
@@ -113,7 +117,7 @@ def without_target_outliers(readings: Readings) -> Remedy | NotApplicable:
     if not bool((distances(y.reshape(len(y), -1)) > 0).any()):
         return NotApplicable(name, "no target lies far beyond the usual")
     middle = y.median(0).values
-    reach = FAR * (y - middle).abs().quantile(USUAL, dim=0)
+    reach = REACH * (y - middle).abs().quantile(USUAL, dim=0)
 
     def keeps(batch: Batch) -> Tensor:
         found = target_of(batch)
@@ -123,7 +127,7 @@ def without_target_outliers(readings: Readings) -> Remedy | NotApplicable:
     return Remedy(
         name,
         f"middle = y_train.median(0).values\n"
-        f"reach = {FAR:g} * (y_train - middle).abs().quantile({USUAL:g}, dim=0)\n"
+        f"reach = {REACH:g} * (y_train - middle).abs().quantile({USUAL:g}, dim=0)\n"
         f"keep = ((y - middle).abs() <= reach).reshape(len(y), -1).all(1)\n"
         f"x, y = x[keep], y[keep]",
         lambda problem, _: with_rows(problem, keeps),
