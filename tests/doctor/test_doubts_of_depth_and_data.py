@@ -13,7 +13,11 @@ from torch import nn
 from networks import adam, dense, examined
 from thalweg.doctor import Ailment
 from thalweg.doctor._changed_data import with_inputs
-from thalweg.doctor.findings._gradients import perhaps_vanishing, vanishing
+from thalweg.doctor.findings._gradients import (
+    perhaps_large_weights,
+    perhaps_vanishing,
+    vanishing,
+)
 from thalweg.doctor.findings._inputs import perhaps_input_scale, perhaps_outliers
 from thalweg.doctor.findings._learning_rate import (
     is_thrown,
@@ -22,6 +26,7 @@ from thalweg.doctor.findings._learning_rate import (
 )
 from thalweg.doctor.findings._units import saturated
 from thalweg.doctor.remedies._learning_rate import adam as usual_adam
+from thalweg.doctor.remedies._own_initialisation import sound_reset
 from thalweg.doctor.remedies._range_test import lr_of_range_test
 
 
@@ -92,6 +97,51 @@ def test_a_gradient_that_shrinks_a_hundredfold_is_no_doubt_where_all_is_learned(
     assert "a remedy is proved" in perhaps_vanishing(readings).rule
     assert perhaps_vanishing(losing(readings, [0.0] * 300, settled=0.0)) is None
     assert perhaps_vanishing(seen_whole(elu_of_size(1.0), 300)) is None
+
+
+class Attending(nn.Module):
+    """Rows of an image attend to one another."""
+
+    def __init__(self, factor):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.enter, self.head = nn.Linear(8, 16), nn.Linear(16, 10)
+            self.norm = nn.LayerNorm(16)
+            self.attention = nn.MultiheadAttention(16, 2, batch_first=True)
+        with torch.no_grad():
+            self.attention.in_proj_weight.mul_(factor)
+
+    def forward(self, x):
+        rows = self.norm(self.enter(x.reshape(len(x), 8, 8)))
+        return self.head(self.attention(rows, rows, rows)[0].mean(1))
+
+
+def test_weights_that_are_far_too_large_are_doubted_and_drawn_anew():
+    ill, well = (
+        losing(seen_whole(digits(Attending(factor), adam(0.003)), 60), [2.0] * 60, settled=2.0)
+        for factor in (100.0, 1.0)
+    )
+    doubt = perhaps_large_weights(ill)
+    assert doubt.needs_proof
+    assert doubt.layers == ("attention",)
+    assert "1 of 4 matrices, most of all 'attention.in_proj_weight'" in doubt.sentence
+    assert perhaps_large_weights(well) is None
+    learned = losing(ill, [0.0] * 60, settled=0.0)
+    assert perhaps_large_weights(learned) is not None  # by heart
+    unseen = replace(learned.observed, held_out=None)
+    assert perhaps_large_weights(replace(learned, observed=unseen)) is None
+    remedy = sound_reset(ill)
+    assert (remedy.name, remedy.is_direct) == ("torch's own initialisation", True)
+    drawn = remedy.apply(ill.problem.copied(), torch.Generator().manual_seed(0)).model
+    # Xavier's, of a matrix of 16 inputs and 48 outputs.
+    size = drawn.attention.in_proj_weight.square().mean().sqrt()
+    assert float(size) == pytest.approx((2 / 64) ** 0.5, rel=0.1)
+    names = {"model": Attending(100.0)}
+    with torch.random.fork_rng():
+        exec(remedy.code, names)
+    size = names["model"].attention.in_proj_weight.square().mean().sqrt()
+    assert float(size) == pytest.approx((2 / 64) ** 0.5, rel=0.1)
 
 
 def test_units_that_huge_inputs_hold_flat_are_no_cause():

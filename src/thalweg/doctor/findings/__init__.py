@@ -13,6 +13,7 @@ from thalweg.doctor.findings._data import data_not_finite
 from thalweg.doctor.findings._gradients import (
     exploding,
     perhaps_exploding,
+    perhaps_large_weights,
     perhaps_vanishing,
     vanishing,
     vanishing_less,
@@ -131,7 +132,7 @@ _DOUBTS: tuple[Rule, ...] = (
     *(perhaps_batch_of_one, perhaps_target_range, perhaps_output_loss),
     *(perhaps_outliers, perhaps_constant_features, perhaps_input_scale, perhaps_symmetric),
     *(perhaps_reduction, perhaps_bottleneck, perhaps_saturated, perhaps_exploding),
-    *(perhaps_vanishing, perhaps_weight_decay, perhaps_too_much_dropout),
+    *(perhaps_large_weights, perhaps_vanishing, perhaps_weight_decay, perhaps_too_much_dropout),
     *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_large, perhaps_lr_too_small),
 )
 """What counts only where taking it away is proved to help, and is asked where nothing is found."""

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import inf
 
+from torch import Tensor, nn
+
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import NOTHING
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
@@ -23,6 +25,10 @@ GROWN = 30.0
 an answer that ignores the input."""
 
 PARTS = {FACTOR: "thousandth", LESS: "hundredth"}
+
+DRAWN = 5.0
+"""Times by which a matrix of weights lengthens, that no initialisation in use comes near: torch's
+own draws them at 0.6, Glorot's at about 1, He's at 1.4."""
 
 UNLEARNED = (
     f"the network as it is learns less than {NOTHING:.0%} of what can be learned, and no other "
@@ -119,6 +125,52 @@ def perhaps_exploding(readings: Readings) -> Finding | None:
         return None
     found = _blown(readings)
     return None if found is None else replace(found, needs_proof=True)
+
+
+def perhaps_large_weights(readings: Readings) -> Finding | None:
+    """Weights that no initialisation draws so large: normalisation hides it, attention does not."""
+    if readings.is_early or readings.watched.failure:
+        return None
+    if readings.trains_well and readings.generalises:
+        return None
+    sizes = _sizes(readings.problem.model)
+    large = {name: size for name, size in sizes.items() if size > DRAWN}
+    if not large:
+        return None
+    most = max(large, key=lambda name: large[name])
+    return Finding(
+        Ailment.EXPLODING,
+        f"The weights are larger than any initialisation draws them: {len(large)} of {len(sizes)} "
+        f"matrices, most of all {most!r}, which makes numbers of size 1 {large[most]:.3g} times as "
+        f"large; 0.6 to 1.4 times is usual.",
+        tuple(dict.fromkeys(name.rpartition(".")[0] for name in large)),
+        {f"√(inputs · mean(W²)) of {name}": size for name, size in large.items()},
+        f"√(inputs · mean(W²)) of a matrix is above {DRAWN:g} before the training, which does not "
+        f"learn 80 % of what simple learners do, or not of what was held out, and nothing else is "
+        f"found; it counts only where a remedy is proved",
+        large[most] / DRAWN,
+        needs_proof=True,
+    )
+
+
+def has_large_weights(model: nn.Module) -> bool:
+    """Whether a matrix is larger than any initialisation draws it."""
+    return max(_sizes(model).values(), default=0.0) > DRAWN
+
+
+def _sizes(model: nn.Module) -> dict[str, float]:
+    """√(inputs · mean(W²)) of each matrix that is trained; embeddings have no inputs."""
+    return {
+        f"{name}.{own}" if name else own: _size(weight)
+        for name, module in model.named_modules()
+        if not isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        for own, weight in module.named_parameters(recurse=False)
+        if weight.ndim > 1 and weight.requires_grad
+    }
+
+
+def _size(weight: Tensor) -> float:
+    return float((weight[0].numel() * weight.detach().double().square().mean()).sqrt())
 
 
 def _blown(readings: Readings) -> Finding | None:

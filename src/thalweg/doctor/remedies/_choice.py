@@ -141,12 +141,12 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         orthogonal_in_time,
         edge_of_chaos,
         length_preserving,
+        reset,
         batch_norm,
         relu,
         clipped_at_usual,
         lr_divided,
         adam,
-        reset,
     ),
     Ailment.SATURATED: (
         sound_reset,

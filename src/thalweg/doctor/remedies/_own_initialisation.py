@@ -8,7 +8,7 @@ import torch
 
 from thalweg._errors import ThalwegError
 from thalweg.doctor._readings import Readings
-from thalweg.doctor.findings._gradients import LESS, exploding, vanishing
+from thalweg.doctor.findings._gradients import LESS, exploding, has_large_weights, vanishing
 from thalweg.doctor.findings._units import dead, saturated, saturated_gates
 from thalweg.doctor.remedies._initialisation import edge_of_chaos, length_preserving
 from thalweg.doctor.remedies._remedy import NotApplicable, Remedy, applicable
@@ -48,6 +48,8 @@ def sound_reset(readings: Readings) -> Remedy | NotApplicable:
     is_even = bool(norms) and max(norms[0], norms[-1]) < LESS * min(norms[0], norms[-1])
     rules = (vanishing, exploding, saturated, saturated_gates, dead)
     is_observed = readings.observed is not None
+    # Weights that are far too large are so whatever the depth.
+    is_even |= has_large_weights(readings.problem.model) and not has_large_weights(drawn.model)
     if not is_even or (is_observed and any(rule(anew) is not None for rule in rules)):
         return NotApplicable(NAME, "layers drawn so pass signals on no better")
     rivals = applicable(edge_of_chaos(readings), length_preserving(readings))

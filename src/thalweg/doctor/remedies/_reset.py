@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -25,16 +26,18 @@ def reset(readings: Readings) -> Remedy | NotApplicable:
             # Layers draw from the global state, which the generator decides.
             torch.manual_seed(int(torch.randint(2**31, (), generator=generator)))
             for each in found:
-                module: Any = problem.model.get_submodule(each)
-                module.reset_parameters()
+                drawing = _drawing(problem.model.get_submodule(each))
+                assert drawing is not None, "it was found to draw its weights"
+                drawing()
         return problem
 
     code = (
         "for module in model.modules():\n"
         "    own = list(module.parameters(recurse=False))\n"
         "    is_trained = own and all(p.requires_grad for p in own)\n"
-        '    if is_trained and hasattr(module, "reset_parameters"):\n'
-        "        module.reset_parameters()"
+        "    for name in ('reset_parameters', '_reset_parameters'):  # of attention\n"
+        "        if is_trained and hasattr(module, name):\n"
+        "            getattr(module, name)()"
     )
     return Remedy(name, code, apply)
 
@@ -42,4 +45,10 @@ def reset(readings: Readings) -> Remedy | NotApplicable:
 def _can_reset(module: nn.Module) -> bool:
     own = list(module.parameters(recurse=False))
     is_trained = bool(own) and all(p.requires_grad for p in own)
-    return is_trained and hasattr(module, "reset_parameters")
+    return is_trained and _drawing(module) is not None
+
+
+def _drawing(module: nn.Module) -> Callable[[], Any] | None:
+    """What draws a layer's own weights; torch's attention calls it otherwise than all others."""
+    names = ("reset_parameters", "_reset_parameters")
+    return next((getattr(module, name) for name in names if hasattr(module, name)), None)
