@@ -135,12 +135,12 @@ def test_weights_that_are_far_too_large_are_doubted_and_drawn_anew():
     assert (remedy.name, remedy.is_direct) == ("torch's own initialisation", True)
     drawn = remedy.apply(ill.problem.copied(), torch.Generator().manual_seed(0)).model
     # Xavier's, of a matrix of 16 inputs and 48 outputs.
-    size = drawn.attention.in_proj_weight.square().mean().sqrt()
+    size = drawn.attention.in_proj_weight.detach().square().mean().sqrt()
     assert float(size) == pytest.approx((2 / 64) ** 0.5, rel=0.1)
     names = {"model": Attending(100.0)}
     with torch.random.fork_rng():
         exec(remedy.code, names)
-    size = names["model"].attention.in_proj_weight.square().mean().sqrt()
+    size = names["model"].attention.in_proj_weight.detach().square().mean().sqrt()
     assert float(size) == pytest.approx((2 / 64) ** 0.5, rel=0.1)
 
 
