@@ -29,7 +29,7 @@ def distances(x: Tensor) -> Tensor:
     typical = float(usual[usual > 0].median()) if bool((usual > 0).any()) else 0.0
     if not typical:
         return torch.zeros(len(x), dtype=x.dtype)
-    is_measured = (usual > 0) & _is_distinct(x)
+    is_measured = (usual > 0) & is_distinct(x)
     usual = torch.where((usual > 1e-3 * typical) | is_measured, usual, typical)
     ratio = away / usual
     is_far = ratio > FAR
@@ -42,7 +42,7 @@ def distances(x: Tensor) -> Tensor:
     return torch.where(is_far, ratio, 0.0).amax(1)
 
 
-def _is_distinct(x: Tensor) -> Tensor:
+def is_distinct(x: Tensor) -> Tensor:
     """Which features take another value in nearly every sample."""
     ordered = x.sort(0).values
     return (ordered.diff(dim=0) > 0).double().mean(0) > DISTINCT
