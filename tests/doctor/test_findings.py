@@ -82,6 +82,13 @@ def with_nan(x):
     return x
 
 
+def with_codes(y):
+    """A number that stands for what is missing, in two answers of a hundred."""
+    y = y.clone()
+    y[::50] = -999.0
+    return y
+
+
 def far_out(x):
     x[::60] *= 1e4
     return x
@@ -377,6 +384,10 @@ PATIENTS = {
         lambda: given(dense(8, 24, 3), F.cross_entropy, data(far_out), sgd(0.1)),
         Ailment.OUTLIERS, [],
     ),
+    "codes among the targets": (
+        lambda: given(dense(8, 24, 1), F.mse_loss, data(None, with_codes, curve), sgd(0.05)),
+        Ailment.OUTLIERS, [],
+    ),
     "nothing but constants": (
         lambda: given(dense(8, 24, 3), F.cross_entropy, data(torch.ones_like), sgd(0.1)),
         Ailment.CONSTANT_FEATURES, [],
@@ -494,6 +505,9 @@ TWINS = {
     "a few wild samples": lambda: given(
         nn.Sequential(nn.Hardtanh(-3, 3), *dense(8, 24, 3)), F.cross_entropy, data(far_out),
         sgd(0.1),
+    ),
+    "codes among the targets": lambda: given(
+        dense(8, 24, 1), F.mse_loss, data(None, lambda y: y * y.abs(), curve), adam(0.02)
     ),
     "nothing but constants": lambda: with_one_feature_constant(
         classify(dense(8, 24, 3), sgd(0.2))
@@ -713,8 +727,8 @@ def test_there_is_a_patient_for_every_rule():
     elsewhere = {Ailment.ILL_CONDITIONED, Ailment.GRADIENT_FLAT}  # consequences, below
     assert {ailment for _, ailment, _ in PATIENTS.values()} == set(Ailment) - elsewhere
     # Gradients vanish and explode in depth and in time, and vanish less where nothing is learned;
-    # gates saturate, too.
-    assert len(RULES) == len(Ailment) + 4
+    # gates saturate, and targets have outliers, too.
+    assert len(RULES) == len(Ailment) + 5
     assert set(TWINS) == set(PATIENTS)
 
 
