@@ -19,7 +19,7 @@ class Ailment(Enum):
     REDUCTION = "wrong reduction of the loss"
     TARGET_SCALE = "scale of the targets"
     INPUT_SCALE = "scale of the inputs"
-    OUTLIERS = "outliers in the inputs"
+    OUTLIERS = "outliers in the data"
     CONSTANT_FEATURES = "constant features"
     NO_SIGNAL = "labels carry no signal"
     UNLIKE_HELD_OUT = "held-out data unlike the training data"
