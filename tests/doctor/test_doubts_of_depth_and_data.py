@@ -17,6 +17,7 @@ from thalweg import Problem
 from thalweg.doctor import Ailment
 from thalweg.doctor._changed_data import with_inputs
 from thalweg.doctor.findings._gradients import (
+    has_large_weights,
     perhaps_large_weights,
     perhaps_vanishing,
     vanishing,
@@ -149,6 +150,27 @@ def test_weights_that_are_far_too_large_are_doubted_and_drawn_anew():
         exec(remedy.code, names)
     size = names["model"].attention.in_proj_weight.detach().square().mean().sqrt()
     assert float(size) == pytest.approx((2 / 64) ** 0.5, rel=0.1)
+
+
+class Speaking(nn.Module):
+    """Positions and tokens as they are usually drawn, and a head tied to the tokens."""
+
+    def __init__(self):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(50, 64), nn.Parameter(torch.randn(1, 12, 64))
+        self.enter, self.head = nn.Linear(64, 64), nn.Linear(64, 50, bias=False)
+        self.head.weight = self.tokens.weight
+
+    def forward(self, x):
+        return self.head(self.enter(self.tokens(x) + self.positions)).mean(1)
+
+
+def test_what_is_learned_as_it_is_lengthens_nothing():
+    model = Speaking()
+    assert not has_large_weights(model)
+    with torch.no_grad():
+        model.enter.weight.mul_(20.0)
+    assert has_large_weights(model)
 
 
 def test_units_that_huge_inputs_hold_flat_are_no_cause():

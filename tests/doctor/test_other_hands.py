@@ -17,11 +17,12 @@ import thalweg
 from networks import adam, classify, clusters, curve, dense, examined, regress, seeded, sgd
 from thalweg import Problem
 from thalweg.doctor import Ailment
+from thalweg.doctor._outlying import WILD
 from thalweg.doctor._outlying import distances as distances_of
 from thalweg.doctor._probe import Probe
 from thalweg.doctor._sample import Sample
 from thalweg.doctor._scheduled import yet_to_rise
-from thalweg.doctor.findings._inputs import WILD, outlying
+from thalweg.doctor.findings._inputs import outlying
 from thalweg.doctor.remedies import NotApplicable, any_remedy
 from thalweg.doctor.remedies._activation import relu_for_others, relu_for_sigmoid
 from thalweg.doctor.remedies._initialisation import edge_of_chaos

@@ -18,7 +18,7 @@ from networks import adam, dense, examined
 from thalweg import Problem
 from thalweg.doctor import Ailment
 from thalweg.doctor._scheduled import mean_share
-from thalweg.doctor.findings._no_signal import no_signal
+from thalweg.doctor.findings._no_signal import no_signal, perhaps_no_signal
 from thalweg.doctor.findings._step import perhaps_weight_decay, weight_decay
 from thalweg.doctor.findings._targets import target_outliers, target_scale
 from thalweg.doctor.remedies._range_test import least
@@ -70,6 +70,8 @@ def test_codes_hide_the_signal_and_are_no_scale():
     ill = losing(seen_whole(heights(7), 100), [3e4] * 100, settled=3e4)
     assert target_outliers(ill).margin > 1
     assert no_signal(ill) is None
+    assert perhaps_no_signal(ill) is None
+    assert ill.levels.attainable.z < 4.5
     assert target_scale(ill) is None
     # Minibatches without a code pass for learning; what is not as wild is left to the loss.
     assert not target_outliers(ill).needs_proof

@@ -11,6 +11,12 @@ FAR, USUAL = 30.0, 0.9
 FEW = 0.11
 """Outliers are less than this share of the samples, in every feature that has any."""
 
+WILD = 300.0
+"""Half of the outliers lie so far beyond the usual where a unit was mixed up, or a code stands for
+what is missing. Of a heavy tail half lie less than 200 times as far, however many samples there
+are: some 60 times under Cauchy's law and a lognormal one of σ = 3, 130 under Pareto's of index ½.
+"""
+
 DISTINCT = 0.5
 """Share of a feature's values that differ from one another where it measures something, however
 small its usual spread is: all but the outliers is so once they are scaled by a spread that
@@ -40,6 +46,11 @@ def distances(x: Tensor) -> Tensor:
         is_far = ratio > FAR
         is_far &= is_far.double().mean(0) < FEW
     return torch.where(is_far, ratio, 0.0).amax(1)
+
+
+def are_wild(away: Tensor) -> bool:
+    """Whether half of the outliers, of which there are some, lie where no heavy tail puts them."""
+    return float(away[away > 0].median()) > WILD
 
 
 def is_distinct(x: Tensor) -> Tensor:

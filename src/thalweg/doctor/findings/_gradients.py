@@ -12,6 +12,7 @@ from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import NOTHING
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
 from thalweg.doctor.findings._learning_rate import BLOWN
+from thalweg.doctor.findings._parameters import LEARNING
 from thalweg.signal import DepthRow, Signal
 
 FACTOR = 1e3
@@ -53,9 +54,11 @@ def vanishing_less(readings: Readings) -> Finding | None:
 
 def perhaps_vanishing(readings: Readings) -> Finding | None:
     """It shrinks so much in a training that learns, but less than simple learners do."""
-    if readings.is_early or readings.watched.failure or readings.trains_well:
+    if readings.is_early or readings.watched.failure:
         return None
-    found = _vanishing(readings, LESS, DOUBTED) if readings.trains else None
+    if readings.trains_well or not readings.trains:
+        return None
+    found = _vanishing(readings, LESS, DOUBTED)
     return None if found is None else replace(found, needs_proof=True)
 
 
@@ -159,13 +162,18 @@ def has_large_weights(model: nn.Module) -> bool:
 
 
 def _sizes(model: nn.Module) -> dict[str, float]:
-    """√(inputs · mean(W²)) of each matrix that is trained; embeddings have no inputs."""
+    """√(inputs · mean(W²)) of each matrix of a layer that is trained.
+
+    An embedding has no inputs, nor what is tied to one, or learned as it is: positions, tokens.
+    """
+    modules = dict(model.named_modules())
+    embedded = {id(m.weight) for m in modules.values() if isinstance(m, nn.Embedding)}
     return {
         f"{name}.{own}" if name else own: _size(weight)
-        for name, module in model.named_modules()
-        if not isinstance(module, nn.Embedding | nn.EmbeddingBag)
+        for name, module in modules.items()
+        if isinstance(module, LEARNING)
         for own, weight in module.named_parameters(recurse=False)
-        if weight.ndim > 1 and weight.requires_grad
+        if weight.ndim > 1 and weight.requires_grad and id(weight) not in embedded
     }
 
 

@@ -8,7 +8,7 @@ from scipy.stats import poisson
 from torch import Tensor
 
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._outlying import FAR, FEW, USUAL, distances, is_distinct
+from thalweg.doctor._outlying import FAR, FEW, USUAL, WILD, are_wild, distances, is_distinct
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
 from thalweg.doctor._sample import Sample
 
@@ -26,12 +26,6 @@ UNLIKE = 30.0
 
 HUGE = 100.0
 """Root mean square from which on the inputs are doubted in a training that learns well."""
-
-WILD = 300.0
-"""Half of the outliers lie so far beyond the usual where a unit was mixed up, or a code stands for
-what is missing. Of a heavy tail half lie less than 200 times as far, however many samples there
-are: some 60 times under Cauchy's law and a lognormal one of σ = 3, 130 under Pareto's of index ½.
-"""
 
 CHANCE = 1e-3
 """The probability below which it is no chance that held-out samples have fewer outliers."""
@@ -80,8 +74,8 @@ def perhaps_unlike_features(readings: Readings) -> Finding | None:
         (),
         {"least standard deviation": low, "greatest": high},
         f"the standard deviations of two features that take another value in nearly every sample "
-        f"differ {UNLIKE:g} times, {NOT_WELL}, and nothing "
-        f"else is found; it counts only where a remedy is proved",
+        f"differ {UNLIKE:g} times, {NOT_WELL}, and nothing else is found; it counts only where a "
+        f"remedy is proved",
         high / (UNLIKE * low),
         needs_proof=True,
     )
@@ -157,7 +151,7 @@ def outliers(readings: Readings) -> Finding | None:
         return None
     are_foreign = _are_foreign(readings, away > 0)
     if readings.trains_well and not are_foreign:
-        are_told = _are_wild(away) and arrive_large(readings)
+        are_told = are_wild(away) and arrive_large(readings)
         return _told_outliers(readings, away) if are_told else None
     return replace(_told_outliers(readings, away, are_foreign), needs_proof=False)
 
@@ -167,13 +161,9 @@ def perhaps_outliers(readings: Readings) -> Finding | None:
     if readings.is_early or readings.watched.failure:
         return None
     away = _far_off(readings)
-    if away is None or not _are_wild(away):
+    if away is None or not are_wild(away):
         return None
     return _told_outliers(readings, away)
-
-
-def _are_wild(away: Tensor) -> bool:
-    return float(away[away > 0].median()) > WILD
 
 
 def _far_off(readings: Readings) -> Tensor | None:

@@ -22,10 +22,7 @@ OWN = 3.0
 def no_signal(readings: Readings) -> Finding | None:
     """No learner does better than chance on unseen samples, and this network does not either."""
     found, held_out = readings.levels.attainable, readings.held_out
-    if found is None or not is_beyond_simple(readings) or readings.sample.bad_inputs:
-        return None
-    if are_target_outliers(readings):
-        # They hide what there is.
+    if found is None or not is_beyond_simple(readings):
         return None
     if readings.watched.error is not None:
         # What could not be run has not shown that it learns no better.
@@ -62,7 +59,7 @@ def perhaps_no_signal(readings: Readings) -> Finding | None:
     That is a reason to suspect the labels, and no more: a network may find what they do not.
     """
     found = readings.levels.attainable
-    if found is None or not is_beyond_simple(readings) or readings.sample.bad_inputs:
+    if found is None or not is_beyond_simple(readings):
         return None
     if readings.learned * readings.levels.explained >= HELPFUL:
         return None
@@ -82,11 +79,13 @@ def perhaps_no_signal(readings: Readings) -> Finding | None:
 
 
 def is_beyond_simple(readings: Readings) -> bool:
-    """Whether simple learners do no better than chance: a training that does not either may be
-    sound.
+    """Whether simple learners do no better than chance: nor need a sound training.
+
+    Missing values and outliers of the targets hide what they would find: then it is not known.
     """
     found = readings.levels.attainable
-    return found is not None and found.z < CHANCE
+    is_hidden = readings.sample.bad_inputs or are_target_outliers(readings)
+    return found is not None and found.z < CHANCE and not is_hidden
 
 
 def own_z(readings: Readings) -> float | None:

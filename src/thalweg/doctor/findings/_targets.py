@@ -10,9 +10,8 @@ from torch import Tensor
 from thalweg._loss import Kind
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import FAINT, MOST
-from thalweg.doctor._outlying import FAR, FEW, USUAL, distances
+from thalweg.doctor._outlying import FAR, FEW, USUAL, WILD, are_wild, distances
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
-from thalweg.doctor.findings._inputs import WILD
 
 LARGE = 10.0
 """Targets of a regression are large from this root mean square on: networks begin near zero."""
@@ -151,7 +150,7 @@ def target_outliers(readings: Readings) -> Finding | None:
     if not are_target_outliers(readings):
         return None
     away = _target_distances(readings)
-    if readings.trains_well and float(away[away > 0].median()) <= WILD:
+    if readings.trains_well and not are_wild(away):
         return None
     share, furthest = float((away > 0).double().mean()), float(away.max())
     return Finding(

@@ -24,7 +24,7 @@ FURTHEST = 10.0
 in one image of a thousand would be thirty there, and such an image a step of its own."""
 
 _SCALED = f"""mean, std = x_train.mean(0), x_train.std(0)
-std = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-12), std, 1.0)  # constant features
+std = torch.where(std > {CONSTANT:g} * mean.abs().clamp_min(1e-12), std, 1.0)  # constant features
 std = torch.maximum(std, (x_train - mean).abs().amax(0) / {FURTHEST:g})  # features that are rare
 x = (x - mean) / std"""
 
@@ -121,7 +121,7 @@ def _usual_spread(rows: Tensor, middle: Tensor) -> Tensor:
 def _standard(table: Tensor) -> tuple[Tensor, Tensor]:
     rows = _finite(table)
     mean, std = rows.mean(0), rows.std(0)
-    std = torch.where(std > 1e-6 * mean.abs().clamp_min(1e-12), std, 1.0)
+    std = torch.where(std > CONSTANT * mean.abs().clamp_min(1e-12), std, 1.0)
     return mean, torch.maximum(std, (rows - mean).abs().amax(0) / FURTHEST)
 
 
