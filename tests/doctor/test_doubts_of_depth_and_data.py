@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 
 import pytest
 import torch
-import torch.nn.functional as F
 from test_doubts import losing, seen_whole
-from test_more_doubts import BUDGET, EPOCHS, digits, named
+from test_more_doubts import BUDGET, digits, named
 from torch import nn
 
-from networks import adam, dense, examined, sgd
-from thalweg import Problem
+from networks import adam, dense, examined
 from thalweg.doctor import Ailment
 from thalweg.doctor._changed_data import with_inputs
 from thalweg.doctor.findings._gradients import (
@@ -25,7 +22,6 @@ from thalweg.doctor.findings._gradients import (
 from thalweg.doctor.findings._inputs import (
     perhaps_input_scale,
     perhaps_outliers,
-    perhaps_unlike_features,
 )
 from thalweg.doctor.findings._learning_rate import (
     is_thrown,
@@ -182,36 +178,6 @@ def test_units_that_huge_inputs_hold_flat_are_no_cause():
     assert saturated(readings) is None
     assert perhaps_input_scale(readings).needs_proof
     assert perhaps_input_scale(seen_whole(tanh_of_inputs(30.0), 300)) is None
-
-
-def of_sizes(least):
-    """Ten features that say as much each, from 1 down to the least."""
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(700, 10, generator=generator)
-    y = (x @ torch.linspace(-1, 1, 10).roll(3) > 0).long()
-    x = x * torch.logspace(0, math.log10(least), 10)
-    torch.manual_seed(0)
-    return Problem(
-        dense(10, 32, 2, activation=nn.Tanh), F.cross_entropy, (x[200:], y[200:]),
-        test=(x[:200], y[:200]), optimizer=sgd(0.1), batch_size=25, epochs=EPOCHS,
-    )  # fmt: skip
-
-
-def test_features_of_different_sizes_are_doubted_where_too_little_is_learned():
-    examination = examined(of_sizes(1e-3), BUDGET)
-    assert named(examination) == [Ailment.INPUT_SCALE]
-    assert "run from 0.00" in examination.findings[0].sentence
-    assert examination.findings[0].needs_proof
-    assert examination.proved[0].name == "inputs standardised"
-    assert examined(of_sizes(1.0), BUDGET).is_healthy
-    readings = seen_whole(of_sizes(1e-3), 100)
-    assert perhaps_unlike_features(losing(readings, [0.5] * 100, settled=0.5)).margin > 1
-    assert perhaps_unlike_features(losing(readings, [0.0] * 100, settled=0.0)) is None
-    even = losing(seen_whole(of_sizes(0.1), 100), [0.5] * 100, settled=0.5)
-    assert perhaps_unlike_features(even) is None
-    # Pixels that are hardly ever lit are no measurements.
-    pixels = losing(seen_whole(elu_of_size(1.0), 100), [1.5] * 100, settled=1.5)
-    assert perhaps_unlike_features(pixels) is None
 
 
 def test_a_feature_with_values_of_its_own_is_measured_by_its_own_spread():

@@ -35,7 +35,7 @@ def distances(x: Tensor) -> Tensor:
     typical = float(usual[usual > 0].median()) if bool((usual > 0).any()) else 0.0
     if not typical:
         return torch.zeros(len(x), dtype=x.dtype)
-    is_measured = (usual > 0) & is_distinct(x)
+    is_measured = (usual > 0) & _is_distinct(x)
     usual = torch.where((usual > 1e-3 * typical) | is_measured, usual, typical)
     ratio = away / usual
     is_far = ratio > FAR
@@ -53,7 +53,7 @@ def are_wild(away: Tensor) -> bool:
     return float(away[away > 0].median()) > WILD
 
 
-def is_distinct(x: Tensor) -> Tensor:
+def _is_distinct(x: Tensor) -> Tensor:
     """Which features take another value in nearly every sample."""
     ordered = x.sort(0).values
     return (ordered.diff(dim=0) > 0).double().mean(0) > DISTINCT

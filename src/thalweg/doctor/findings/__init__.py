@@ -27,7 +27,6 @@ from thalweg.doctor.findings._inputs import (
     perhaps_constant_features,
     perhaps_input_scale,
     perhaps_outliers,
-    perhaps_unlike_features,
 )
 from thalweg.doctor.findings._learning_rate import (
     is_thrown,
@@ -134,8 +133,7 @@ _DOUBTS: tuple[Rule, ...] = (
     *(perhaps_outliers, perhaps_constant_features, perhaps_input_scale, perhaps_symmetric),
     *(perhaps_reduction, perhaps_bottleneck, perhaps_saturated, perhaps_exploding),
     *(perhaps_large_weights, perhaps_vanishing, perhaps_weight_decay, perhaps_too_much_dropout),
-    *(doubtful_momentum, perhaps_epsilon, perhaps_unlike_features),
-    *(perhaps_lr_too_large, perhaps_lr_too_small),
+    *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_large, perhaps_lr_too_small),
 )
 """What counts only where taking it away is proved to help, and is asked where nothing is found."""
 

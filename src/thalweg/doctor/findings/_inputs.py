@@ -8,7 +8,7 @@ from scipy.stats import poisson
 from torch import Tensor
 
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._outlying import FAR, FEW, USUAL, WILD, are_wild, distances, is_distinct
+from thalweg.doctor._outlying import FAR, FEW, USUAL, WILD, are_wild, distances
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
 from thalweg.doctor._sample import Sample
 
@@ -20,9 +20,6 @@ SMALL = 0.03
 
 UNEVEN = 100.0
 """Features differ too much if the largest spread is this many times the median one."""
-
-UNLIKE = 30.0
-"""Times by which features differ in size, that is doubted where too little is learned."""
 
 HUGE = 100.0
 """Root mean square from which on the inputs are doubted in a training that learns well."""
@@ -48,37 +45,6 @@ def perhaps_input_scale(readings: Readings) -> Finding | None:
         return None
     found = _unscaled(readings)
     return None if found is None else replace(found, needs_proof=True)
-
-
-def perhaps_unlike_features(readings: Readings) -> Finding | None:
-    """Some measurements are far smaller than others: along them a step gets nowhere.
-
-    A pixel that is hardly ever lit is no measurement, nor is a class of few.
-    """
-    sample = readings.sample
-    if readings.is_early or readings.watched.failure or readings.trains_well:
-        return None
-    if not _is_table(sample) or outlying(sample)[0].any():
-        return None
-    spreads = sample.spreads[sample.varies & is_distinct(sample.finite_x)]
-    if not len(spreads):
-        return None
-    low, high = float(spreads.min()), float(spreads.max())
-    if high < UNLIKE * low:
-        return None
-    return Finding(
-        Ailment.INPUT_SCALE,
-        f"The features are of different sizes: their standard deviations run from {low:.3g} to "
-        f"{high:.3g}, so that the loss is {(high / low) ** 2:.2g} times flatter along some than "
-        f"along others. Standardise each feature: (x − mean)/std of the training data.",
-        (),
-        {"least standard deviation": low, "greatest": high},
-        f"the standard deviations of two features that take another value in nearly every sample "
-        f"differ {UNLIKE:g} times, {NOT_WELL}, and nothing else is found; it counts only where a "
-        f"remedy is proved",
-        high / (UNLIKE * low),
-        needs_proof=True,
-    )
 
 
 def is_flooded(readings: Readings) -> bool:
