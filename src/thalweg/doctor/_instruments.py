@@ -42,6 +42,7 @@ class Instruments:
     Args:
         model: that is trained.
         optimizer: that trains it.
+        pull: the rate of a weight decay that is part of the gradients already.
     """
 
     model: nn.Module
@@ -52,6 +53,7 @@ class Instruments:
     arrived: set[str] = field(default_factory=set)
     num_steps: int = 0
     is_on: bool = True
+    pull: float = 0.0
     _is_midway: bool = False
     _fresh: dict[Tensor, Tensor] = field(default_factory=dict)
     _stale: dict[Tensor, Tensor] = field(default_factory=dict)
@@ -107,7 +109,7 @@ class Instruments:
             return
         fresh, stale, used, both, decay = 0.0, 0.0, 0.0, 0.0, 0.0
         for group in self.optimizer.param_groups:
-            rate = float(group.get("weight_decay", 0) or 0)
+            rate = float(group.get("weight_decay", 0) or 0) + self.pull
             for parameter in group["params"]:
                 arrived, grad = self._fresh.get(parameter), parameter.grad
                 if arrived is None or grad is None or grad.is_sparse:

@@ -50,7 +50,8 @@ def first_read(case: Case, plan: Plan, watching: Watching) -> Readings:
     """What the data and the first steps of a training show."""
     with case.ledger.measuring("one training, its first steps", 0.02) as gradients:
         before = watching.first_steps()
-        gradients.append(case.fraction * before.watched.num_steps)
+        compared = 0 if before.own_step is None else before.own_step.cost
+        gradients.append(case.fraction * (before.watched.num_steps + compared))
     unread = Pass(nan, (), (), case.problem.num_samples)
     return Readings(
         case.problem, unread, Signal.of(unread), None, case.optimizer, (), plan, None, None, before

@@ -21,6 +21,7 @@ from thalweg.doctor._coasting import horizon
 from thalweg.doctor._head import Head, head_of
 from thalweg.doctor._ledger import Ledger
 from thalweg.doctor._levels import MOST, NOTHING, Levels, levels_of
+from thalweg.doctor._own_step import OwnStep
 from thalweg.doctor._probe import Probe
 from thalweg.doctor._sample import Sample
 from thalweg.doctor._trial import Plan
@@ -85,6 +86,7 @@ class Observation:
         held_out: its held-out score, None where it could not be taken.
         probe: the same with other learning rates.
         stage: how far it was watched.
+        own_step: the gradient of a step of their own beside the loss's, None where it is usual.
     """
 
     sample: Sample
@@ -95,6 +97,7 @@ class Observation:
     held_out: Score | None
     probe: Probe
     stage: Stage = Stage.WHOLE
+    own_step: OwnStep | None = None
 
 
 class Watching:
@@ -113,7 +116,7 @@ class Watching:
     def __init__(
         self, problem: Problem, training: Problem, plan: Plan, seed: int, ledger: Ledger
     ) -> None:
-        self.plan, self.size = plan, plan.batch_size
+        self.training, self.plan, self.size = training, plan, plan.batch_size
         self.fraction = min(1.0, self.size / problem.num_samples)
         with ledger.measuring("data, and how output and loss meet", 0.0) as gradients:
             self.sample = Sample.of(problem)
@@ -137,13 +140,18 @@ class Watching:
             short = min(PROBED_STEPS, round(EARLY_SHARE * total))
             self.early = min(self.most, max(min(self.per_epoch, total // 4), short, 1))
             long = max(self.early, min(long, round(PROBED_SHARE * total)))
+        self.own_step: OwnStep | None = None
         threads = num_threads(problem, self.size)
         self.watch = Watch(training, self.size, seed, threads)
         self.probe = Probe(training, self.size, long, seed, threads, most=affordable)
 
     def first_steps(self) -> Observation:
-        """A few steps. Cost: 10 gradients of a minibatch."""
+        """A few steps. Cost: 10 gradients of a minibatch, 18 with a step of their own."""
         watched = self.watch.until(min(FIRST_LOOK, self.most), self.most)
+        # Not before a step of theirs was seen to train nothing but what it is given.
+        self.own_step = OwnStep.of(self.training, self.size, self.watch.num_threads)
+        if self.own_step is not None:
+            self.watch.instruments.pull = self.own_step.pull
         return self._seen(watched, inf, None, Stage.FIRST_STEPS)
 
     def first_epoch(self) -> Observation | None:
@@ -204,7 +212,15 @@ class Watching:
         self, watched: Watched, end: float, held_out: Score | None, stage: Stage
     ) -> Observation:
         return Observation(
-            self.sample, self.head, self.levels, watched, end, held_out, self.probe, stage
+            self.sample,
+            self.head,
+            self.levels,
+            watched,
+            end,
+            held_out,
+            self.probe,
+            stage,
+            self.own_step,
         )
 
 

@@ -20,6 +20,7 @@ from thalweg.doctor._dropping import dropped_in_evaluation
 from thalweg.doctor._head import Head
 from thalweg.doctor._levels import EARLY, HALF, HELPFUL, MOST, Levels
 from thalweg.doctor._observation import Observation, Stage
+from thalweg.doctor._own_step import OwnStep
 from thalweg.doctor._probe import Probe
 from thalweg.doctor._sample import Sample
 from thalweg.doctor._scheduled import yet_to_rise
@@ -95,6 +96,11 @@ class Readings:
     def held_out(self) -> Score | None:
         """The held-out score of the watched network, None where it could not be taken."""
         return self._seen.held_out
+
+    @property
+    def own_step(self) -> OwnStep | None:
+        """The gradient of a step of their own beside the loss's, None where it is usual."""
+        return self._seen.own_step
 
     @property
     def probe(self) -> Probe:

@@ -43,11 +43,11 @@ from thalweg.doctor.findings._modes import (
     wrong_mode,
 )
 from thalweg.doctor.findings._no_signal import no_signal, perhaps_no_signal
-from thalweg.doctor.findings._noise import noise
+from thalweg.doctor.findings._noise import noise, noisy_step
 from thalweg.doctor.findings._not_finite import not_finite
 from thalweg.doctor.findings._output_loss import output_loss, perhaps_output_loss
 from thalweg.doctor.findings._parameters import cannot_learn
-from thalweg.doctor.findings._reduction import perhaps_reduction, wrong_reduction
+from thalweg.doctor.findings._reduction import perhaps_reduction, scaled_step, wrong_reduction
 from thalweg.doctor.findings._settings import (
     doubtful_momentum,
     epsilon,
@@ -93,7 +93,7 @@ CAUSES: tuple[Rule, ...] = (
         target_scale,
         wrong_reduction,
     ),
-    *(too_much_dropout, weight_decay, clipping, momentum, epsilon, noise),
+    *(noisy_step, scaled_step, too_much_dropout, weight_decay, clipping, momentum, epsilon, noise),
     *(vanishing, exploding, exploding_in_time),
     *(
         lr_too_large,

@@ -28,6 +28,9 @@ they stand a step that throws small ones far off.
 CALM = 0.05
 """A loss that is not above a blind answer's by more than this is no overshoot."""
 
+FOREIGN = 0.5
+"""Of the squared norm of the gradient in use, from which on it is not the loss's."""
+
 SMALL = 8
 """Minibatches of more samples are not called small."""
 
@@ -74,6 +77,28 @@ def noise(readings: Readings) -> Finding | None:
         f"or fewer, or stand the step that throws small ones off; and {NOT_WELL}",
         1.0 if ratio is None else ratio / NOISY,
         readings.num_seen,
+    )
+
+
+def noisy_step(readings: Readings) -> Finding | None:
+    """The gradient that a step of their own uses is mostly another one than the loss's."""
+    own = readings.own_step
+    if own is None or own.rest <= FOREIGN or readings.trains_well:
+        return None
+    return Finding(
+        Ailment.NOISE,
+        f"The gradient that the step of your own uses is mostly not that of its minibatch's loss: "
+        f"{own.rest:.0%} of its squared norm is something else. Is noise added to it, or is the "
+        f"loss taken of a part of the minibatch, or of other data?",
+        (),
+        {
+            "share of the squared norm that is not the loss's gradient": own.rest,
+            "factor by which the loss's gradient is in it": own.scale,
+        },
+        f"of the gradient that the optimizer is given, fitted by a ∇L + c θ, a rest of more than "
+        f"{FOREIGN:.0%} of the squared norm is left, in the median of some minibatches, ∇L of the "
+        f"same minibatch with the same random numbers; and {NOT_WELL}",
+        own.rest / FOREIGN,
     )
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import log2
+from math import inf, log2
+from statistics import median
 
 import torch
 
@@ -13,8 +14,13 @@ from thalweg._problem import Problem
 from thalweg._reading import reading
 from thalweg.doctor._finding import Ailment, Finding
 from thalweg.doctor._levels import HELPFUL, NOTHING
+from thalweg.doctor._own_step import TIMES
 from thalweg.doctor._readings import NOT_WELL, Readings
 from thalweg.doctor.findings._learning_rate import is_thrown, lr_too_large
+from thalweg.doctor.findings._step import is_scale_free
+
+UNCLIPPED = 0.95
+"""Of the gradient's norm, that is left in the median step where it is hardly ever clipped."""
 
 CLEAR = 0.8
 """The loss of twice the samples is 2^±this times that of the samples, at least."""
@@ -68,6 +74,32 @@ def _told(readings: Readings, exponent: float) -> Finding:
         f"large, or nothing is learned, or the mean is proved to do better; and {NOT_WELL}",
         abs(exponent) / CLEAR,
         readings.num_seen,
+    )
+
+
+def scaled_step(readings: Readings) -> Finding | None:
+    """The step of their own multiplies the gradient of the loss, or goes uphill."""
+    own, uses = readings.own_step, readings.watched.uses
+    if own is None or not own.is_scaled or readings.trains_well or not uses:
+        return None
+    is_clipped = median(use.ratio for use in uses) < UNCLIPPED
+    if own.scale > 0 and (is_clipped or is_scale_free(readings.optimizer)):
+        return None
+    how = (
+        f"{own.scale:.3g} times as large as that of the loss that was handed over, which is what "
+        f"the learning rate is usually meant for. Is a mean taken twice, or a sum?"
+        if own.scale > 0
+        else "turned round: it climbs the loss that was handed over. Is its sign lost?"
+    )
+    return Finding(
+        Ailment.REDUCTION,
+        f"The gradient that the step of your own uses is {how}",
+        (),
+        {"factor by which the loss's gradient is in it": own.scale},
+        f"of the gradient that the optimizer is given, fitted by a ∇L + c θ, nothing but a ∇L is "
+        f"seen, with a below 1/{TIMES:g} or above {TIMES:g} for an optimizer that heeds its size, "
+        f"and no clipping, or below 0; and {NOT_WELL}",
+        max(abs(log2(abs(own.scale))) / log2(TIMES), 1.0) if own.scale else inf,
     )
 
 

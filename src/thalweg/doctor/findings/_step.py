@@ -71,7 +71,7 @@ def accumulated(readings: Readings) -> Finding | None:
 def clipping(readings: Readings) -> Finding | None:
     """Nearly the whole gradient is clipped away, step after step, and too little is learned."""
     uses = readings.watched.uses
-    if readings.trains_well or not uses or _is_scale_free(readings.optimizer):
+    if readings.trains_well or not uses or is_scale_free(readings.optimizer):
         return None
     kept = median(use.ratio for use in uses)
     if kept > CLIPPED:
@@ -91,7 +91,7 @@ def clipping(readings: Readings) -> Finding | None:
     )
 
 
-def _is_scale_free(optimizer: torch.optim.Optimizer) -> bool:
+def is_scale_free(optimizer: torch.optim.Optimizer) -> bool:
     """Whether the gradient's size makes no difference to the step."""
     return isinstance(optimizer, SCALE_FREE)
 
@@ -185,19 +185,22 @@ def _decay(readings: Readings) -> _Decay | None:
     """None where it does nothing within the training."""
     watched, group = readings.watched, readings.optimizer.param_groups[0]
     rate = max(float(g.get("weight_decay", 0) or 0) for g in readings.optimizer.param_groups)
+    own = readings.own_step
+    pull = 0.0 if own is None else own.pull
+    rate += pull
     if not rate or not watched.uses or watched.failure:
         return None
     lr = float(group["lr"]) / max(1 - float(group.get("momentum", 0) or 0), 1e-3)
     is_decoupled = isinstance(readings.optimizer, DECOUPLED) or group.get("decoupled_weight_decay")
     # Adam and its like divide the pull by the gradient's size as well, and move about lr a step.
-    is_divided = _is_scale_free(readings.optimizer) and not is_decoupled
+    is_divided = is_scale_free(readings.optimizer) and (not is_decoupled or pull > 0)
     shrinking = lr * rate * watched.num_steps
     if not (shrinking > SHRUNK or is_divided):
         return None
     late = watched.uses[len(watched.uses) // 2 :]
     ratio = median(use.decay for use in late)
     # Weights on which decay acts as strongly as the gradient are held where both cancel.
-    outweighs = ratio > 1 if not is_decoupled else shrinking > 3
+    outweighs = ratio > 1 if not is_decoupled or pull > 0 else shrinking > 3
     lasts = inf if is_divided else 1 / max(lr * rate, 1e-12)
     return _Decay(rate, ratio, shrinking, lasts, outweighs, _shrunk_to(readings))
 

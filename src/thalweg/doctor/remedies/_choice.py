@@ -98,6 +98,7 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
         targets_within_reach,
     ),
     Ailment.REDUCTION: (
+        usual_step,
         lr_of_the_mean,
         mean_reduction,
         per_sample,
@@ -118,11 +119,11 @@ ANSWERS: dict[Ailment, tuple[Proposal, ...]] = {
     Ailment.SYMMETRIC: (sound_reset, edge_of_chaos, length_preserving, reset),
     Ailment.BOTTLENECK: (widened,),
     Ailment.DROPOUT: (less_dropout,),
-    Ailment.WEIGHT_DECAY: (no_weight_decay,),
+    Ailment.WEIGHT_DECAY: (no_weight_decay, usual_step),
     Ailment.CLIPPING: (unclipped, clipped_at_usual, adam, lr_multiplied, lr_multiplied_more),
     Ailment.MOMENTUM: (usual_momentum, adam),
     Ailment.EPSILON: (usual_epsilon,),
-    Ailment.NOISE: (larger_batches, lr_divided, cosine),
+    Ailment.NOISE: (usual_step, larger_batches, lr_divided, cosine),
     Ailment.VANISHING: (
         identity_in_time,
         orthogonal_in_time,

@@ -44,15 +44,16 @@ def _zeroing(step: TrainingStep) -> TrainingStep:
 
 
 def usual_step(readings: Readings) -> Remedy | NotApplicable:
-    """The usual step in place of one's own, which takes no gradient or no step at all."""
+    """The usual step in place of one's own, which takes no gradient, another one, or no step."""
     name = "the usual step in place of your own"
     problem, seen = readings.problem, readings.observed
     if problem.step is None or seen is None:
         return NotApplicable(name, "the step is the usual one")
     if problem.loss is None or not problem.loss_takes_target:
         return NotApplicable(name, "no loss is known that it could take")
-    if seen.watched.num_optimizer_steps and seen.watched.arrived:
-        return NotApplicable(name, "your own takes gradients, and steps")
+    is_another = seen.own_step is not None and seen.own_step.is_another
+    if seen.watched.num_optimizer_steps and seen.watched.arrived and not is_another:
+        return NotApplicable(name, "your own uses the gradient of the loss, and steps")
     return Remedy(
         name,
         "optimizer.zero_grad()\nloss(model(x), y).backward()\noptimizer.step()",
