@@ -10,7 +10,7 @@ from test_doubts import losing, seen_whole
 from test_more_doubts import BUDGET, digits, named
 from torch import nn
 
-from networks import adam, dense, examined
+from networks import adam, dense, examined, sgd
 from thalweg.doctor import Ailment
 from thalweg.doctor._changed_data import with_inputs
 from thalweg.doctor.findings._gradients import (
@@ -28,7 +28,7 @@ from thalweg.doctor.findings._learning_rate import (
     lr_too_large,
     perhaps_lr_too_small,
 )
-from thalweg.doctor.findings._units import saturated
+from thalweg.doctor.findings._units import dead, saturated
 from thalweg.doctor.remedies._learning_rate import adam as usual_adam
 from thalweg.doctor.remedies._own_initialisation import sound_reset
 from thalweg.doctor.remedies._range_test import lr_of_range_test
@@ -201,6 +201,12 @@ def test_a_training_that_slows_down_is_measured_by_its_later_pace():
         vars(each)["moves"] = 0.1
     assert perhaps_lr_too_small(slowing).needs_proof
     assert perhaps_lr_too_small(steady) is None
+    # Where the parameters hardly move, a pace promises too much.
+    vars(steady)["moves"] = 0.05
+    assert perhaps_lr_too_small(steady).needs_proof
+    learned = losing(readings, [blind / 20] * 240, settled=blind / 20)
+    vars(learned)["moves"] = 0.05
+    assert perhaps_lr_too_small(learned) is None
 
 
 def test_what_nobody_learns_is_not_thrown_off():
@@ -243,3 +249,62 @@ def test_adagrad_keeps_the_rate_that_short_trainings_end_lowest_with():
 def test_adam_meets_a_rival_of_three_times_its_rate():
     remedy = usual_adam(seen_whole(digits(dense(64, 32, 10), torch.optim.Adagrad), 20))
     assert [each.name for each in (remedy, *remedy.rivals)] == ["Adam, lr 0.001", "Adam, lr 0.003"]
+
+
+def with_tiny_layers(factor, *layers):
+    torch.manual_seed(0)
+    model = dense(64, 32, 32, 32, 32, 10, activation=nn.Tanh)
+    with torch.no_grad():
+        for layer in layers:
+            model[layer].weight.mul_(factor)
+            model[layer].bias.zero_()
+    return digits(model, adam(0.001))
+
+
+def test_layers_of_tiny_weights_in_the_middle_are_no_trend_but_let_nothing_through():
+    readings = seen_whole(with_tiny_layers(1e-5, 4, 6), 40)
+    assert readings.signal.gradient.high > 1
+    flat = losing(readings, [readings.blind_loss] * 40, settled=readings.blind_loss)
+    found = vanishing(flat)
+    assert found.layers == ("0", "2", "4")
+    assert found.margin > 1e3
+    # A last layer of zeros passes nothing in the first step, and is none.
+    zero = seen_whole(with_tiny_layers(0.0, 8), 40)
+    assert vanishing(losing(zero, [zero.blind_loss] * 40, settled=zero.blind_loss)) is None
+    sound = seen_whole(with_tiny_layers(1.0), 40)
+    assert vanishing(losing(sound, [sound.blind_loss] * 40, settled=sound.blind_loss)) is None
+
+
+@pytest.mark.parametrize("activation", [nn.ReLU6, nn.Hardtanh])
+def test_what_is_off_below_zero_dies_and_does_not_saturate(activation):
+    torch.manual_seed(0)
+    model = dense(64, 32, 32, 10, activation=activation)
+    with torch.no_grad():
+        model[2].bias.fill_(-9.0)
+    readings = seen_whole(digits(model, adam(1e-6)), 20)
+    found = dead(readings), saturated(readings)
+    assert [each is not None for each in found] == [
+        activation is nn.ReLU6,
+        activation is nn.Hardtanh,
+    ]
+
+
+def rates(remedy):
+    return [float(each.name.split()[2].rstrip(",")) for each in (remedy, *remedy.rivals)]
+
+
+def test_a_loss_that_is_divided_once_more_is_swept_over_larger_rates():
+    """The largest that was tried may be too small still: then a larger one is its rival."""
+
+    def little(outputs, targets):
+        return nn.functional.cross_entropy(outputs, targets) / 100
+
+    readings = seen_whole(replace(digits(dense(64, 32, 10), sgd(0.5)), loss=little), 200)
+    usual, _ = rates(lr_of_range_test(seen_whole(digits(dense(64, 32, 10), sgd(0.1)), 200)))
+    rate, rival = rates(lr_of_range_test(readings))
+    assert 50 * usual < rate < 200 * usual
+    assert rival == pytest.approx(rate / 2, rel=0.05)
+    assert readings.gain(100.0) > 0.3
+    poor = lr_of_range_test(replace(readings, affordable=0.0))
+    assert rates(poor) == pytest.approx([100 / 3, 100 / 3 * 10**0.5], rel=0.06)
+    assert "three times" in poor.rivals[0].name

@@ -69,7 +69,10 @@ class Expression:
     @property
     def function_name(self) -> str:
         """The torch function, such as "sigmoid"; of several "sigmoid·mul"."""
-        return "·".join(self.bends)
+        name = "·".join(self.bends)
+        # torch's ReLU6 is a hardtanh that is off below zero: a rectifier, which may die.
+        is_rectifier = name == "hardtanh" and not self.phi(torch.tensor([-1.0])).any()
+        return "relu6" if is_rectifier else name
 
     def is_activation(self, is_after_layer: bool) -> bool:
         """Whether φ is the usual kind, or bends what a layer returned.

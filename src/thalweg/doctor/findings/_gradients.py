@@ -21,6 +21,9 @@ FACTOR = 1e3
 LESS = 100.0
 """Or by this, where nothing is learned and no cause is known."""
 
+FAR_DOWN = 1e6
+"""From which on it counts wherever it is lost: a few layers of tiny weights are no trend."""
+
 GROWN = 30.0
 """Or by this, where the outputs exploded as well: the training begins at `BLOWN` times the loss of
 an answer that ignores the input."""
@@ -64,11 +67,13 @@ def perhaps_vanishing(readings: Readings) -> Finding | None:
 
 def _vanishing(readings: Readings, least: float, where: str) -> Finding | None:
     signal = readings.signal
-    if not signal.gradient or signal.gradient.high >= 1:
+    if not signal.gradient:
         return None
     first, last = signal.rows[0], signal.rows[-1]
     shrinkage = last.gradient_norm / first.gradient_norm if first.gradient_norm else inf
-    if shrinkage < least:
+    # So far down it need not be evenly; but a last layer of zeros lets nothing pass at first.
+    falls = signal.gradient.high < 1 or FAR_DOWN < shrinkage < inf
+    if shrinkage < least or not falls:
         return None
     starved = [row.name for row in signal.rows if row.gradient_norm * least < last.gradient_norm]
     return Finding(
@@ -79,7 +84,8 @@ def _vanishing(readings: Readings, least: float, where: str) -> Finding | None:
         tuple(starved),
         _evidence(signal, first, last),
         f"the gradient norm falls by more than {least:,.0f} times from the last layer to the "
-        f"first, its trend over depth is a fall at 95 % confidence, and {where}",
+        f"first, its trend over depth is a fall at 95 % confidence or it falls by more than "
+        f"{FAR_DOWN:,.0f} times, and {where}",
         shrinkage / least,
     )
 

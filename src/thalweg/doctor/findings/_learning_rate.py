@@ -32,6 +32,9 @@ MOVES = 0.5
 """After an epoch, a rate is too small only if the whole training will move the parameters by less
 than this share of their size, however straight they go, and at this pace will not get halfway."""
 
+BARELY = 0.1
+"""Of their size, that parameters move by in a training that may stay behind what it promises."""
+
 STAYS = 1.0
 """A training that moves the parameters by less than their size has not gone far."""
 
@@ -260,7 +263,8 @@ def perhaps_lr_too_small(readings: Readings) -> Finding | None:
     if readings.problem.epochs is None:
         # How far it will get is not known where it is not known how long it is.
         return None
-    if readings.will_learn >= MOST or readings.moves > STAYS:
+    will_learn = readings.will_learn >= MOST and (readings.trains_well or readings.moves >= BARELY)
+    if will_learn or readings.moves > STAYS:
         return None
     if _begins_far_above(readings, FAR):
         return None
@@ -278,8 +282,9 @@ def perhaps_lr_too_small(readings: Readings) -> Finding | None:
             "steps of the training": float(readings.total_steps),
         },
         f"at the pace of the later steps watched, the training will learn less than {MOST:.0%} "
-        "of what can be learned, all its steps move the parameters by less than their size, "
-        "and nothing else is found; it counts only where a larger rate is proved to do better",
+        f"of what can be learned and all its steps move the parameters by less than their size, or "
+        f"it has learned less so far and they move them by less than {BARELY:.0%}; and nothing "
+        f"else is found; it counts only where a larger rate is proved to do better",
         STAYS / max(readings.moves, 1e-6),
         readings.num_seen,
         needs_proof=True,

@@ -25,6 +25,10 @@ NAME = "the learning rate of a range test"
 LOWEST, HIGHEST = 1e-5, 10.0
 """Learning rates that are swept over."""
 
+TIMES_OWN = 1e4
+"""Of the rate in use, up to which they go where that is higher: a loss that is divided by thousands
+of samples takes as many times the usual rate. Not where a step is about as long as the rate."""
+
 NUM_STEPS = 80
 """Of the sweep: 13 a decade."""
 
@@ -72,6 +76,8 @@ FALLS = 0.02
 def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     """Raises the learning rate at every step from 1e-5 to 10, and takes a tenth of the best.
 
+    Where that is higher, to ten thousand times the one in use.
+
     The best is where the smoothed loss is least before it rises again. A sweep is over so soon that
     momentum and normalisation lag behind it: short trainings at that rate and at those next to it
     correct it. Settings other than the rate stay what they are. Where the loss rests on a plateau
@@ -82,8 +88,9 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     of it without a sweep.
 
     Short trainings favour steps that are too large for a whole one: two thirds of the rate that
-    they find are taken, and half of that is the rival. Not of Adagrad's, whose steps shrink by
-    themselves: that rate is taken, and twice it is the rival.
+    they find are taken, and half of that is the rival, or three times that where nothing larger was
+    tried. Not of Adagrad's, whose steps shrink by themselves: that rate is taken, and twice it is
+    the rival.
 
     Cost: 80 steps of training, and at most four short trainings, see `refined`.
 
@@ -103,6 +110,8 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
     after, spent = begin.rate, begin.spent
     by_size = not spent and not begin.is_probed
     shrinks = isinstance(readings.optimizer, torch.optim.Adagrad)
+    # The largest that was tried may still be too small.
+    is_largest = begin.is_probed and after > before
     said = "for weights of this size" if by_size else "of a range test"
     if readings.observed is not None and before > 0:
         own = readings.probe.cost
@@ -115,10 +124,14 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
 
         def ends_at(rate: float) -> float | None:
             # Rounded, so that what was probed already is not paid for once more.
-            return probe.at(float(f"{rate / before:.9g}"))
+            end = probe.at(float(f"{rate / before:.9g}"))
+            tried[rate] = inf if end is None else end
+            return end
 
+        tried: dict[float, float] = {}
         after = refined(after, ends_at, readings.start)
         end = ends_at(after)
+        is_largest &= not any(rate > after and at < inf for rate, at in tried.items())
         if end is not None and end <= (1 - FALLS) * readings.start:
             after *= 1.0 if shrinks else LASTS
         spent += round(probe.cost - own)
@@ -126,6 +139,8 @@ def lr_of_range_test(readings: Readings) -> Remedy | NotApplicable:
         return NotApplicable(NAME, "it is about the one in use")
     if shrinks:
         rival = _at(after * TWICE, before, factory, "twice a range test's")
+    elif is_largest:
+        rival = _at(after * APART, before, factory, "three times a range test's")
     else:
         rival = _at(after * MILDER, before, factory, "half of a range test's")
     remedy = _at(after, before, factory, said)
@@ -158,14 +173,17 @@ def _begin(readings: Readings, before: float) -> Begin | NotApplicable:
         return Begin(SUITS * suited, 0)
     if readings.affordable < NUM_STEPS:
         return NotApplicable(NAME, "it would leave too little of the budget to prove it")
+    highest = max(HIGHEST, TIMES_OWN * before) if suited is None else HIGHEST
     try:
-        rates, losses = swept(readings.problem, readings.plan.batch_size)
+        rates, losses = swept(readings.problem, readings.plan.batch_size, highest)
     except ThalwegError as error:
         return NotApplicable(NAME, str(error))
     best = least(rates, losses)
     best = rise(rates, losses) if best is None else best
     if best is None:
-        return NotApplicable(NAME, "no learning rate from 1e-5 to 10 lowers the loss")
+        return NotApplicable(
+            NAME, f"no learning rate from {LOWEST:g} to {highest:g} lowers the loss"
+        )
     # A sweep ends too soon to show what such steps do to the weights in the long run.
     found = min(BELOW * best, inf if suited is None else AT_MOST * suited)
     if known is not None and known * before > found:
@@ -245,8 +263,10 @@ def refined(rate: float, ends_at: Callable[[float], float | None], start: float)
     return rate * APART**at
 
 
-def swept(problem: Problem, batch_size: int) -> tuple[list[float], list[float]]:
-    """Learning rates, and the losses of the minibatches before the steps with them."""
+def swept(
+    problem: Problem, batch_size: int, highest: float = HIGHEST
+) -> tuple[list[float], list[float]]:
+    """Learning rates up to the highest, and the losses of the minibatches before such steps."""
     copied = problem.copied()
     generator = torch.Generator().manual_seed(0)
     rates: list[float] = []
@@ -258,7 +278,7 @@ def swept(problem: Problem, batch_size: int) -> tuple[list[float], list[float]]:
         set_mode(copied)
         stream = without_leftover(copied.minibatches(batch_size, generator), copied.model)
         for step, batch in enumerate(islice(stream, NUM_STEPS)):
-            rate = LOWEST * (HIGHEST / LOWEST) ** (step / (NUM_STEPS - 1))
+            rate = LOWEST * (highest / LOWEST) ** (step / (NUM_STEPS - 1))
             for group in optimizer.param_groups:
                 group["lr"] = rate
             loss = float(take_step(copied, batch, optimizer, f"step {step} of a range test"))
