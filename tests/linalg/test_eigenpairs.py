@@ -197,3 +197,55 @@ def test_nan_is_named_with_its_product(bad, n, product):
 
     with pytest.raises(OperatorError, match=rf"eigenpairs: product {product} of this run"):
         eigenpairs(MatvecOperator(multiply, n), 2, generator=generator())
+
+
+class Sampled(MatrixOperator):
+    """A matrix with another one near it, as a Hessian has that of some samples."""
+
+    def __init__(self, A, near):
+        super().__init__(A)
+        self.near, self.num_asked = near, 0
+
+    def sampled(self):
+        self.num_asked += 1
+        return self.near
+
+
+def outlying(n=400):
+    """Six eigenvalues that stand out of an even rest, as a trained network's do."""
+    rest = torch.linspace(0, 0.5, n - 6, dtype=F64)
+    return rotated(torch.cat([rest, torch.linspace(0.55, 1, 6, dtype=F64)]))
+
+
+def test_a_search_begins_where_a_sample_points_to():
+    A = outlying()
+    noise = torch.randn(A.shape, dtype=F64, generator=generator(1)) * 2e-4
+    op = Sampled(A, MatrixOperator(A + noise + noise.T))
+    pairs = eigenpairs(op, 3, generator=generator(), tol=1e-3)
+    plain = eigenpairs(MatrixOperator(A), 3, generator=generator(), tol=1e-3)
+    assert op.num_asked == 1
+    assert pairs.num_products <= 0.75 * plain.num_products
+    for found in (pairs, plain):
+        assert found.is_converged
+        assert bool((true_residuals(A, found) <= 1e-3).all())
+        assert_bounds_hold(found, torch.linalg.eigvalsh(A).flip(0)[:3])
+
+
+def test_a_sample_that_is_far_or_no_number_spoils_nothing():
+    A = outlying()
+    true = torch.linalg.eigvalsh(A).flip(0)[:3]
+    broken = MatvecOperator(lambda v: v * math.nan, len(A), dtype=F64)
+    for near in (MatrixOperator(-A), broken):
+        pairs = eigenpairs(Sampled(A, near), 3, generator=generator(), tol=1e-6)
+        assert pairs.is_converged
+        torch.testing.assert_close(pairs.values, true, rtol=0, atol=1e-6)
+
+
+def test_what_is_made_of_an_operator_has_a_sample_too():
+    A = outlying(70)
+    op = Sampled(A, MatrixOperator(A + 0.01))
+    v = torch.randn(70, dtype=F64, generator=generator())
+    made = (-2 * op).shifted(3.0)
+    torch.testing.assert_close(made.sampled() @ v, -2 * ((A + 0.01) @ v) + 3 * v)
+    assert MatrixOperator(A).sampled() is None
+    assert (2 * MatrixOperator(A)).shifted(1.0).sampled() is None

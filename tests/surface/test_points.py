@@ -19,6 +19,7 @@ from thalweg import (
     SecondDerivativeError,
     Surface,
 )
+from thalweg.linalg import MatvecOperator, eigenpairs
 from thalweg.surface import RetainedGraph, Taped
 
 
@@ -353,3 +354,24 @@ def test_graphs_go_with_the_last_reference(route):
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_sample_stands_for_many_data_where_it_spares_much():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(40, 250), nn.Tanh(), nn.Linear(250, 250), nn.Tanh())
+    model.append(nn.Linear(250, 3))
+    x, y = draw(1600, 40, seed=1).float(), draw_classes(3, 1600)
+    problem = Problem(model.float(), F.cross_entropy, (x, y))
+    H = Surface(problem).here().hessian()
+    near = H.sampled()
+    part = problem.subsampled(50, torch.Generator().manual_seed(0))
+    v = torch.randn(H.size, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(near @ v, Surface(part).here().hessian() @ v, rtol=1e-4, atol=1e-6)
+    assert near.sampled() is None
+    found = eigenpairs(H, 3, generator=torch.Generator().manual_seed(0))
+    again = eigenpairs(MatvecOperator(lambda u: H @ u, H.size), 3, generator=torch.Generator())
+    assert found.is_converged
+    torch.testing.assert_close(found.values, again.values, rtol=1e-3, atol=0)
+    few = Problem(model, F.cross_entropy, (x[:900], y[:900]))
+    assert Surface(few).here().hessian().sampled() is None
+    assert Surface(problem, "4.*").here().hessian().sampled() is None

@@ -7,9 +7,18 @@ import torch
 from jaxtyping import Float, Float64
 from torch import Tensor
 
+from thalweg._errors import ThalwegError
 from thalweg.linalg._basis import BasisStorage
 from thalweg.linalg._operator import SymmetricOperator
 from thalweg.linalg._search import Search, outward, search_ends
+from thalweg.linalg._sphere import unit_vectors
+
+_ROUGHLY, _ROUGH_STEPS = 0.03, 20
+"""Residual of pairs of a sample, as a share of max|θ|, and the steps beyond k that they may take:
+they are near those of all data at best."""
+
+_COARSE = {torch.float64: torch.float32, torch.float32: torch.float16}
+"""What the basis for them is kept in: it must not take the room of the search that follows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,19 +59,21 @@ def eigenpairs(
         A yᵢ = θᵢ yᵢ + rᵢ,   ‖rᵢ‖ ≤ tol·max|θ|
         θᵢ ≤ λᵢ ≤ θᵢ + min(‖rᵢ‖, ‖rᵢ‖²/(θᵢ − θᵢ₊₁ − ‖rᵢ₊₁‖))   up to rounding
 
-    The run stops by itself. The lower bound holds always (Cauchy interlacing). The upper one
-    assumes that nothing was missed further out: each Ritz interval θ ± ‖r‖ that stands alone
-    holds one eigenvalue, and none lies between. (Where intervals overlap they may hold any
-    number, and from there on the upper bound stays at theirs.) The random start misses an
-    eigenvector with probability 0, but a run may stop before one that it holds little of shows
-    (`Extremes.spread_bound` prices that for the outermost), and further copies of a repeated
-    eigenvalue show only once the Krylov space is exhausted; ask for a smaller `tol` where
-    eigenvalues crowd. The Kato-Temple term is used where its denominator is positive.
+    The run stops by itself. It begins at random; where the operator has a cheaper one near it, of a
+    part of its data, a rough search there says where half of the start lies. The lower bound holds
+    always (Cauchy interlacing). The upper one assumes that nothing was missed further out: each
+    Ritz interval θ ± ‖r‖ that stands alone holds one eigenvalue, and none lies between. (Where
+    intervals overlap they may hold any number, and from there on the upper bound stays at theirs.)
+    The random part of the start misses an eigenvector with probability 0, but a run may stop before
+    one that it holds little of shows (`Extremes.spread_bound` prices that for the outermost), and
+    further copies of a repeated eigenvalue show only once the Krylov space is exhausted; ask for a
+    smaller `tol` where eigenvalues crowd. The Kato-Temple term is used where its denominator is
+    positive.
 
     Args:
         op: Symmetric n×n operator.
         k: Pairs wanted, 1 ≤ k ≤ n.
-        generator: Draws the start, uniform on the sphere.
+        generator: Draws the start.
         tol: Wanted residual as a share of max|θ|.
         max_steps: Most Lanczos steps; min(n, max(20 k, 200)) when left out. Up to n = 64 the
             matrix is multiplied out instead, if max_steps allows n products.
@@ -75,7 +86,8 @@ def eigenpairs(
     Raises:
         OperatorError: k or max_steps out of range; a product is NaN or infinite.
 
-    Cost: as many products as Lanczos needs, `num_products`; m vectors of memory.
+    Cost: as many products as Lanczos needs, `num_products`, and k + 20 of the cheaper operator at
+    most; m vectors of memory.
 
     Example:
         >>> import torch
@@ -88,7 +100,8 @@ def eigenpairs(
     Source: Lanczos 1950; bounds by Parlett, The Symmetric Eigenvalue Problem, 1998, thm 10.1.1
     (interlacing) and secs 10.5, 11.7 (Kato 1949, Temple 1928). We differ: the residual carries
     the measured asymmetry of the operator, and after a breakdown the run goes on from a new
-    random vector, so that copies of a repeated eigenvalue are counted.
+    random vector, so that copies of a repeated eigenvalue are counted. The start from a sample is
+    ours.
     """
     search = search_ends(
         "eigenpairs",
@@ -99,8 +112,36 @@ def eigenpairs(
         tol=tol,
         max_steps=max_steps,
         storage=storage,
+        begin=lambda: _start(op, k, generator, storage),
     )
     return pairs_at_end(search, op, k, 1)
+
+
+def _start(
+    op: SymmetricOperator, k: int, generator: torch.Generator, storage: BasisStorage | None
+) -> Float[Tensor, "n"]:
+    """Return a vector on the sphere: uniform, or half of it from the k outermost pairs of a sample.
+
+    The other half stays uniform, so that a direction that no sample shows is held as well.
+    """
+    uniform = unit_vectors(op, 1, generator)[:, 0]
+    near = op.sampled()
+    if near is None:
+        return uniform
+    device = None if storage is None else storage.device
+    try:
+        found = eigenpairs(
+            near,
+            k,
+            generator=generator,
+            tol=_ROUGHLY,
+            max_steps=k + _ROUGH_STEPS,
+            storage=BasisStorage(_COARSE.get(op.dtype, op.dtype), device),
+        )
+    except ThalwegError:
+        # A few samples may be such that a mean over them is none.
+        return uniform
+    return uniform.add_(found.vectors.sum(1), alpha=k**-0.5)
 
 
 def pairs_at_end(search: Search, op: SymmetricOperator, k: int, sign: int) -> EigenPairs:

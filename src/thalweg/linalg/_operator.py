@@ -93,6 +93,14 @@ class SymmetricOperator(LinearOperator):
         """Return −A."""
         return _Scaled(self, -1.0)
 
+    def sampled(self) -> "SymmetricOperator | None":
+        """Return an operator near this one, of a part of its data, whose products cost far less.
+
+        Its outermost eigenvectors are a good place to begin a search. None where there is none, or
+        where it would spare nothing.
+        """
+        return None
+
     def shifted(self, sigma: int | float) -> "SymmetricOperator":
         """Return A + σI."""
         return _Shifted(self, float(sigma))
@@ -196,6 +204,11 @@ class _Scaled(SymmetricOperator):
     def _made_of(self) -> tuple[LinearOperator, ...]:
         return (self._op,)
 
+    def sampled(self) -> SymmetricOperator | None:
+        """Return c B, with B near A."""
+        near = self._op.sampled()
+        return None if near is None else _Scaled(near, self._factor)
+
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         return self._factor * (self._op @ V)
 
@@ -209,6 +222,11 @@ class _Shifted(SymmetricOperator):
 
     def _made_of(self) -> tuple[LinearOperator, ...]:
         return (self._op,)
+
+    def sampled(self) -> SymmetricOperator | None:
+        """Return B + σI, with B near A."""
+        near = self._op.sampled()
+        return None if near is None else _Shifted(near, self._sigma)
 
     def _apply(self, V: Float[Tensor, "n k"]) -> Float[Tensor, "n k"]:
         return (self._op @ V) + self._sigma * V

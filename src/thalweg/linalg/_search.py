@@ -54,8 +54,12 @@ def search_ends(
     tol: float,
     max_steps: int | None,
     storage: BasisStorage | None,
+    begin: Callable[[], Tensor] | None = None,
 ) -> Search:
-    """Search the k outermost pairs at each end in `signs` (+1: top, −1: bottom)."""
+    """Search the k outermost pairs at each end in `signs` (+1: top, −1: bottom).
+
+    A Krylov space begins at `begin()`, or at a vector that is uniform on the sphere.
+    """
     n = op.size
     if not 1 <= k <= n:
         raise OperatorError(
@@ -70,7 +74,8 @@ def search_ends(
     counted = CountedOperator(op, call)
     if n <= min(limit, DENSE_SIZE):
         return search_dense(counted)
-    run = LanczosRun(counted, unit_vectors(counted, 1, generator)[:, 0], storage)
+    start = unit_vectors(counted, 1, generator)[:, 0] if begin is None else begin()
+    run = LanczosRun(counted, start, storage)
     return _search_krylov(run, counted, k, signs, generator=generator, tol=tol, limit=limit)
 
 

@@ -34,6 +34,7 @@ class SurfaceOperator(SymmetricOperator):
         cost: gradients a product, by count of operations, with the pass kept.
         decide: finds the route, when it is first needed.
         ranks: the processes that share the data.
+        sample: the same operator of a part of the data along a route, None where that is no use.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class SurfaceOperator(SymmetricOperator):
         cost: float,
         decide: Callable[[], Route],
         ranks: Alone = ALONE,
+        sample: Callable[[Route], SurfaceOperator | None] = lambda route: None,
     ) -> None:
         super().__init__(layout.size, layout.dtype, layout.device)
         self.name = name
@@ -54,6 +56,7 @@ class SurfaceOperator(SymmetricOperator):
         self._cost = cost
         self._decide = decide
         self._ranks = ranks
+        self._sample = sample
         self._is_agreed = False
         self._kept: list[BatchProduct] | None = None
 
@@ -76,6 +79,10 @@ class SurfaceOperator(SymmetricOperator):
     def gradients_per_product(self) -> float:
         """The cost of a product by count of operations, in gradients."""
         return self._cost + self.route.extra_gradients
+
+    def sampled(self) -> SurfaceOperator | None:
+        """The same of a thirty-second of the samples; None of few, or where products are cheap."""
+        return self._sample(self.route)
 
     def __repr__(self) -> str:
         plain = super().__repr__()

@@ -30,6 +30,10 @@ from thalweg.surface._notes import of_forward
 from thalweg.surface._operator import SurfaceOperator
 from thalweg.surface._route import Curvature, RebuiltGraph, RetainedGraph, Route, Task
 
+SAMPLED, MIN_SAMPLED, MIN_WORK = 32, 1024, 10**8
+"""One sample of so many stands for all, where there are so many at least, and so many of them times
+parameters: below that a product takes milliseconds, most of which no sample spares."""
+
 MAX_GRAPH_BYTES = 2 * 2**30
 """Above this estimate of their memory, autograd graphs are rebuilt for each product."""
 
@@ -413,8 +417,18 @@ class Point:
                 kind.cost,
                 lambda: twin._chosen(kind) if route is None else route,
                 self.problem.ranks,
+                lambda taken: twin._sampled(kind, taken),
             )
         return self._operators[key]
+
+    def _sampled(self, kind: Curvature, route: Route) -> SurfaceOperator | None:
+        """The operator of a part of the samples along the same route, where that spares much."""
+        number = self.problem.num_samples
+        is_little = number < MIN_SAMPLED or number * self.layout.size < MIN_WORK
+        if is_little or not self.problem.ranks.is_alone:
+            return None
+        part = self.problem.subsampled(number // SAMPLED, torch.Generator().manual_seed(0))
+        return Point(part, self.layout, self.vector, self._others)._operator(kind, route)
 
     def _forward_on(
         self, leaves: dict[str, Tensor], batch: Batch, where: str = "a batch"
