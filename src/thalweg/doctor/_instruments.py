@@ -112,11 +112,13 @@ class Instruments:
             rate = float(group.get("weight_decay", 0) or 0) + self.pull
             for parameter in group["params"]:
                 arrived, grad = self._fresh.get(parameter), parameter.grad
-                if arrived is None or grad is None or grad.is_sparse:
+                if arrived is None or (grad is not None and grad.is_sparse):
+                    continue
+                fresh += _square(arrived)
+                if grad is None:
                     continue
                 left = self._stale.get(parameter)
                 total = arrived if left is None else arrived + left
-                fresh += _square(arrived)
                 stale += 0.0 if left is None else _square(left)
                 used += _square(grad)
                 both += _square(total)

@@ -73,6 +73,11 @@ class Watched:
         return len(self.losses)
 
     @property
+    def is_cleared(self) -> bool:
+        """Whether gradients arrive, and none is left when the optimizer takes its step."""
+        return bool(self.uses) and all(use.used == 0 < use.fresh for use in self.uses)
+
+    @property
     def end(self) -> float:
         """Mean training loss at the end; inf where the training broke off."""
         return inf if self.failure or not self.losses else tail(self.losses)

@@ -42,6 +42,9 @@ def cannot_learn(readings: Readings) -> Finding | None:
         reasons["not registered with the model (kept in a list or a dict of Python's)"] = []
     if watched.losses and not watched.num_optimizer_steps:
         reasons = {"never updated: the step does not call optimizer.step()": list(owners)}
+    elif watched.is_cleared:
+        why = "never updated: their gradients are cleared before optimizer.step()"
+        reasons = {why: list(owners)}
     if not reasons:
         return None
     stuck = [name for names in reasons.values() for name in names]
@@ -56,7 +59,8 @@ def cannot_learn(readings: Readings) -> Finding | None:
         layers,
         {"parameters that cannot learn": float(size), "parameters": float(total)},
         "a parameter of a layer that learns is frozen, or missing in the optimizer, or no gradient "
-        "reaches it in the training that was watched; and it is not declared on purpose",
+        "reaches it in the training that was watched, or none is left when the optimizer takes its "
+        "step; and it is not declared on purpose",
         1 + size / max(total, 1),
         1,
     )

@@ -73,6 +73,8 @@ def clipping(readings: Readings) -> Finding | None:
     uses = readings.watched.uses
     if readings.trains_well or not uses or is_scale_free(readings.optimizer):
         return None
+    if readings.watched.is_cleared:
+        return None
     kept = median(use.ratio for use in uses)
     if kept > CLIPPED:
         return None

@@ -52,7 +52,8 @@ def usual_step(readings: Readings) -> Remedy | NotApplicable:
     if problem.loss is None or not problem.loss_takes_target:
         return NotApplicable(name, "no loss is known that it could take")
     is_another = seen.own_step is not None and seen.own_step.is_another
-    if seen.watched.num_optimizer_steps and seen.watched.arrived and not is_another:
+    trains = seen.watched.num_optimizer_steps and seen.watched.arrived
+    if trains and not (is_another or seen.watched.is_cleared):
         return NotApplicable(name, "your own uses the gradient of the loss, and steps")
     return Remedy(
         name,
