@@ -65,6 +65,7 @@ from thalweg.doctor.findings._stuck import gradient_flat, stuck
 from thalweg.doctor.findings._symmetric import perhaps_symmetric, symmetric
 from thalweg.doctor.findings._targets import (
     perhaps_target_range,
+    perhaps_target_scale,
     target_outliers,
     target_range,
     target_scale,
@@ -131,7 +132,8 @@ _PERHAPS: tuple[Rule, ...] = (perhaps_no_signal, perhaps_momentum)
 _DOUBTS: tuple[Rule, ...] = (
     *(perhaps_batch_of_one, perhaps_target_range, perhaps_output_loss),
     *(perhaps_outliers, perhaps_constant_features, perhaps_input_scale, perhaps_symmetric),
-    *(perhaps_reduction, perhaps_bottleneck, perhaps_saturated, perhaps_exploding),
+    *(perhaps_reduction, perhaps_bottleneck, perhaps_saturated, perhaps_target_scale),
+    perhaps_exploding,
     *(perhaps_large_weights, perhaps_vanishing, perhaps_weight_decay, perhaps_too_much_dropout),
     *(doubtful_momentum, perhaps_epsilon, perhaps_lr_too_large, perhaps_lr_too_small),
 )

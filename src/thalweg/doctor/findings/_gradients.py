@@ -94,13 +94,14 @@ def exploding(readings: Readings) -> Finding | None:
     """The gradient grows layer by layer towards the input, and the network does not train.
 
     Or outputs are so large that the loss begins far above a blind answer's, and passes no gradient
-    on at all.
+    on at all, or weights are larger than any initialisation draws them.
     """
     found = _growing(readings)
     if found is not None or readings.trains:
         return found
     norms = [row.gradient_norm for row in readings.signal.rows]
-    return _blown(readings) if norms and not any(norms) else None
+    passes_none = bool(norms) and not any(norms)
+    return _blown(readings) if passes_none or has_large_weights(readings.problem.model) else None
 
 
 def _growing(readings: Readings) -> Finding | None:
@@ -203,7 +204,8 @@ def _blown(readings: Readings) -> Finding | None:
             "training loss at the end": readings.end,
         },
         f"the training begins at {BLOWN:g} times the loss of an answer that ignores the input, "
-        f"where no gradient passes, and {UNTRAINED}; or {NOT_WELL}, and a remedy is proved",
+        f"where no gradient passes or a matrix is {DRAWN:g} times as large as drawn, and "
+        f"{UNTRAINED}; or {NOT_WELL}, and a remedy is proved",
         readings.start / (BLOWN * blind),
         readings.num_seen,
     )

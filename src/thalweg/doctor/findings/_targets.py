@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from math import prod
+from math import inf, prod
 
 from torch import Tensor
 
 from thalweg._loss import Kind
 from thalweg.doctor._finding import Ailment, Finding
-from thalweg.doctor._levels import FAINT, MOST
+from thalweg.doctor._levels import FAINT, HALF, MOST
 from thalweg.doctor._outlying import FAR, FEW, USUAL, WILD, are_wild, distances
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
 
@@ -187,8 +187,24 @@ def _target_distances(readings: Readings) -> Tensor:
 
 def target_scale(readings: Readings) -> Finding | None:
     """Targets of a regression so large or small that the network does not get there."""
+    return None if readings.trains else _of_scale(readings, UNTRAINED)
+
+
+def perhaps_target_scale(readings: Readings) -> Finding | None:
+    """They are small, and all that the training has learned so far is to come down to them."""
+    is_seen = not (readings.is_early or readings.watched.failure)
+    if not (is_seen and readings.trains and readings.learned < HALF):
+        return None
+    found = _of_scale(
+        readings, "half of what can be learned is not learned yet; a remedy is proved"
+    )
+    is_small = found is not None and readings.end > (readings.blind_loss or inf)
+    return replace(found, needs_proof=True) if found is not None and is_small else None
+
+
+def _of_scale(readings: Readings, where: str) -> Finding | None:
     y = readings.sample.y
-    if y is None or not y.is_floating_point() or readings.trains or readings.sample.bad_targets:
+    if y is None or not y.is_floating_point() or readings.sample.bad_targets:
         return None
     if readings.head.kind not in (Kind.SQUARED, Kind.ELEMENTWISE):
         return None
@@ -210,7 +226,7 @@ def target_scale(readings: Readings) -> Finding | None:
         {"root mean square of the targets": scale, "their standard deviation": spread,
          "training loss at the end": readings.end},
         f"the root mean square of the targets of a regression is above {LARGE:g} or below "
-        f"{SMALL:g}, and {UNTRAINED}",
+        f"{SMALL:g}, and {where}",
         past,
         readings.num_seen,
     )  # fmt: skip

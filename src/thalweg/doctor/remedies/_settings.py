@@ -51,6 +51,8 @@ def usual_momentum(readings: Readings) -> Remedy | NotApplicable:
     # Nesterov's step is none without it.
     nesterov = {"nesterov": False} if group.get("nesterov") else {}
     without = _set(readings, "no momentum", {"momentum": 0.0, **nesterov})
+    if isinstance(readings.optimizer, torch.optim.RMSprop):
+        return without
     return replace(_set(readings, "momentum 0.9", {"momentum": 0.9}), thorough=without)
 
 

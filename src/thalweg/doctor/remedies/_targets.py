@@ -54,7 +54,10 @@ def reshaped_targets(readings: Readings) -> Remedy | NotApplicable:
 
 
 def standardised_targets(readings: Readings) -> Remedy | NotApplicable:
-    """Targets of mean zero and variance one; predictions are scaled back behind the network."""
+    """Targets of mean zero and variance one; predictions are scaled back behind the network.
+
+    Each by itself; or all by one mean and variance, where one of them never varies.
+    """
     name = "targets standardised"
     y = targets_of(readings.problem)
     if y is None or not y.is_floating_point():
@@ -63,11 +66,14 @@ def standardised_targets(readings: Readings) -> Remedy | NotApplicable:
         return NotApplicable(name, "the loss takes probabilities as targets")
     finite = y[y.reshape(len(y), -1).isfinite().all(1)]
     mean, std = finite.mean(0), finite.std(0)
+    each = "0"
     if not bool((std > 0).all()):
-        return NotApplicable(name, "a target has one and the same value everywhere")
+        mean, std, each = finite.mean(), finite.std(), ""
+    if not bool((std > 0).all()):
+        return NotApplicable(name, "the targets have one and the same value everywhere")
     return Remedy(
         name,
-        "mean, std = y_train.mean(0), y_train.std(0)\n"
+        f"mean, std = y_train.mean({each}), y_train.std({each})\n"
         "y = (y - mean) / std  # and predictions: model(x) * std + mean",
         lambda problem, _: with_targets(problem, lambda y: (y - mean) / std),
         changes_loss=True,
