@@ -13,6 +13,7 @@ from thalweg.doctor._levels import NOTHING
 from thalweg.doctor._readings import NOT_WELL, UNTRAINED, Readings
 from thalweg.doctor.findings._learning_rate import BLOWN
 from thalweg.doctor.findings._parameters import LEARNING
+from thalweg.doctor.findings._units import saturated, saturated_gates
 from thalweg.signal import DepthRow, Signal
 
 FACTOR = 1e3
@@ -101,7 +102,14 @@ def exploding(readings: Readings) -> Finding | None:
         return found
     norms = [row.gradient_norm for row in readings.signal.rows]
     passes_none = bool(norms) and not any(norms)
-    return _blown(readings) if passes_none or has_large_weights(readings.problem.model) else None
+    # Where such weights drive bounded units to their ends, these are what stops the gradient.
+    is_drawn_large = has_large_weights(readings.problem.model) and not _is_saturated(readings)
+    return _blown(readings) if passes_none or is_drawn_large else None
+
+
+def _is_saturated(readings: Readings) -> bool:
+    frugal = replace(readings, is_frugal=True)
+    return saturated(frugal) is not None or saturated_gates(frugal) is not None
 
 
 def _growing(readings: Readings) -> Finding | None:
